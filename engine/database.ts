@@ -1,0 +1,131 @@
+/**
+ * The face of an embedded database, as `open` returns it. Reads are synchronous on a view; writes are
+ * promises that resolve once durable.
+ */
+import type { HashHex, InsertItem, InsertOptions, InsertResult, JsonValue, Point, RecordHeader, RecordId, Seq, ShardId, Timestamp, VersionRecord } from './types.js';
+
+export interface OpenOptions {
+  /** Fixed at creation; opening with another number is INCOMPATIBLE. Default: what the directory has, else 1. */
+  shards?: number;
+  /** A segment is sealed once it reaches this. Default 64 MiB. */
+  segmentBytes?: number;
+  /** Decoded tree nodes kept in memory, all shards together. Default 64 MiB. */
+  nodeCacheBytes?: number;
+  /** Memory for records newer than the last checkpoint, all shards together. Default 128 MiB. */
+  memtableBytes?: number;
+  /** Fold at the latest after this many records beyond 1/16 of the tree. Default 65,536. */
+  checkpointRecords?: number;
+  /** Largest body. Default 1 MiB. */
+  maxBodyBytes?: number;
+  /** Largest batch, bodies and keys together. Default 32 MiB. */
+  maxBatchBytes?: number;
+  /** Open although the directory is on a network file system. */
+  allowNetworkFileSystem?: boolean;
+}
+
+export interface CollectionInfo {
+  readonly name: string;
+  /** `key` or `group:<name>`. */
+  readonly placement: string;
+  /** Entities alive now. */
+  readonly entities: number;
+  readonly versions: number;
+}
+
+export interface ShardInfo {
+  readonly shard: ShardId;
+  readonly role: 'owner';
+  /** `open`: reads and writes; `read-only`: writes refused for `reason`; `damaged`: some answers are refused. */
+  readonly state: 'open' | 'read-only' | 'damaged';
+  readonly reason: string | undefined;
+  readonly epoch: number;
+  readonly firstSeq: Seq;
+  readonly lastSeq: Seq;
+  readonly durableSeq: Seq;
+  readonly checkpoint: { readonly seq: Seq; readonly root: HashHex } | null;
+  readonly liveBytes: number;
+  readonly deadBytes: number;
+}
+
+export interface RootInfo {
+  readonly shard: ShardId;
+  readonly seq: Seq;
+  readonly root: HashHex;
+  readonly entries: number;
+}
+
+export interface HistoryOptions {
+  /** Newest first (`desc`, the default) or oldest first. */
+  order?: 'asc' | 'desc';
+  /** Only versions with a seq in this range, both inclusive. */
+  fromSeq?: number;
+  toSeq?: number;
+  /** Default 100. */
+  limit?: number;
+}
+
+export interface HistoryPage {
+  readonly records: readonly VersionRecord[];
+  /** Seq to go on from (as `toSeq` descending, `fromSeq` ascending), or undefined at the end. */
+  readonly nextSeq: number | undefined;
+  /** False when older versions were trimmed. */
+  readonly complete: boolean;
+}
+
+export interface ListOptions {
+  /** Only keys that begin with this. */
+  prefix?: string;
+  /** Only keys after this one (exclusive). */
+  after?: string;
+  /** Default 100. */
+  limit?: number;
+}
+
+/** The database at one point in time. Cheap, never goes stale, needs no closing. */
+export interface View {
+  /** Per shard the last seq this view sees, in shard order from shard 1; 0 for "nothing"; undefined for a shard the point does not reach. */
+  readonly positions: readonly (number | undefined)[];
+  /** The entity's version then: a tombstone if it was deleted, undefined if it never existed (then). */
+  get(collection: string, key: string): VersionRecord | undefined;
+  history(collection: string, key: string, options?: HistoryOptions): HistoryPage;
+  /** Entities alive then, in key order (bytes of UTF-8). Synchronous: keep `limit` small; `entities` yields to others. */
+  list(collection: string, options?: ListOptions): VersionRecord[];
+  /** The same without end, letting other work run every so many entities. `limit` undefined: all. */
+  entities(collection: string, options?: ListOptions): AsyncIterableIterator<VersionRecord>;
+}
+
+export interface Database {
+  /** 32 hex digits, the same on every replica. */
+  readonly databaseId: string;
+  readonly nodeId: string;
+  readonly shardCount: number;
+  /** Inserts one batch: all or nothing, in one shard (CROSS_SHARD otherwise). Resolves once durable. */
+  insert(items: readonly InsertItem[], options?: InsertOptions): Promise<InsertResult>;
+  put(collection: string, key: string, body: JsonValue, options?: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader>;
+  /** NOTHING_TO_DELETE where the entity is not alive. */
+  delete(collection: string, key: string, options?: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader>;
+  /** Everything durable by now. */
+  now(): View;
+  /** Waits for groups in flight that the point covers. TIME_AHEAD for a time later than now; INVALID for an id not given out. */
+  asOf(point: Point): Promise<View>;
+  /** The view of these positions (from `View.positions`): how a cursor keeps its point in time. */
+  at(positions: readonly (number | undefined)[]): View;
+  /** One record, or undefined for an id not given out. */
+  record(id: RecordId | string): VersionRecord | undefined;
+  /** Which shard this entity lives in. */
+  shardOf(collection: string, key: string): ShardId;
+  /** System collections included; undefined where it neither has records nor properties. */
+  collections(): Promise<CollectionInfo[]>;
+  collection(name: string): Promise<CollectionInfo | undefined>;
+  /** PLACEMENT_FIXED once it has records, unless it is the same. */
+  setPlacement(collection: string, placement: string): Promise<CollectionInfo>;
+  shards(): ShardInfo[];
+  /** Root of the newest durable seq (may fold, logs nothing), or of a past checkpoint; undefined for a seq that is none. */
+  root(shard: number, seq?: number): Promise<RootInfo | undefined>;
+  /** Folds what is in memory into the tree and logs a checkpoint. */
+  checkpoint(shard?: number): Promise<void>;
+  /** Newest record time over all shards, or undefined while empty. */
+  newestTime(): Timestamp | undefined;
+  /** Finishes what is queued, folds, marks, syncs, closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,84 @@
+/** What a shard and its log say to each other. Seqs are plain numbers here: hot paths carry no objects they can avoid. */
+import type { Micros } from '../platform/platform.js';
+
+export const KIND_PUT = 1;
+export const KIND_TOMBSTONE = 2;
+export type RecordKind = typeof KIND_PUT | typeof KIND_TOMBSTONE;
+
+/** A record as it stands in a segment. Byte fields are views into the buffer that was read: copy to keep. */
+export interface StoredRecord {
+  kind: RecordKind;
+  seq: number;
+  time: Micros;
+  /** Last seq of the record's batch: "as of this id" means as of there. */
+  batchEndSeq: number;
+  /** 0 for an entity's first version. */
+  supersedes: number;
+  refs: readonly number[];
+  collection: Uint8Array;
+  key: Uint8Array;
+  /** Empty for a tombstone. */
+  body: Uint8Array;
+  /** 16 bytes; empty once erased. */
+  salt: Uint8Array;
+  /** Set once erased: BLAKE3(salt, body) kept in place of both. */
+  bodyHash: Uint8Array | undefined;
+}
+
+/** A record to append. */
+export interface NewRecord {
+  kind: RecordKind;
+  supersedes: number;
+  refs: readonly number[];
+  collection: Uint8Array;
+  key: Uint8Array;
+  body: Uint8Array;
+  salt: Uint8Array;
+}
+
+export interface CheckpointEvent {
+  readonly type: 'checkpoint';
+  /** What the tree covers: every record with a seq up to this. */
+  readonly throughSeq: number;
+  readonly root: Uint8Array;
+  readonly entries: number;
+  /** Hash of the previous checkpoint, 32 zero bytes for the first. */
+  readonly previous: Uint8Array;
+}
+/** Types 'trim', 'erasure' and 'epoch' have their numbers reserved in the format. */
+export type LogEvent = CheckpointEvent;
+
+export interface Idempotency {
+  readonly key: string;
+  /** 16 bytes of BLAKE3 over the request's content. */
+  readonly contentHash: Uint8Array;
+}
+
+/** One batch as replay meets it: records that committed together, or a single event. */
+export interface StoredBatch {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly time: Micros;
+  readonly idempotency: Idempotency | undefined;
+  readonly records: readonly StoredRecord[];
+  readonly event: LogEvent | undefined;
+}
+
+/** Something opening or reading found; kept, reported, never silently dropped. */
+export interface Finding {
+  readonly kind:
+    /** Unacknowledged bytes after the last whole frame were set aside at open (not damage). */
+    | 'torn-tail'
+    /** A footer was missing or bad and was derived again from the body. */
+    | 'footer-rebuilt'
+    /** Frames at or below the attested position fail their checksum. */
+    | 'damaged'
+    /** Files that do not belong, or a segment missing from the chain. */
+    | 'missing' | 'stray';
+  readonly file: string;
+  readonly offset: number;
+  /** Seqs concerned, 0/0 where unknown or none. */
+  readonly fromSeq: number;
+  readonly toSeq: number;
+  readonly detail: string;
+}

@@ -1,0 +1,76 @@
+/**
+ * The one door to the outside (law 12): files, clock, randomness, timers, the lock and the catalog store.
+ *
+ * `node.ts` opens it onto the real machine, `memory.ts` onto a simulated disk with crash semantics and a
+ * clock that moves only when told to. Nothing else in the engine touches `node:fs`, the wall clock,
+ * timers or randomness.
+ *
+ * Reads are synchronous (a promise per block costs more than the read); writes and syncs are not (a
+ * synchronous sync would hold up every reader of the process).
+ */
+import type Database from 'better-sqlite3';
+
+/** Microseconds since 1970-01-01T00:00:00Z, a safe integer. */
+export type Micros = number;
+
+export interface Platform {
+  readonly files: FileSystem;
+  readonly clock: Clock;
+  /** Fills and returns `size` cryptographically random bytes (the simulator: seeded ones). */
+  randomBytes(size: number): Uint8Array;
+}
+
+export interface Clock {
+  /** Wall clock. May jump either way. */
+  nowMicros(): Micros;
+  /** Milliseconds on a clock that never goes back; only differences mean something. */
+  monotonicMs(): number;
+  /** Runs `task` once after `delayMs`; does not keep the process alive. Returns a cancel function. */
+  after(delayMs: number, task: () => void): () => void;
+  /** Lets other work run: resolves in a later turn of the event loop. */
+  yield(): Promise<void>;
+}
+
+export type OpenMode =
+  /** Must exist; reads only. */
+  | 'read'
+  /** Must exist; reads and writes. */
+  | 'update'
+  /** Must not exist; created empty, reads and writes. */
+  | 'create';
+
+/** Paths are relative to the root the platform was made with, separated by `/`. Errors are Node's, with `code` (ENOENT, ENOSPC, EIO, …). */
+export interface FileSystem {
+  open(path: string, mode: OpenMode): File;
+  /** Names (not paths) in a directory, sorted; ENOENT where it is missing. */
+  list(path: string): string[];
+  exists(path: string): boolean;
+  /** Creates the directory and its missing parents. Durable only after `syncDirectory` of each parent. */
+  makeDirectory(path: string): void;
+  rename(from: string, to: string): void;
+  remove(path: string): void;
+  /** Makes creations, renames and removals in this directory durable. */
+  syncDirectory(path: string): Promise<void>;
+  /** Whole file, for small ones. */
+  readFile(path: string): Buffer;
+  /** Held until `release` or the end of the process; throws VarveError `LOCKED` where another holds it. */
+  lock(path: string): { release(): void };
+  /** Opens (creating) a SQLite database for derived data. The caller closes it. */
+  openSqlite(path: string): Database.Database;
+  /** Name of the network file system the root lives on (`nfs`, `cifs`, …), or undefined for a local one. */
+  networkKind(): string | undefined;
+}
+
+export interface File {
+  readonly path: string;
+  /** Bytes; tracked by stat. */
+  size(): number;
+  /** Returns the number of bytes read, fewer at the end of the file. Synchronous. */
+  read(into: Uint8Array, offset: number, length: number, position: number): number;
+  /** Returns the number of bytes written, which may be short (a full disk reports itself so). The caller checks. */
+  write(from: Uint8Array, offset: number, length: number, position: number): Promise<number>;
+  /** Makes data and size durable (fdatasync). After a rejection nothing may be assumed about unsynced bytes. */
+  sync(): Promise<void>;
+  truncate(size: number): Promise<void>;
+  close(): void;
+}

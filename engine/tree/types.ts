@@ -1,0 +1,22 @@
+/** What the tree and its callers say to each other. */
+
+/** Bytes of a leaf entry's value: hash 32, kind 1, time 8, supersedes 6. See docs/FORMAT.md, "Tree". */
+export const LEAF_VALUE_BYTES = 47;
+
+/** A change to apply: runs of these are sorted by key, keys unique. `value` undefined removes the entry. */
+export interface TreeChange {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
+
+/** Names one version of a tree: enough to open it again. Only `hash` and `entries` are the same on every replica. */
+export interface TreeRoot {
+  readonly hash: Uint8Array;
+  readonly entries: number;
+  /** Levels above the leaves; 0 for a single leaf. -1 for the empty tree. */
+  readonly height: number;
+  /** Where the root node lies in this replica's tree files: local, never hashed. */
+  readonly file: number;
+  readonly offset: number;
+  readonly length: number;
+}
