@@ -1,0 +1,78 @@
+/** What `npm pack` would send out: everything it needs to run, nothing of the workshop. */
+import { execFileSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { manifest, ROOT, readText, repositoryFiles } from './repository.js';
+import { importsOf } from './source-text.js';
+
+const { name, version, bin, exports, dependencies, devDependencies } = manifest();
+
+interface LockedPackage {
+  readonly version?: string;
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+}
+
+/** Builds first, as packing does (nothing to do where `npm test` has just built). */
+function packedFiles(): string[] {
+  execFileSync(process.execPath, ['tools/build/bootstrap.mjs', 'build'], { cwd: ROOT, stdio: 'pipe' });
+  const output = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  const packed = JSON.parse(output.toString()) as { files: { path: string }[] }[] | Record<string, { files: { path: string }[] }>;
+  const [first] = Object.values(packed);
+  return (first?.files ?? []).map((file) => file.path).sort();
+}
+
+describe('package', () => {
+  it('packs what bin and exports name, with types, documents and licence, and nothing else', () => {
+    const packed = packedFiles();
+    const entries = Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? [entry] : Object.values(entry)));
+    const named = [...Object.values(bin), ...entries].map((path) => path.replace(/^\.\//, ''));
+    expect(packed).toEqual(expect.arrayContaining([...named, 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']));
+    const allowed =
+      /^(?:dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+    expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
+  });
+
+  it('packs one module for every source, none for a source that is gone', () => {
+    const modules = packedFiles().filter((path) => path.endsWith('.js'));
+    const sources = repositoryFiles().filter(
+      (path) => /^(?:engine|replication|server|tools)\/.+\.ts$/.test(path) && !path.endsWith('.d.ts'),
+    );
+    expect(modules).toEqual(sources.map((path) => `dist/${path.replace(/\.ts$/, '.js')}`).sort());
+  });
+
+  it('has a command that a shell can run', () => {
+    expect(readText('tools/cli.ts')).toMatch(/^#!\/usr\/bin\/env node\n/);
+  });
+
+  it('pins every dependency to the version that is locked', () => {
+    const lock = JSON.parse(readText('package-lock.json')) as { version: string; packages: Record<string, LockedPackage> };
+    expect(lock.version).toBe(version);
+    expect(lock.packages['']?.dependencies).toEqual(dependencies);
+    expect(lock.packages['']?.devDependencies).toEqual(devDependencies);
+    for (const [dependency, pinned] of Object.entries({ ...dependencies, ...devDependencies })) {
+      expect(`${dependency}@${lock.packages[`node_modules/${dependency}`]?.version}`).toBe(`${dependency}@${pinned}`);
+    }
+  });
+
+  it('needs at run time only what it lists as a dependency', () => {
+    const used = new Set<string>();
+    for (const path of repositoryFiles().filter((file) => /^(?:engine|replication|server|tools)\/.+\.ts$/.test(file))) {
+      for (const { specifier, typeOnly } of importsOf(readText(path))) {
+        if (!typeOnly && !specifier.startsWith('.') && !specifier.startsWith('node:')) used.add(packageName(specifier));
+      }
+    }
+    expect([...used].filter((dependency) => !(dependency in dependencies))).toEqual([]);
+  });
+
+  it('has an entry for its version in the changelog, or gathers one', () => {
+    expect(readText('CHANGELOG.md')).toMatch(new RegExp(`^## (?:Unreleased|${version.replaceAll('.', '\\.')})`, 'm'));
+    expect(name).toBe('varve');
+  });
+});
+
+function packageName(specifier: string): string {
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+}
