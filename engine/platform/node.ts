@@ -1,0 +1,254 @@
+/**
+ * The platform on the real machine: `node:fs` below a root directory, the real clock, the system's randomness.
+ *
+ * Reads are positional and synchronous. Writes and syncs go through the callback functions of `fs`: one
+ * promise each and no FileHandle, because a durable insert is exactly one of each. A file that is closed while
+ * one of them is under way closes after it, so that its descriptor cannot be given to another file meanwhile.
+ *
+ * The lock is a SQLite file held in an exclusive transaction: the system drops it with the process, however
+ * that ends. POSIX locks go with *any* descriptor of the file that the process closes, so the file of a held
+ * lock is never opened here by another way.
+ */
+import Database from 'better-sqlite3';
+import { randomFillSync } from 'node:crypto';
+import * as fs from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { VarveError } from '../errors.js';
+import { networkKindOf } from './network-kind.js';
+import { nodeClock } from './node-clock.js';
+import { ioError, pathNames } from './paths.js';
+import type { File, FileSystem, OpenMode, Platform } from './platform.js';
+
+const RANDOM_POOL_BYTES = 16 * 1024;
+const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 'wx+' };
+
+/** Lock files held by this process, over all platforms in it. */
+const heldLocks = new Set<string>();
+
+export function nodePlatform(root: string): Platform {
+  return { files: new NodeFileSystem(resolve(root)), clock: nodeClock(), randomBytes: randomPool() };
+}
+
+/** Random bytes by the pool: one system call a thousand salts. */
+function randomPool(): (size: number) => Uint8Array {
+  const pool = new Uint8Array(RANDOM_POOL_BYTES);
+  let used = RANDOM_POOL_BYTES;
+  return (size) => {
+    if (size > RANDOM_POOL_BYTES / 4) return randomFillSync(new Uint8Array(size));
+    if (used + size > RANDOM_POOL_BYTES) {
+      randomFillSync(pool);
+      used = 0;
+    }
+    // A copy, so that a kept salt neither holds the pool in memory nor changes with it.
+    const bytes = pool.slice(used, used + size);
+    used += size;
+    return bytes;
+  };
+}
+
+class NodeFileSystem implements FileSystem {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  open(path: string, mode: OpenMode): File {
+    const absolute = this.#unlockedPath(path);
+    const fd = fs.openSync(absolute, OPEN_FLAGS[mode], 0o600);
+    if (mode === 'read' && fs.fstatSync(fd).isDirectory()) {
+      fs.closeSync(fd);
+      throw ioError('EISDIR', 'open', path);
+    }
+    return new NodeFile(path, fd);
+  }
+
+  list(path: string): string[] {
+    return fs.readdirSync(this.#absolute(path)).sort();
+  }
+
+  exists(path: string): boolean {
+    return fs.existsSync(this.#absolute(path));
+  }
+
+  makeDirectory(path: string): void {
+    this.#makeRoot();
+    fs.mkdirSync(this.#absolute(path), { recursive: true, mode: 0o700 });
+  }
+
+  rename(from: string, to: string): void {
+    fs.renameSync(this.#absolute(from), this.#absolute(to));
+  }
+
+  remove(path: string): void {
+    const absolute = this.#absolute(path);
+    if (fs.lstatSync(absolute).isDirectory()) fs.rmdirSync(absolute);
+    else fs.unlinkSync(absolute);
+  }
+
+  syncDirectory(path: string): Promise<void> {
+    const absolute = this.#absolute(path);
+    return new Promise((resolve, reject) => {
+      fs.open(absolute, 'r', (openError, fd) => {
+        if (openError) return reject(openError);
+        fs.fsync(fd, (syncError) => {
+          fs.close(fd, (closeError) => (syncError ?? closeError ? reject(syncError ?? closeError) : resolve()));
+        });
+      });
+    });
+  }
+
+  readFile(path: string): Buffer {
+    return fs.readFileSync(this.#unlockedPath(path));
+  }
+
+  lock(path: string): { release(): void } {
+    const absolute = this.#absolute(path);
+    if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
+    const identity = identityOf(absolute);
+    if (heldLocks.has(identity)) throw lockedError(path);
+    const database = new Database(absolute, { timeout: 0 });
+    try {
+      database.pragma('locking_mode = EXCLUSIVE');
+      database.exec('BEGIN EXCLUSIVE');
+    } catch (error) {
+      database.close();
+      if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) throw lockedError(path, error);
+      throw error;
+    }
+    heldLocks.add(identity);
+    return {
+      release: () => {
+        if (!database.open) return;
+        database.close();
+        heldLocks.delete(identity);
+      },
+    };
+  }
+
+  openSqlite(path: string): Database.Database {
+    const absolute = this.#absolute(path);
+    if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
+    return new Database(absolute);
+  }
+
+  networkKind(): string | undefined {
+    return networkKindOf(this.#root);
+  }
+
+  #absolute(path: string): string {
+    return join(this.#root, ...pathNames(path));
+  }
+
+  #unlockedPath(path: string): string {
+    const absolute = this.#absolute(path);
+    if (heldLocks.size > 0 && heldLocks.has(identityOf(absolute))) throw ioError('EBUSY', 'open', path);
+    return absolute;
+  }
+
+  /** The root's own entry lies outside what `syncDirectory` can reach, so it is made durable here. */
+  #makeRoot(): void {
+    const firstMade = fs.mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    if (firstMade === undefined) return;
+    for (let made = this.#root; ; made = dirname(made)) {
+      const fd = fs.openSync(dirname(made), 'r');
+      try {
+        fs.fsyncSync(fd);
+      } finally {
+        fs.closeSync(fd);
+      }
+      if (made === firstMade || dirname(made) === made) return;
+    }
+  }
+}
+
+/** One name for a file however its directory is reached. */
+function identityOf(absolute: string): string {
+  const folder = dirname(absolute);
+  return fs.existsSync(folder) ? join(fs.realpathSync(folder), basename(absolute)) : absolute;
+}
+
+function lockedError(path: string, cause?: unknown): VarveError<'LOCKED'> {
+  return new VarveError('LOCKED', 'the data directory is in use by another process', { path }, cause);
+}
+
+class NodeFile implements File {
+  readonly path: string;
+  readonly #fd: number;
+  #underWay = 0;
+  #closed = false;
+
+  constructor(path: string, fd: number) {
+    this.path = path;
+    this.#fd = fd;
+  }
+
+  size(): number {
+    this.#mustBeOpen('fstat');
+    return fs.fstatSync(this.#fd).size;
+  }
+
+  read(into: Uint8Array, offset: number, length: number, position: number): number {
+    this.#mustBeOpen('read');
+    let done = 0;
+    while (done < length) {
+      const count = fs.readSync(this.#fd, into, offset + done, length - done, position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#begin('write');
+      fs.write(this.#fd, from, offset, length, position, (error, count) => {
+        this.#end();
+        if (error) reject(error);
+        else resolve(count);
+      });
+    });
+  }
+
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#begin('fdatasync');
+      fs.fdatasync(this.#fd, (error) => {
+        this.#end();
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  truncate(size: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#begin('ftruncate');
+      fs.ftruncate(this.#fd, size, (error) => {
+        this.#end();
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#underWay === 0) fs.closeSync(this.#fd);
+  }
+
+  #begin(syscall: string): void {
+    this.#mustBeOpen(syscall);
+    this.#underWay++;
+  }
+
+  #end(): void {
+    this.#underWay--;
+    if (this.#closed && this.#underWay === 0) fs.closeSync(this.#fd);
+  }
+
+  #mustBeOpen(syscall: string): void {
+    if (this.#closed) throw ioError('EBADF', syscall, this.path);
+  }
+}
