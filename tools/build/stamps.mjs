@@ -18,8 +18,7 @@ const BUILD_STAMP = join(ROOT, 'dist', '.varve-stamp');
 
 /** `loadsNativeModules` throws where compiled modules do not fit this Node; asked only where there is no stamp of ours. */
 export function isInstalled(loadsNativeModules) {
-  const stamp = readText(INSTALL_STAMP);
-  if (stamp !== undefined) return stamp === installStamp();
+  if (readText(INSTALL_STAMP) === installStamp()) return true;
   // Somebody ran npm themselves. npm leaves a lockfile of what it put there.
   const installed = readText(join(ROOT, 'node_modules', '.package-lock.json'));
   if (installed === undefined || !sameVersions(JSON.parse(installed).packages)) return false;
