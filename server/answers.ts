@@ -1,0 +1,106 @@
+/**
+ * Writes answers: JSON, problems, and records whose stored canonical bytes go out as they are, without being parsed. The envelope of
+ * a record is composed by hand for that reason; schemas.ts says what it looks like and tests hold the two together.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RecordHeader, VersionRecord } from '../engine/index.js';
+import type { Problem } from './problem.js';
+
+export const JSON_TYPE = 'application/json';
+export const NDJSON_TYPE = 'application/x-ndjson';
+export const PROBLEM_TYPE = 'application/problem+json';
+
+export type Headers = Record<string, string | number>;
+
+/** What every answer carries: never sniffed, never embedded by another site, always asked for anew. */
+const COMMON: Headers = {
+  'Cache-Control': 'no-cache',
+  'X-Content-Type-Options': 'nosniff',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+};
+
+export function send(res: ServerResponse, status: number, headers: Headers, body?: string | Uint8Array): void {
+  const length = body === undefined ? undefined : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+  const all: Headers = { ...COMMON, ...headers };
+  if (length !== undefined) all['Content-Length'] = length;
+  else if (status !== 204 && status !== 304) all['Content-Length'] = 0;
+  res.writeHead(status, all);
+  res.end(body);
+}
+
+export function sendJson(res: ServerResponse, status: number, value: unknown, headers: Headers = {}): void {
+  send(res, status, { 'Content-Type': JSON_TYPE, ...headers }, JSON.stringify(value));
+}
+
+/** Begins an answer of many lines. */
+export function beginStream(res: ServerResponse, headers: Headers = {}): void {
+  res.writeHead(200, { ...COMMON, 'Content-Type': NDJSON_TYPE, ...headers });
+  res.flushHeaders();
+}
+
+/** Where the answer has begun already there is nothing left to say but to cut it short. */
+export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  letRunOut(req);
+  send(res, problem.status, { ...problem.headers, 'Content-Type': PROBLEM_TYPE }, JSON.stringify(problem));
+}
+
+const RUN_OUT_BYTES = 64 * 1024 * 1024;
+const RUN_OUT_MS = 5_000;
+
+/** Discards what is left of a request body, so that the client reads the refusal instead of a reset; only so much and so long. */
+function letRunOut(req: IncomingMessage): void {
+  if (req.complete || req.destroyed) return;
+  let bytes = 0;
+  const cut = setTimeout(() => req.destroy(), RUN_OUT_MS);
+  cut.unref();
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > RUN_OUT_BYTES) req.destroy();
+  });
+  req.on('close', () => clearTimeout(cut)).on('end', () => clearTimeout(cut));
+  req.on('error', () => {});
+}
+
+/** Everything of a record but its body, without the closing brace. Ids, times and collections need no escapes. */
+function openHeader(record: RecordHeader): string {
+  const refs = record.refs.length === 0 ? '' : `"${record.refs.join('","')}"`;
+  const supersedes = record.supersedes === null ? 'null' : `"${record.supersedes}"`;
+  return (
+    `{"id":"${record.id}","shard":${record.shard},"seq":${record.seq},"time":"${record.time}","collection":"${record.collection}"` +
+    `,"key":${JSON.stringify(record.key)},"supersedes":${supersedes},"refs":[${refs}],"deleted":${record.deleted},"hash":"${record.hash}"`
+  );
+}
+
+/** A record without its body. */
+export function headerJson(record: RecordHeader): string {
+  return `${openHeader(record)}}`;
+}
+
+/** A record with its body. `after` follows it (a newline in a stream). */
+export function recordBytes(record: VersionRecord, after = ''): Buffer {
+  const body = record.bodyBytes;
+  if (body === undefined) return Buffer.from(headerJson(record) + after);
+  const head = `${openHeader(record)},"body":`;
+  const headBytes = Buffer.byteLength(head);
+  const whole = Buffer.allocUnsafe(headBytes + body.length + 1 + after.length);
+  whole.write(head, 0, 'utf8');
+  whole.set(body, headBytes);
+  whole.write(`}${after}`, headBytes + body.length, 'latin1');
+  return whole;
+}
+
+/** `{"records":[…],<rest>}` from parts that are JSON already. */
+export function pageBytes(records: readonly Uint8Array[], rest: string): Buffer {
+  const parts: Uint8Array[] = [Buffer.from('{"records":[')];
+  const comma = Buffer.from(',');
+  records.forEach((record, index) => {
+    if (index > 0) parts.push(comma);
+    parts.push(record);
+  });
+  parts.push(Buffer.from(`],${rest}}`));
+  return Buffer.concat(parts);
+}

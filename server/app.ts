@@ -1,0 +1,57 @@
+/**
+ * The request listener: guard, then Express with every route of routes/. Express only matches paths here; handlers work on node's own
+ * request and response.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import express from 'express';
+import { answerError, dispatch, pathOf } from './dispatch.js';
+import type { Route, ServerContext } from './exchange.js';
+import { checkRequest } from './guard.js';
+import { invalid, Problem } from './problem.js';
+import { collectionRoutes } from './routes/collections.js';
+import { entityRoutes } from './routes/entities.js';
+import { healthRoutes } from './routes/health.js';
+import { recordRoutes } from './routes/records.js';
+import { shardRoutes } from './routes/shards.js';
+
+export const ROUTES: readonly Route[] = [...healthRoutes, ...entityRoutes, ...recordRoutes, ...collectionRoutes, ...shardRoutes];
+
+/** These answer in every phase. */
+const ALWAYS: ReadonlySet<string> = new Set(['/livez', '/readyz']);
+
+export function createApp(context: ServerContext): RequestListener {
+  const app = express();
+  app.disable('x-powered-by').disable('etag').disable('query parser');
+  app.enable('strict routing').enable('case sensitive routing');
+  for (const route of ROUTES) {
+    app.all(route.path, (req, res) => dispatch(route, req, res, req.params as Record<string, string>, context));
+  }
+  app.use((req: IncomingMessage, res: ServerResponse) => {
+    answerError(new Problem('not-found', 'There is nothing at this path.'), req, res, context);
+  });
+  app.use((error: unknown, req: IncomingMessage, res: ServerResponse, _next: express.NextFunction) => {
+    // The router's own failure: a path parameter whose percent-encoding is not UTF-8.
+    const problem = error instanceof URIError || isBadParam(error) ? invalid('path', 'percent-encoded UTF-8', 'the path has a broken percent-encoding') : error;
+    answerError(problem, req, res, context);
+  });
+
+  return (req, res) => {
+    const started = performance.now();
+    res.on('finish', () => {
+      context.logger.debug({ method: req.method, path: pathOf(req), status: res.statusCode, ms: Math.round(performance.now() - started) }, 'request');
+    });
+    try {
+      checkRequest(req);
+      if (context.phase === 'draining' && !ALWAYS.has(pathOf(req))) {
+        throw new Problem('draining', 'The server is shutting down.', {}, { headers: { Connection: 'close' } });
+      }
+    } catch (error) {
+      return answerError(error, req, res, context);
+    }
+    app(req, res);
+  };
+}
+
+function isBadParam(error: unknown): boolean {
+  return error instanceof Error && 'status' in error && error.status === 400;
+}

@@ -1,0 +1,172 @@
+/**
+ * The settings of `varve serve`, from four places: flags > environment > config file > default. One table says of each setting its
+ * flag, its default and how it is read; the environment variable and the key in the file follow from its name
+ * (`maxBodyBytes`: `--max-body-bytes`, `VARVE_MAX_BODY_BYTES`, `"maxBodyBytes"`).
+ */
+import { readFileSync } from 'node:fs';
+import { type OpenOptions, parseStrict } from '../engine/index.js';
+import { ConfigError, parseListen } from './guard.js';
+import { DEFAULT_LIMITS, type Limits } from './limits.js';
+import { LOG_LEVELS, type LogLevel } from './logging.js';
+
+export const DEFAULT_LISTEN = '127.0.0.1:7411';
+export const DEFAULT_DATA = './varve-data';
+
+type Reader<T> = (text: string, name: string) => T;
+
+interface Setting<T> {
+  readonly read: Reader<T>;
+  /** Undefined: the engine's own. */
+  readonly default: T;
+  /** What stands for the value in help; none for a switch. */
+  readonly placeholder?: string;
+  readonly help: string;
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1000, ki: 1024, m: 1e6, mi: 2 ** 20, g: 1e9, gi: 2 ** 30 };
+
+const text: Reader<string> = (value, name) => {
+  if (value === '') throw new ConfigError(`${name} must not be empty`);
+  return value;
+};
+const integer =
+  (min: number, max: number): Reader<number> =>
+  (value, name) => {
+    const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+    if (!(number >= min && number <= max)) throw new ConfigError(`${name} must be a whole number from ${min} to ${max}, not '${value}'`);
+    return number;
+  };
+/** `65536`, `64KiB`, `1MB`. */
+const bytes: Reader<number> = (value, name) => {
+  const match = /^(\d{1,15}) ?([kmg]i?)?b?$/i.exec(value);
+  const number = Number(match?.[1]) * (UNITS[(match?.[2] ?? '').toLowerCase()] ?? Number.NaN);
+  if (!Number.isSafeInteger(number) || number < 1) throw new ConfigError(`${name} must be a number of bytes such as 65536 or 64MiB, not '${value}'`);
+  return number;
+};
+const yesOrNo: Reader<boolean> = (value, name) => {
+  if (/^(true|1|yes|on)$/i.test(value)) return true;
+  if (/^(false|0|no|off)$/i.test(value)) return false;
+  throw new ConfigError(`${name} must be true or false, not '${value}'`);
+};
+const oneOf =
+  <T extends string>(values: readonly T[]): Reader<T> =>
+  (value, name) => {
+    const found = values.find((candidate) => candidate === value);
+    if (found === undefined) throw new ConfigError(`${name} must be one of ${values.join(', ')}, not '${value}'`);
+    return found;
+  };
+const listenAddress: Reader<string> = (value) => {
+  parseListen(value);
+  return value;
+};
+const maybe =
+  <T>(read: Reader<T>): Reader<T | undefined> =>
+  (value, name) =>
+    read(value, name);
+
+function setting<T>(read: Reader<T>, fallback: T, placeholder: string | undefined, help: string): Setting<T> {
+  return { read, default: fallback, help, ...(placeholder === undefined ? {} : { placeholder }) };
+}
+
+const count = integer(1, 1e9);
+const millis = integer(1, 86_400_000);
+
+export const SETTINGS = {
+  data: setting(text, DEFAULT_DATA, 'DIR', 'where the database is kept'),
+  listen: setting(listenAddress, DEFAULT_LISTEN, 'HOST:PORT', 'loopback address to listen on'),
+  shards: setting(maybe(integer(1, 65_535)), undefined, 'N', 'number of shards, fixed when the database is created'),
+  logLevel: setting<LogLevel>(oneOf(LOG_LEVELS), 'info', 'LEVEL', `one of ${LOG_LEVELS.join(', ')}`),
+  segmentBytes: setting(maybe(bytes), undefined, 'BYTES', 'size at which a log segment is sealed'),
+  nodeCacheBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for tree nodes'),
+  memtableBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for records newer than the last checkpoint'),
+  checkpointRecords: setting(maybe(count), undefined, 'N', 'fold at the latest after this many records beyond 1/16 of the tree'),
+  allowNetworkFileSystem: setting(yesOrNo, false, undefined, 'open although the directory is on a network file system'),
+  maxBodyBytes: setting(bytes, DEFAULT_LIMITS.maxBodyBytes, 'BYTES', 'largest body of a record'),
+  maxBatchBytes: setting(bytes, DEFAULT_LIMITS.maxBatchBytes, 'BYTES', 'largest batch'),
+  bodyMemoryBytes: setting(bytes, DEFAULT_LIMITS.bodyMemoryBytes, 'BYTES', 'memory for request bodies, all together'),
+  maxConnections: setting(count, DEFAULT_LIMITS.maxConnections, 'N', 'connections at a time'),
+  bodyTimeoutMs: setting(millis, DEFAULT_LIMITS.bodyTimeoutMs, 'MS', 'time for a whole body to arrive'),
+  idleTimeoutMs: setting(millis, DEFAULT_LIMITS.idleTimeoutMs, 'MS', 'a connection on which nothing moves is cut'),
+  shutdownTimeoutMs: setting(millis, DEFAULT_LIMITS.shutdownTimeoutMs, 'MS', 'how long shutting down waits for requests under way'),
+} as const;
+
+export type SettingName = keyof typeof SETTINGS;
+export type ServeConfig = { readonly [N in SettingName]: (typeof SETTINGS)[N] extends Setting<infer T> ? T : never };
+/** As a command line parser gives them, by setting name. */
+export type FlagValues = Readonly<Partial<Record<SettingName | 'config', string | number | boolean | undefined>>>;
+
+export interface ConfigSources {
+  readonly flags?: FlagValues;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** For the config file; node's by default. */
+  readonly readText?: (path: string) => string;
+}
+
+export function flagName(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+export function environmentName(name: string): string {
+  return `VARVE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** The settings to serve with. Throws ConfigError, with a message for the person, for what cannot be used. */
+export function loadConfig(sources: ConfigSources = {}): ServeConfig {
+  const { flags = {}, env = process.env } = sources;
+  const path = flags.config ?? given(env[environmentName('config')]);
+  const file = path === undefined ? {} : readConfigFile(String(path), sources.readText ?? ((from) => readFileSync(from, 'utf8')));
+  const config: Record<string, unknown> = {};
+  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+    const { read, default: fallback } = SETTINGS[name];
+    const flag = flags[name];
+    const variable = given(env[environmentName(name)]);
+    const key = file[name];
+    if (flag !== undefined) config[name] = read(String(flag), flagName(name));
+    else if (variable !== undefined) config[name] = read(variable, environmentName(name));
+    else if (key !== undefined) config[name] = read(String(key), `${name} in the config file`);
+    else config[name] = fallback;
+  }
+  return config as ServeConfig;
+}
+
+/** A variable that is set to nothing is not set. */
+function given(value: string | undefined): string | undefined {
+  return value === '' ? undefined : value;
+}
+
+function readConfigFile(path: string, readText: (path: string) => string): Readonly<Record<string, unknown>> {
+  let parsed: unknown;
+  try {
+    parsed = parseStrict(Buffer.from(readText(path)));
+  } catch (error) {
+    throw new ConfigError(`cannot read the config file ${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new ConfigError(`the config file ${path} must hold one JSON object`);
+  for (const [name, value] of Object.entries(parsed)) {
+    if (!Object.hasOwn(SETTINGS, name)) throw new ConfigError(`the config file ${path} has an unknown key '${name}'; known are ${Object.keys(SETTINGS).join(', ')}`);
+    if (typeof value === 'object') throw new ConfigError(`${name} in the config file ${path} must be a string, a number, true or false`);
+  }
+  return parsed as Record<string, unknown>;
+}
+
+export function openOptionsOf(config: ServeConfig): OpenOptions {
+  const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } = config;
+  return {
+    allowNetworkFileSystem,
+    maxBodyBytes,
+    maxBatchBytes,
+    ...(shards === undefined ? {} : { shards }),
+    ...(segmentBytes === undefined ? {} : { segmentBytes }),
+    ...(nodeCacheBytes === undefined ? {} : { nodeCacheBytes }),
+    ...(memtableBytes === undefined ? {} : { memtableBytes }),
+    ...(checkpointRecords === undefined ? {} : { checkpointRecords }),
+  };
+}
+
+/** Room for the envelope around the largest body of a line. */
+const ENVELOPE_BYTES = 64 * 1024;
+
+export function limitsOf(config: ServeConfig): Partial<Limits> {
+  const { maxBodyBytes, maxBatchBytes, bodyMemoryBytes, maxConnections, bodyTimeoutMs, idleTimeoutMs, shutdownTimeoutMs } = config;
+  return { maxBodyBytes, maxBatchBytes, maxLineBytes: maxBodyBytes + ENVELOPE_BYTES, bodyMemoryBytes, maxConnections, bodyTimeoutMs, idleTimeoutMs, shutdownTimeoutMs };
+}

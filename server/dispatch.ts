@@ -1,0 +1,46 @@
+/**
+ * From a matched route to its handler: methods (405 with Allow, HEAD as GET, OPTIONS), the query string, and one place where every
+ * thrown thing becomes a problem.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { send, sendProblem } from './answers.js';
+import type { Exchange, Method, Route, ServerContext } from './exchange.js';
+import { Problem, problemOf } from './problem.js';
+import { readQuery } from './requests.js';
+
+/** Never rejects. */
+export async function dispatch(route: Route, req: IncomingMessage, res: ServerResponse, params: Exchange['params'], context: ServerContext): Promise<void> {
+  try {
+    const method = req.method === 'HEAD' ? 'GET' : req.method;
+    const endpoint = Object.hasOwn(route.endpoints, method ?? '') ? route.endpoints[method as Method] : undefined;
+    if (endpoint === undefined) {
+      const allow = allowed(route);
+      if (method === 'OPTIONS') return send(res, 204, { Allow: allow });
+      throw new Problem('method-not-allowed', `Allowed here: ${allow}.`, { allow: allow.split(', ') }, { headers: { Allow: allow } });
+    }
+    await endpoint.handle({ req, res, params, query: readQuery(req.url ?? '/'), context });
+  } catch (error) {
+    answerError(error, req, res, context);
+  }
+}
+
+function allowed(route: Route): string {
+  const methods = Object.keys(route.endpoints);
+  return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
+}
+
+/** Answers with the problem that `error` is, and logs what is ours to mend. */
+export function answerError(error: unknown, req: IncomingMessage, res: ServerResponse, context: ServerContext): void {
+  const problem = problemOf(error);
+  if (problem.status >= 500) {
+    const log = { method: req.method, path: pathOf(req), slug: problem.slug, err: problem.cause ?? problem };
+    if (problem.slug === 'internal' || problem.slug === 'corrupt') context.logger.error(log, 'request failed');
+    else context.logger.warn(log, 'request refused');
+  }
+  sendProblem(req, res, problem);
+}
+
+/** Without the query, and short: it is a stranger's text. */
+export function pathOf(req: IncomingMessage): string {
+  return (req.url ?? '').split('?', 1)[0]!.slice(0, 200);
+}

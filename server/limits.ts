@@ -1,0 +1,52 @@
+/**
+ * Every limit of the HTTP side in one place: no queue, buffer, wait or page of the server is without one.
+ */
+
+export interface Limits {
+  /** Largest body of one record, as sent. */
+  readonly maxBodyBytes: number;
+  /** Largest request of one batch, as sent. */
+  readonly maxBatchBytes: number;
+  /** Largest NDJSON line: a body and its envelope. */
+  readonly maxLineBytes: number;
+  /** A page ends early once its bodies reach this. */
+  readonly maxPageBytes: number;
+  /** Request bodies being gathered or committed, over all connections. */
+  readonly bodyMemoryBytes: number;
+  /** NDJSON lines of one request on their way to the disk at a time, and their bytes. */
+  readonly linesInFlight: number;
+  readonly lineBytesInFlight: number;
+  /** Bytes of a streamed answer that a slow reader may leave unread before the stream waits for it. */
+  readonly answerBufferBytes: number;
+  readonly maxConnections: number;
+  readonly maxHeaderBytes: number;
+  readonly headersTimeoutMs: number;
+  /** For a whole body to arrive (streams are bound by the idle timeout alone). */
+  readonly bodyTimeoutMs: number;
+  /** A connection on which nothing moves in either direction during a request is cut. */
+  readonly idleTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  /** Shutting down waits this long for requests under way. */
+  readonly shutdownTimeoutMs: number;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+export const DEFAULT_LIMITS: Limits = {
+  maxBodyBytes: MIB,
+  maxBatchBytes: 32 * MIB,
+  maxLineBytes: MIB + 64 * KIB,
+  maxPageBytes: 8 * MIB,
+  bodyMemoryBytes: 256 * MIB,
+  linesInFlight: 1024,
+  lineBytesInFlight: 4 * MIB,
+  answerBufferBytes: MIB,
+  maxConnections: 1024,
+  maxHeaderBytes: 16 * KIB,
+  headersTimeoutMs: 10_000,
+  bodyTimeoutMs: 60_000,
+  idleTimeoutMs: 120_000,
+  keepAliveTimeoutMs: 30_000,
+  shutdownTimeoutMs: 30_000,
+};

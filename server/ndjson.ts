@@ -1,0 +1,138 @@
+/**
+ * NDJSON in both directions: splits a request into lines under a cap, and writes a streamed answer that waits for slow readers.
+ *
+ *   request chunks -> LineSplitter -> lines          answers -> LineWriter -> one write a turn of the event loop
+ *
+ * Invariants: no line is held beyond its cap, however long it is; line numbers count every line, blank ones too; a line without its
+ * newline counts once the request has ended whole. The writer holds no more than its cap plus what is given to it at once.
+ */
+import type { ServerResponse } from 'node:http';
+
+export interface Line {
+  /** From 1. */
+  readonly number: number;
+  /** Without its newline; undefined where it was over the cap and has been thrown away. */
+  readonly bytes: Buffer | undefined;
+}
+
+const NEWLINE = 0x0a;
+
+export class LineSplitter {
+  readonly #capBytes: number;
+  #number = 0;
+  #parts: Buffer[] = [];
+  #heldBytes = 0;
+  #overflowing = false;
+
+  constructor(capBytes: number) {
+    this.#capBytes = capBytes;
+  }
+
+  /** The lines that `chunk` completes. Blank ones are counted and left out. */
+  push(chunk: Buffer): Line[] {
+    const lines: Line[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      this.#hold(chunk.subarray(start, end));
+      this.#finish(lines);
+      start = end + 1;
+    }
+    if (start < chunk.length) this.#hold(chunk.subarray(start));
+    return lines;
+  }
+
+  /** What is left once the request has ended. */
+  end(): Line[] {
+    const lines: Line[] = [];
+    if (this.#heldBytes > 0 || this.#overflowing) this.#finish(lines);
+    return lines;
+  }
+
+  #hold(part: Buffer): void {
+    if (this.#overflowing) return;
+    this.#heldBytes += part.length;
+    if (this.#heldBytes > this.#capBytes) {
+      this.#overflowing = true;
+      this.#parts = [];
+      return;
+    }
+    this.#parts.push(part);
+  }
+
+  #finish(lines: Line[]): void {
+    const number = ++this.#number;
+    const bytes = this.#overflowing ? undefined : this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
+    this.#parts = [];
+    this.#heldBytes = 0;
+    this.#overflowing = false;
+    if (bytes === undefined || !isBlank(bytes)) lines.push({ number, bytes });
+  }
+}
+
+function isBlank(bytes: Buffer): boolean {
+  for (const byte of bytes) if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0d) return false;
+  return true;
+}
+
+export class LineWriter {
+  readonly #res: ServerResponse;
+  readonly #capBytes: number;
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
+  #scheduled = false;
+
+  constructor(res: ServerResponse, capBytes: number) {
+    this.#res = res;
+    this.#capBytes = capBytes;
+  }
+
+  /** True once the reader is gone; writing goes nowhere then. */
+  get closed(): boolean {
+    return this.#res.destroyed || this.#res.closed;
+  }
+
+  /** Queues one line (with its newline). Await `ready` before the next where that returns true. */
+  push(line: Uint8Array): boolean {
+    this.#pending.push(line);
+    this.#pendingBytes += line.length;
+    if (this.#pendingBytes >= 64 * 1024) this.flush();
+    else if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(() => {
+        this.#scheduled = false;
+        this.flush();
+      });
+    }
+    return this.#res.writableLength + this.#pendingBytes > this.#capBytes;
+  }
+
+  pushText(line: string): boolean {
+    return this.push(Buffer.from(line));
+  }
+
+  flush(): void {
+    if (this.#pending.length === 0) return;
+    const whole = this.#pending.length === 1 ? this.#pending[0]! : Buffer.concat(this.#pending);
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    if (!this.closed && !this.#res.writableEnded) this.#res.write(whole);
+  }
+
+  /** Resolves once the reader has caught up, or is gone. */
+  async ready(): Promise<void> {
+    this.flush();
+    if (this.closed || !this.#res.writableNeedDrain) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        this.#res.off('drain', done).off('close', done);
+        resolve();
+      };
+      this.#res.on('drain', done).on('close', done);
+    });
+  }
+
+  end(): void {
+    this.flush();
+    this.#res.end();
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * One entity: insert a version, end it, its version at a point in time, its history.
+ */
+import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord } from '../../engine/index.js';
+import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send } from '../answers.js';
+import { requireMediaType, withBody } from '../body.js';
+import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
+import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
+import { positionBefore, positionIn, viewAt } from '../points.js';
+import { Problem } from '../problem.js';
+import { isNotModified, readExpect, readInsertOptions, readRefs } from '../requests.js';
+import { entityQuery, historyQuery, insertQuery, noQuery } from '../schemas.js';
+import { z } from 'zod';
+import { listEntities } from './listing.js';
+
+/** More refs than this do not fit into a header that every client takes. */
+const MAX_HEADER_REFS = 256;
+/** Versions read at a time, so that a page of large bodies can end early. */
+const HISTORY_STEP = 64;
+
+const etag = (id: string) => `"${id}"`;
+
+// --- insert
+
+async function putEntity(exchange: Exchange): Promise<void> {
+  parseQuery(insertQuery, exchange);
+  requireMediaType(exchange.req, [JSON_TYPE], true);
+  const db = database(exchange);
+  const item = conditions(exchange);
+  const options = readInsertOptions(exchange.req);
+  const result = await withBody(exchange, 'body', exchange.context.limits.maxBodyBytes, (bytes) =>
+    db.insert([{ ...item, bodyBytes: canonicalFromBytes(bytes) }], options),
+  );
+  answerInsert(exchange, 201, result);
+}
+
+async function deleteEntity(exchange: Exchange): Promise<void> {
+  parseQuery(insertQuery, exchange);
+  const db = database(exchange);
+  const result = await db.insert([{ ...conditions(exchange), deleted: true }], readInsertOptions(exchange.req));
+  answerInsert(exchange, 200, result);
+}
+
+/** The entity, and what headers say of the version to insert. */
+function conditions(exchange: Exchange): InsertItem {
+  const expect = readExpect(exchange.req);
+  const refs = readRefs(exchange.req);
+  return {
+    collection: param(exchange, 'collection'),
+    key: param(exchange, 'key'),
+    ...(expect === undefined ? {} : { expect }),
+    ...(refs === undefined ? {} : { refs }),
+  };
+}
+
+function answerInsert({ res }: Exchange, status: 200 | 201, { records, replayed }: InsertResult): void {
+  const record = records[0]!;
+  const headers: Headers = { 'Content-Type': JSON_TYPE, ETag: etag(record.id), Location: `/v1/records/${record.id}` };
+  if (replayed) headers['Idempotent-Replay'] = 'true';
+  send(res, status, headers, headerJson(record));
+}
+
+// --- select
+
+async function getEntity(exchange: Exchange): Promise<void> {
+  const { asOf, view: form } = parseQuery(entityQuery, exchange);
+  const db = database(exchange);
+  const collection = param(exchange, 'collection');
+  const key = param(exchange, 'key');
+  const shard = db.shardOf(collection, key);
+  const view = await viewAt(db, asOf, 'asOf');
+  positionIn(view, shard);
+  const record = view.get(collection, key);
+  if (record === undefined) {
+    const then = asOf === undefined ? '' : ' then';
+    throw new Problem('not-found', `${collection} has no entity of this key${then}.`, { collection, key });
+  }
+  answerRecord(exchange, record, form);
+}
+
+function answerRecord({ req, res }: Exchange, record: VersionRecord, form: 'record' | 'body'): void {
+  if (record.deleted) {
+    throw new Problem('deleted', 'The entity was deleted; the tombstone tells when.', { tombstone: JSON.parse(headerJson(record)) });
+  }
+  const headers: Headers = { ETag: etag(record.id) };
+  if (isNotModified(req, record.id)) return send(res, 304, headers);
+  headers['Content-Type'] = JSON_TYPE;
+  if (form === 'record') return send(res, 200, headers, recordBytes(record));
+  send(res, 200, { ...headers, ...describe(record) }, record.bodyBytes);
+}
+
+/** The envelope as headers, beside a bare body. */
+function describe(record: VersionRecord): Headers {
+  const { id, shard, seq, time, supersedes, refs, hash } = record;
+  return {
+    'Varve-Id': id,
+    'Varve-Shard': shard,
+    'Varve-Seq': seq,
+    'Varve-Time': time,
+    'Varve-Hash': hash,
+    'Content-Location': `/v1/records/${id}`,
+    ...(supersedes === null ? {} : { 'Varve-Supersedes': supersedes }),
+    ...(refs.length === 0 || refs.length > MAX_HEADER_REFS ? {} : { 'Varve-Refs': refs.join(', ') }),
+  };
+}
+
+function getRecord(exchange: Exchange): void {
+  parseQuery(noQuery, exchange);
+  const id = param(exchange, 'id');
+  const record = database(exchange).record(id);
+  if (record === undefined) throw new Problem('not-found', `There is no record ${id}.`, { id });
+  const headers: Headers = { ETag: etag(record.id) };
+  if (isNotModified(exchange.req, record.id)) return send(exchange.res, 304, headers);
+  send(exchange.res, 200, { ...headers, 'Content-Type': JSON_TYPE }, recordBytes(record));
+}
+
+// --- history
+
+/** What is left of the range of seqs. */
+const historyPlace = z.tuple([seq, seq]);
+
+async function getHistory(exchange: Exchange): Promise<void> {
+  const asked = parseQuery(historyQuery, exchange);
+  const db = database(exchange);
+  const collection = param(exchange, 'collection');
+  const key = param(exchange, 'key');
+  const shard = db.shardOf(collection, key);
+  const fixed: Question = { db: db.databaseId, route: 'history', collection, key };
+  const given: Record<string, string> = {};
+  for (const name of ['order', 'from', 'to'] as const) if (exchange.query[name] !== undefined) given[name] = asked[name]!;
+
+  let question: Question = { ...fixed, order: asked.order, ...given };
+  let view = db.now();
+  let fromSeq = 1;
+  let toSeq: number;
+  if (asked.cursor === undefined) {
+    if (asked.to !== undefined) view = await viewAt(db, asked.to, 'to');
+    toSeq = positionIn(view, shard);
+    if (asked.from !== undefined) fromSeq = (await positionBefore(db, asked.from, shard, 'from')) + 1;
+  } else {
+    const decoded = decodeCursor(asked.cursor, fixed, given, historyPlace);
+    question = decoded.question;
+    [fromSeq, toSeq] = decoded.place;
+  }
+
+  const descending = question.order !== 'asc';
+  const records: Buffer[] = [];
+  let bytes = 0;
+  let complete = true;
+  let more = fromSeq <= toSeq;
+  while (more && records.length < asked.limit && bytes < exchange.context.limits.maxPageBytes) {
+    const limit = Math.min(HISTORY_STEP, asked.limit - records.length);
+    const page = view.history(collection, key, { order: descending ? 'desc' : 'asc', fromSeq, toSeq, limit });
+    for (const record of page.records) {
+      const whole = recordBytes(record);
+      bytes += whole.length;
+      records.push(whole);
+    }
+    complete &&= page.complete;
+    more = page.nextSeq !== undefined;
+    if (page.nextSeq !== undefined && descending) toSeq = page.nextSeq;
+    else if (page.nextSeq !== undefined) fromSeq = page.nextSeq;
+  }
+  if (records.length === 0 && asked.cursor === undefined && db.now().get(collection, key) === undefined) {
+    throw new Problem('not-found', `${collection} has never had an entity of this key.`, { collection, key });
+  }
+  const next = more ? `"${encodeCursor(question, [fromSeq, toSeq])}"` : 'null';
+  send(exchange.res, 200, { 'Content-Type': JSON_TYPE }, pageBytes(records, `"next":${next},"complete":${complete}`));
+}
+
+const ENTITY = '/v1/collections/:collection/entities/:key';
+
+export const entityRoutes: readonly Route[] = [
+  { path: '/v1/collections/:collection/entities', endpoints: { GET: { role: 'read', handle: listEntities } } },
+  {
+    path: ENTITY,
+    endpoints: {
+      GET: { role: 'read', handle: getEntity },
+      PUT: { role: 'write', handle: putEntity },
+      DELETE: { role: 'write', handle: deleteEntity },
+    },
+  },
+  { path: `${ENTITY}/history`, endpoints: { GET: { role: 'read', handle: getHistory } } },
+  { path: '/v1/records/:id', endpoints: { GET: { role: 'read', handle: getRecord } } },
+];

@@ -1,0 +1,100 @@
+/**
+ * What `varve serve` runs: the one place that puts a database and a server together.
+ *
+ * It listens first and opens the database then, so that /livez answers and /readyz says `recovering` meanwhile. SIGTERM or SIGINT:
+ * the server drains, the database closes (marks, syncs), exit code 0; a second signal ends the process with 1 at once, which is safe:
+ * a crash is what the log is made for.
+ */
+import { type Database, type OpenOptions, open } from '../engine/index.js';
+import { limitsOf, openOptionsOf, type ServeConfig } from './config.js';
+import { createLogger, type Logger } from './logging.js';
+import { startServer } from './start.js';
+
+/** The part of `process` that serving needs. */
+export interface SignalSource {
+  on(signal: 'SIGTERM' | 'SIGINT', listener: () => void): unknown;
+  off(signal: 'SIGTERM' | 'SIGINT', listener: () => void): unknown;
+  exit(code: number): void;
+}
+
+export interface ServeOptions {
+  /** Made from the config's level by default. */
+  logger?: Logger;
+  /** The process by default; null: signals are somebody else's. */
+  signals?: SignalSource | null;
+  /** How the database is opened; the engine's `open` by default. */
+  openDatabase?: (dir: string, options: OpenOptions) => Promise<Database>;
+}
+
+export interface Serving {
+  readonly url: string;
+  /** Resolves once the database is open; rejects where it cannot be opened (the server has closed then). */
+  readonly ready: Promise<Database>;
+  /** The exit code, once everything has ended. Never rejects. */
+  readonly stopped: Promise<number>;
+  /** What a first signal does. */
+  stop(): Promise<number>;
+}
+
+export async function serve(config: ServeConfig, options: ServeOptions = {}): Promise<Serving> {
+  const logger = options.logger ?? createLogger(config.logLevel);
+  const signals = options.signals === undefined ? (process as SignalSource) : options.signals;
+  const openDatabase = options.openDatabase ?? open;
+  const server = await startServer({ listen: config.listen, logger, limits: limitsOf(config) });
+
+  let finish = (_code: number) => {};
+  const stopped = new Promise<number>((resolve) => {
+    finish = resolve;
+  });
+  const onSignal = () => {
+    if (stopping) {
+      logger.warn('a second signal: ending at once');
+      signals?.exit(1);
+    }
+    void stop();
+  };
+  const end = (code: number) => {
+    signals?.off('SIGTERM', onSignal);
+    signals?.off('SIGINT', onSignal);
+    finish(code);
+  };
+
+  const ready = openDatabase(config.data, openOptionsOf(config)).then(
+    (db) => {
+      server.attach(db);
+      logger.info({ shards: db.shardCount }, 'ready');
+      return db;
+    },
+    async (error: unknown) => {
+      logger.error({ err: error }, 'the database cannot be opened');
+      await server.close();
+      end(1);
+      throw error;
+    },
+  );
+  ready.catch(() => {});
+
+  let stopping = false;
+  const stop = (): Promise<number> => {
+    if (!stopping) {
+      stopping = true;
+      logger.info('shutting down');
+      void shutDown();
+    }
+    return stopped;
+  };
+  const shutDown = async (): Promise<void> => {
+    try {
+      await server.close();
+      const db = await ready.catch(() => undefined);
+      await db?.close();
+      end(0);
+    } catch (error) {
+      logger.error({ err: error }, 'shutting down failed');
+      end(1);
+    }
+  };
+  signals?.on('SIGTERM', onSignal);
+  signals?.on('SIGINT', onSignal);
+  return { url: server.url, ready, stopped, stop };
+}
