@@ -1,0 +1,493 @@
+/**
+ * Drives one database on a simulated machine through random operations, interruptions included, beside the
+ * models, and insists on equality as it goes. Everything follows from the seed.
+ *
+ * Calls are issued in bunches without waiting, so that groups form, race and die half way. After a kill or a
+ * power cut the database says which unacknowledged batches survived: per shard they must be a prefix of what
+ * was issued, whole, in order (I2, I4), and everything acknowledged must be among them (I1).
+ */
+import assert from 'node:assert/strict';
+import stringify from 'fast-json-stable-stringify';
+import type { Database, OpenOptions } from '../../engine/database.js';
+import { isVarveError, VarveError } from '../../engine/errors.js';
+import { openWith } from '../../engine/index.js';
+import { settle } from '../../engine/platform/memory-clock.js';
+import { randomChooser } from '../../engine/platform/chooser.js';
+import { MemoryPlatform } from '../../engine/platform/memory.js';
+import { recordId, type InsertResult, type RecordHeader } from '../../engine/types.js';
+import {
+  compareAtId,
+  compareAtTime,
+  compareById,
+  compareCounts,
+  compareNewest,
+  describeHeader,
+  describeModel,
+  describeRecord,
+  microsToTime,
+  type World,
+} from './compare.js';
+import { ArrayModel, type ModelVersion } from './model.js';
+import { type Call, type Entity, entityName, makeCall, type Newest } from './operations.js';
+import { Random } from './random.js';
+import { freshRoot } from './root.js';
+import { SqliteModel } from './sqlite-model.js';
+
+export interface DriverOptions {
+  readonly seed: number;
+  readonly steps: number;
+  readonly shards: number;
+}
+
+export interface DriverStats {
+  versions: number;
+  refused: number;
+  replayed: number;
+  crashes: number;
+  reopens: number;
+  survivors: number;
+}
+
+interface Issued {
+  readonly call: Call;
+  outcome: 'pending' | 'done' | 'failed';
+  result: InsertResult | undefined;
+  error: unknown;
+}
+
+/** Awkward on purpose: prefixes of each other, order that differs between UTF-8 and UTF-16, what URLs escape. */
+const KEYS = ['a', 'ab', 'abc', 'b', 'a b', 'a/b', 'a%2Fb', 'é', 'e\u0301', '\uffee', '𝄞', '𝄞a', '~', '0', 'A', `long${'g'.repeat(200)}`];
+const COLLECTIONS = ['c', 'ca', 'C', 'grouped', 'grouped2'];
+
+export async function runSeed(options: DriverOptions): Promise<DriverStats> {
+  const driver = new Driver(options);
+  try {
+    await driver.run();
+    return driver.stats;
+  } catch (error) {
+    const where = `seed ${options.seed}, ${options.shards} shards, step ${driver.step} of ${options.steps}`;
+    throw new Error(`${where}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  } finally {
+    driver.dispose();
+  }
+}
+
+class Driver {
+  readonly stats: DriverStats = { versions: 0, refused: 0, replayed: 0, crashes: 0, reopens: 0, survivors: 0 };
+  step = 0;
+  readonly #options: DriverOptions;
+  readonly #openOptions: OpenOptions;
+  readonly #random: Random;
+  #platform: MemoryPlatform;
+  readonly #array = new ArrayModel();
+  readonly #sqlite = new SqliteModel();
+  #db!: Database;
+  #entities: Entity[] = [];
+  #newest = new Map<string, Newest>();
+  #keyed = new Map<string, Call>();
+  /** First answers to idempotency keys. */
+  readonly #answers = new Map<Call, readonly RecordHeader[]>();
+  readonly #hashes = new Map<string, string>();
+  #issued: Issued[] = [];
+  #tokens = 0;
+  /** Answers given for a point in time, to be given again. */
+  #remembered: { time: string; listing: string[] }[] = [];
+
+  constructor(options: DriverOptions) {
+    this.#options = options;
+    this.#random = new Random(options.seed);
+    this.#platform = new MemoryPlatform({ seed: options.seed });
+    this.#openOptions = {
+      segmentBytes: this.#random.pick([2048, 8192, 65_536]),
+      checkpointRecords: this.#random.pick([5, 50, 100_000]),
+      memtableBytes: this.#random.pick([20_000, 1 << 20]),
+      nodeCacheBytes: this.#random.pick([10_000, 1 << 20]),
+    };
+  }
+
+  dispose(): void {
+    this.#sqlite.close();
+  }
+
+  async run(): Promise<void> {
+    this.#db = await openWith(this.#platform, { ...this.#openOptions, shards: this.#options.shards });
+    await this.#db.setPlacement('grouped', 'group:g');
+    await this.#db.setPlacement('grouped2', 'group:g');
+    for (const collection of COLLECTIONS) {
+      for (const key of KEYS) {
+        if (this.#random.chance(0.4)) this.#entities.push({ collection, key, shard: this.#db.shardOf(collection, key) });
+      }
+    }
+    for (; this.step < this.#options.steps; this.step++) await this.#oneStep();
+    await this.#compareAll();
+    await this.#reopen(false);
+    await this.#compareAll();
+    await this.#db.close();
+  }
+
+  async #oneStep(): Promise<void> {
+    const random = this.#random;
+    this.#platform.advance(random.below(3000) * random.below(100));
+    if (random.chance(0.01)) this.#jumpClock();
+    const bunch = random.weighted({ 1: 40, 4: 30, 12: 10 } as Record<string, number>);
+    switch (random.weighted({ write: 70, checkpoint: 5, root: 4, reopen: 3, kill: 4, powerCut: 7, rebuild: 2, compare: 12, asOfNow: 4 })) {
+      case 'write':
+        this.#issueBunch(Number(bunch));
+        if (random.chance(0.1)) void this.#db.checkpoint().catch(() => undefined);
+        await this.#finishIssued();
+        return;
+      case 'checkpoint':
+        await this.#db.checkpoint(random.chance(0.5) ? 1 : undefined);
+        return;
+      case 'root':
+        await this.#compareRoots();
+        return;
+      case 'reopen':
+        // Closing finishes what is queued.
+        this.#issueBunch(random.below(3));
+        await this.#reopen(false);
+        return;
+      case 'rebuild':
+        await this.#reopen(true);
+        await this.#compareAll();
+        return;
+      case 'kill':
+      case 'powerCut':
+        await this.#interrupt(Number(bunch));
+        await this.#compareAll();
+        return;
+      case 'asOfNow':
+        await this.#rememberNow();
+        return;
+      default:
+        await this.#compareAll();
+    }
+  }
+
+  // ── Writing ──
+
+  #issueBunch(count: number): void {
+    const busy = new Set<number>();
+    const known = {
+      random: this.#random,
+      shardCount: this.#options.shards,
+      entities: this.#entities,
+      versions: this.#array.all,
+      newest: this.#newest,
+      keyed: this.#keyed,
+      busy,
+      newestTime: (shard: number) => this.#newestTime(shard),
+      nowMicros: () => this.#platform.clock.nowMicros(),
+      nextToken: () => this.#tokens++,
+    };
+    for (let i = 0; i < count; i++) {
+      const call = makeCall(known);
+      if (call.shard !== undefined) busy.add(call.shard);
+      const issued: Issued = { call, outcome: 'pending', result: undefined, error: undefined };
+      this.#issued.push(issued);
+      this.#db.insert(call.items, call.options).then(
+        (result) => {
+          if (!this.#issued.includes(issued)) return;
+          issued.outcome = 'done';
+          issued.result = result;
+        },
+        (error: unknown) => {
+          if (!this.#issued.includes(issued)) return;
+          issued.outcome = 'failed';
+          issued.error = error;
+        },
+      );
+    }
+  }
+
+  async #finishIssued(): Promise<void> {
+    for (let turn = 0; this.#issued.some((issued) => issued.outcome === 'pending'); turn++) {
+      if (turn > 10_000) throw new Error(`an insert never settled: ${JSON.stringify(this.#issued.find((issued) => issued.outcome === 'pending')?.call)}`);
+      await settle();
+    }
+    const issued = this.#issued;
+    this.#issued = [];
+    for (const { call, outcome, result, error } of issued) {
+      if (outcome === 'done' && result !== undefined) this.#acknowledged(call, result);
+      else this.#refused(call, error);
+    }
+  }
+
+  #refused(call: Call, error: unknown): void {
+    if (error instanceof VarveError && call.mayFailWith.has(error.code)) {
+      this.stats.refused++;
+      return;
+    }
+    throw new Error(`${describeCall(call)} failed: ${error instanceof Error ? error.stack : String(error)}`);
+  }
+
+  #acknowledged(call: Call, result: InsertResult): void {
+    assert.equal(call.mayFailWith.size, 0, `${describeCall(call)} went through`);
+    assert.equal(result.replayed, call.repeats !== undefined, `${describeCall(call)}: replayed`);
+    if (call.repeats !== undefined) {
+      this.stats.replayed++;
+      const first = this.#answers.get(call.repeats);
+      assert.deepEqual(result.records.map(describeHeader), first?.map(describeHeader), 'a repeated call gets the first answer');
+      assert.deepEqual(result.records.map((record) => record.hash), first?.map((record) => record.hash));
+      return;
+    }
+    this.#answers.set(call, result.records);
+    this.#take(call, result.records);
+  }
+
+  /** Checks a batch the engine has committed against what was asked for, and gives it to the models. */
+  #take(call: Call, records: readonly RecordHeader[]): void {
+    assert.equal(records.length, call.items.length, describeCall(call));
+    const first = records[0];
+    if (first === undefined || call.shard === undefined) throw new Error('a batch has records and a shard');
+    const newest = this.#newestTime(call.shard);
+    assert.ok(newest === undefined || first.time > newest, `time ${first.time} is later than ${newest}`);
+    if (call.options.time !== undefined) assert.equal(first.time, call.options.time);
+    const batchEnd = first.seq + records.length - 1;
+    const lastOfShard = this.#array.all.reduce((last, version) => (version.shard === call.shard ? Math.max(last, version.seq) : last), 0);
+    assert.ok(first.seq > lastOfShard, `seq ${first.seq} is later than ${lastOfShard}`);
+    // Earlier items of the same batch are versions before, too.
+    const batch: ModelVersion[] = [];
+    const versions = call.items.map((item, i): ModelVersion => {
+      const record = records[i] as RecordHeader;
+      const earlier = i === 0 ? undefined : batch.findLast((version) => version.collection === item.collection && version.key === item.key);
+      const before = earlier ?? this.#array.versionAt(item.collection, item.key, Number.MAX_SAFE_INTEGER);
+      const version: ModelVersion = {
+        shard: record.shard,
+        seq: first.seq + i,
+        time: first.time,
+        batchEnd,
+        collection: item.collection,
+        key: item.key,
+        supersedes: before?.seq ?? 0,
+        refs: (item.refs ?? []).map((ref) => (ref.startsWith('#') ? recordId(record.shard, first.seq + Number(ref.slice(1))) : ref)),
+        deleted: item.deleted === true,
+        body: item.deleted === true ? '' : stringify(item.body),
+      };
+      batch.push(version);
+      assert.equal(`${describeHeader(record)} body=${version.body}`, describeModel(version), 'what an insert answers');
+      this.#checkHash(record);
+      return version;
+    });
+    this.#array.add(versions);
+    this.#sqlite.add(versions);
+    for (const version of versions) this.#newest.set(entityName(version), { seq: version.seq, alive: !version.deleted });
+    this.stats.versions += versions.length;
+    // A client's own time may rewrite answers given for later ones.
+    if (call.options.time !== undefined) this.#remembered = this.#remembered.filter(({ time }) => time < first.time);
+  }
+
+  #checkHash(record: RecordHeader): void {
+    const known = this.#hashes.get(record.id);
+    if (known === undefined) this.#hashes.set(record.id, record.hash);
+    else assert.equal(record.hash, known, `hash of ${record.id}`);
+  }
+
+  #newestTime(shard: number): string | undefined {
+    return this.#array.all.findLast((version) => version.shard === shard)?.time;
+  }
+
+  // ── Closing, killing, cutting the power ──
+
+  async #reopen(withoutDerived: boolean): Promise<void> {
+    this.stats.reopens++;
+    await this.#db.close();
+    await this.#finishIssued();
+    if (withoutDerived) this.#deleteDerived();
+    await this.#open();
+  }
+
+  async #open(): Promise<void> {
+    this.#db = await openWith(this.#platform, this.#openOptions);
+    assert.equal(this.#db.shardCount, this.#options.shards);
+    for (const shard of this.#db.shards()) assert.equal(shard.state, 'open', `shard ${shard.shard}: ${shard.reason}`);
+  }
+
+  /** Law 2: the catalog, some trees, or all of it. */
+  #deleteDerived(): void {
+    const { files } = this.#platform;
+    for (const name of files.list('')) {
+      if (name.startsWith('catalog.sqlite') && this.#random.chance(0.7)) files.remove(name);
+    }
+    for (const shard of files.list('shards')) {
+      if (this.#random.chance(0.3)) continue;
+      const tree = `shards/${shard}/tree`;
+      if (!files.exists(tree)) continue;
+      const all = this.#random.chance(0.5);
+      for (const name of files.list(tree)) if (all || this.#random.chance(0.5)) files.remove(`${tree}/${name}`);
+      if (all) files.remove(tree);
+    }
+  }
+
+  /** Issues calls, lets them get somewhere, and stops the machine under them. */
+  async #interrupt(count: number): Promise<void> {
+    const random = this.#random;
+    this.stats.crashes++;
+    this.#issueBunch(count);
+    if (random.chance(0.3)) void this.#db.checkpoint().catch(() => undefined);
+    if (random.chance(0.1)) void this.#db.close().catch(() => undefined);
+    // Either at an operation, or between two steps of whatever goes on.
+    if (random.chance(0.7)) this.#platform.crashAt(this.#platform.ops + random.below(25), random.pick(['throw', 'hang']));
+    for (let turn = random.below(60); turn > 0 && !this.#platform.halted; turn--) await undefined;
+    if (random.chance(0.5)) await settle();
+    this.#platform.halt('hang');
+    const issued = this.#issued;
+    this.#issued = [];
+    await this.#nextMachine();
+    // It may die again while it recovers.
+    while (random.chance(0.3)) {
+      this.#platform.crashAt(this.#platform.ops + random.below(60), 'hang');
+      const opening = openWith(this.#platform, this.#openOptions).then(
+        () => undefined,
+        (error: unknown) => {
+          if (!this.#platform.halted) throw error;
+        },
+      );
+      await Promise.race([opening, settle()]);
+      this.#platform.halt('hang');
+      await this.#nextMachine();
+    }
+    await this.#open();
+    this.#reconcile(issued);
+  }
+
+  /** What comes after: the same disk with its cache after a kill, or what a power cut leaves of it. */
+  async #nextMachine(): Promise<void> {
+    await settle();
+    const before = this.#platform;
+    this.#platform = this.#random.chance(0.35) ? before.killProcess() : before.crash(randomChooser(this.#random.uint32()), { tear: [1, 100, 511] });
+  }
+
+  /** Finds out which unacknowledged batches survived, and insists on law 10's prefix. */
+  #reconcile(issued: readonly Issued[]): void {
+    for (const { call, outcome, error } of issued) {
+      if (outcome === 'done') assert.equal(call.mayFailWith.size, 0, `${describeCall(call)} went through`);
+      if (outcome === 'failed' && !(error instanceof VarveError)) throw error;
+    }
+    for (let shard = 1; shard <= this.#options.shards; shard++) {
+      const found = this.#recordsBeyondModel(shard);
+      let gone: string | undefined;
+      for (const { call, outcome, result, error } of issued) {
+        if (call.shard !== shard || call.mayFailWith.size > 0 || call.repeats !== undefined) continue;
+        const records = found.slice(0, call.items.length);
+        const there = records.length === call.items.length && records.every((record, i) => matches(record, call, i, records[0]));
+        if (there) {
+          assert.equal(gone, undefined, `${describeCall(call)} survived, and what was issued before it did not: ${gone}`);
+          assert.ok(!isVarveError(error, 'NOT_WRITTEN'), `${describeCall(call)} was said not to have been written`);
+          if (result !== undefined) assert.deepEqual(records.map(describeHeader), result.records.map(describeHeader));
+          found.splice(0, call.items.length);
+          this.#answers.set(call, records);
+          this.#take(call, records);
+          if (outcome !== 'done') this.stats.survivors++;
+        } else {
+          assert.notEqual(outcome, 'done', `acknowledged and lost: ${describeCall(call)}; found ${records.map(describeRecord).join(' | ')}`);
+          gone ??= describeCall(call);
+        }
+      }
+      assert.deepEqual(found.map(describeRecord), [], `records in shard ${shard} that nobody wrote`);
+    }
+    for (const { call, outcome, result } of issued) {
+      if (outcome !== 'done' || call.repeats === undefined) continue;
+      assert.deepEqual(result?.records.map(describeHeader), this.#answers.get(call.repeats)?.map(describeHeader), 'a replayed answer survives');
+    }
+    this.#forgetWhatIsGone();
+  }
+
+  #recordsBeyondModel(shard: number) {
+    const info = this.#db.shards()[shard - 1];
+    if (info === undefined) throw new Error(`no shard ${shard}`);
+    const last = this.#array.all.reduce((seq, version) => (version.shard === shard ? Math.max(seq, version.batchEnd) : seq), 0);
+    const found = [];
+    for (let seq = last + 1; seq <= info.durableSeq; seq++) {
+      const record = this.#db.record(recordId(shard, seq));
+      if (record !== undefined && !record.collection.startsWith('_')) found.push(record);
+    }
+    return found;
+  }
+
+  #forgetWhatIsGone(): void {
+    this.#newest = new Map(this.#array.all.map((version) => [entityName(version), { seq: version.seq, alive: !version.deleted }]));
+    this.#keyed = new Map([...this.#keyed].filter(([, call]) => this.#answers.has(call)));
+    // The promise of sameness lives in the process until a record is stamped past it.
+    const newest = Array.from({ length: this.#options.shards }, (_, i) => this.#newestTime(i + 1) ?? '');
+    this.#remembered = this.#remembered.filter(({ time }) => newest.every((each) => each >= time));
+  }
+
+  #jumpClock(): void {
+    this.#platform.clock.jump(this.#random.below(2_000_000) - 1_000_000);
+  }
+
+  // ── Comparing ──
+
+  get #world(): World {
+    return {
+      db: this.#db,
+      models: [this.#array, this.#sqlite],
+      random: this.#random,
+      entities: this.#entities,
+      versions: this.#array.all,
+    };
+  }
+
+  async #compareAll(): Promise<void> {
+    compareNewest(this.#world);
+    await compareAtId(this.#world);
+    await compareAtTime(this.#world);
+    compareById(this.#world);
+    await compareCounts(this.#world);
+    await this.#compareRoots();
+    await this.#compareRemembered();
+    for (const version of this.#random.chance(0.2) ? this.#array.all : []) {
+      const record = this.#db.record(recordId(version.shard, version.seq));
+      if (record !== undefined) this.#checkHash(record);
+    }
+  }
+
+  async #compareRoots(): Promise<void> {
+    for (const info of this.#db.shards()) {
+      const root = await this.#db.root(info.shard);
+      const fresh = await freshRoot(this.#db, info.shard, root?.seq ?? 0);
+      assert.deepEqual({ root: root?.root, entries: root?.entries }, fresh, `root of shard ${info.shard}`);
+    }
+  }
+
+  async #rememberNow(): Promise<void> {
+    const newest = this.#db.newestTime();
+    const now = this.#platform.clock.nowMicros();
+    const time = microsToTime(now);
+    if (newest !== undefined && newest > time) return;
+    const view = await this.#db.asOf(time);
+    this.#remembered.push({ time, listing: this.#listEverything(view) });
+    if (this.#remembered.length > 5) this.#remembered.shift();
+  }
+
+  async #compareRemembered(): Promise<void> {
+    for (const { time, listing } of this.#remembered) {
+      try {
+        assert.deepEqual(this.#listEverything(await this.#db.asOf(time)), listing, `as of ${time}, asked again`);
+      } catch (error) {
+        // The clock may have jumped back behind it.
+        if (!isVarveError(error, 'TIME_AHEAD')) throw error;
+      }
+    }
+  }
+
+  #listEverything(view: ReturnType<Database['now']>): string[] {
+    return COLLECTIONS.flatMap((collection) => view.list(collection, { limit: 1000 }).map(describeRecord));
+  }
+}
+
+function matches(record: RecordHeader & { bodyBytes: Uint8Array | undefined }, call: Call, index: number, first: RecordHeader | undefined): boolean {
+  const item = call.items[index];
+  if (item === undefined || first === undefined) return false;
+  const body = item.deleted === true ? undefined : stringify(item.body);
+  const found = record.bodyBytes === undefined ? undefined : Buffer.from(record.bodyBytes).toString('utf8');
+  return (
+    record.collection === item.collection && record.key === item.key && found === body && record.seq === first.seq + index && record.time === first.time
+  );
+}
+
+function describeCall(call: Call): string {
+  const text = JSON.stringify({ ...call, mayFailWith: [...call.mayFailWith], repeats: call.repeats !== undefined });
+  return text.length > 600 ? `${text.slice(0, 600)}…` : text;
+}
