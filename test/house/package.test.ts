@@ -64,6 +64,14 @@ describe('package', () => {
     expect([...used].filter((dependency) => !(dependency in dependencies))).toEqual([]);
   });
 
+  it('brings the types that its public types mention', () => {
+    const used = new Set<string>();
+    for (const path of repositoryFiles().filter((file) => /^engine\/.+\.ts$/.test(file))) {
+      for (const { specifier } of importsOf(readText(path))) used.add(`@types/${packageName(specifier)}`);
+    }
+    expect(Object.keys(devDependencies).filter((dependency) => used.has(dependency))).toEqual([]);
+  });
+
   it('has an entry for its version in the changelog, or gathers one', () => {
     expect(readText('CHANGELOG.md')).toMatch(new RegExp(`^## (?:Unreleased|${version.replaceAll('.', '\\.')})`, 'm'));
     expect(name).toBe('varve');
