@@ -20,3 +20,6 @@ export interface TreeRoot {
   readonly offset: number;
   readonly length: number;
 }
+
+/** The seq's bytes at the end of a tree key: big-endian 2^48-1 - seq, so that newer versions come first. */
+export const SEQ_BYTES = 6;

@@ -1,0 +1,204 @@
+/**
+ * Stands on an entry of one version of a tree and moves on from there.
+ *
+ *   #nodes[0] root … #nodes[depth] leaf; #indexes[d]: the child taken, or in the leaf the entry stood on
+ *
+ * A seek begins where the cursor stands: it looks in the leaf first and climbs only as far as the key makes it, so that going
+ * from entity to entity mostly stays within a node.
+ *
+ * Invariants: the tree under a cursor never changes, whatever is folded meanwhile; views it gave out stay as they are. After a
+ * throw (CORRUPT) the cursor is not valid. Reads only.
+ */
+import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
+import type { NodeReader } from './node-reader.js';
+import type { Node } from './node.js';
+import { SEQ_BYTES, type TreeRoot } from './types.js';
+import { sameEntity, seqAt, writeEntity, writeSeq } from './version-key.js';
+
+export class Cursor {
+  readonly #reader: NodeReader;
+  readonly #root: TreeRoot;
+  readonly #nodes: Node[] = [];
+  readonly #indexes: number[] = [];
+  /** Of the leaf on the path; -1 while there is no path. */
+  #depth = -1;
+  #valid = false;
+  readonly #scratch = new Uint8Array(MAX_TREE_KEY_BYTES + 1);
+
+  constructor(reader: NodeReader, root: TreeRoot) {
+    this.#reader = reader;
+    this.#root = root;
+  }
+
+  /** Whether it stands on an entry. */
+  get valid(): boolean {
+    return this.#valid;
+  }
+
+  /** Goes to the first entry with a key >= `key`; answers `valid`. */
+  seek(key: Uint8Array): boolean {
+    return this.#seek(key, key.length);
+  }
+
+  seekFirst(): boolean {
+    return this.#seek(this.#scratch, 0);
+  }
+
+  #seek(key: Uint8Array, length: number): boolean {
+    this.#valid = false;
+    let depth = this.#depth;
+    // The answer lies below the lowest node on the path that holds keys on both sides of it.
+    while (depth > 0 && !spans(this.#nodes[depth]!, key, length)) depth--;
+    this.#depth = -1;
+    let node = depth >= 0 ? this.#nodes[depth]! : this.#reader.root(this.#root);
+    if (node === undefined) return false;
+    if (depth < 0) depth = 0;
+    for (;;) {
+      node.used = true;
+      const index = node.search(key, length);
+      this.#nodes[depth] = node;
+      this.#indexes[depth] = index;
+      if (index === node.count) {
+        // Only the root's keys can all be smaller; the path is kept for the next seek.
+        this.#indexes[depth] = node.count - 1;
+        if (node.level === 0) this.#depth = depth;
+        return false;
+      }
+      if (node.level === 0) break;
+      node = this.#reader.child(node, index);
+      depth++;
+    }
+    this.#depth = depth;
+    this.#valid = true;
+    return true;
+  }
+
+  /** Goes to the next entry; answers `valid`. */
+  next(): boolean {
+    if (!this.#valid) return false;
+    const leaf = this.#depth;
+    const index = this.#indexes[leaf]! + 1;
+    if (index < this.#nodes[leaf]!.count) {
+      this.#indexes[leaf] = index;
+      return true;
+    }
+    return this.#step(1);
+  }
+
+  /** Goes to the entry before; answers `valid`. */
+  previous(): boolean {
+    if (!this.#valid) return false;
+    if (this.#indexes[this.#depth]! > 0) {
+      this.#indexes[this.#depth] = this.#indexes[this.#depth]! - 1;
+      return true;
+    }
+    return this.#step(-1);
+  }
+
+  /** To the neighbouring leaf. */
+  #step(direction: 1 | -1): boolean {
+    const leaf = this.#depth;
+    this.#valid = false;
+    let depth = leaf - 1;
+    while (depth >= 0 && this.#indexes[depth] === (direction > 0 ? this.#nodes[depth]!.count - 1 : 0)) depth--;
+    if (depth < 0) return false;
+    this.#depth = -1;
+    this.#indexes[depth] = this.#indexes[depth]! + direction;
+    for (; depth < leaf; depth++) {
+      const child = this.#reader.child(this.#nodes[depth]!, this.#indexes[depth]!);
+      this.#nodes[depth + 1] = child;
+      this.#indexes[depth + 1] = direction > 0 ? 0 : child.count - 1;
+    }
+    this.#depth = leaf;
+    this.#valid = true;
+    return true;
+  }
+
+  /** Goes to the last entry; answers `valid`. */
+  seekLast(): boolean {
+    this.#valid = false;
+    this.#depth = -1;
+    let node = this.#reader.root(this.#root);
+    if (node === undefined) return false;
+    for (let depth = 0; ; depth++) {
+      this.#nodes[depth] = node;
+      this.#indexes[depth] = node.count - 1;
+      if (node.level === 0) {
+        this.#depth = depth;
+        this.#valid = true;
+        return true;
+      }
+      node = this.#reader.child(node, node.count - 1);
+    }
+  }
+
+  // What it stands on; only while `valid`.
+
+  /** A copy. */
+  key(): Buffer {
+    return this.#leaf().key(this.#index());
+  }
+
+  keyLatin1(): string {
+    return this.#leaf().keyLatin1(this.#index());
+  }
+
+  /** A view. */
+  value(): Buffer {
+    return this.#leaf().value(this.#index());
+  }
+
+  /** The key without its seq, one char a byte. */
+  entity(): string {
+    return this.#leaf().keyLatin1(this.#index(), SEQ_BYTES);
+  }
+
+  seq(): number {
+    return seqAt(this.#leaf(), this.#index());
+  }
+
+  /** Within the entity it stands on, goes to the newest version with a seq <= `seq`; false where there is none (it then stands behind the entity). */
+  seekSeq(seq: number): boolean {
+    const length = this.#copyEntity();
+    writeSeq(this.#scratch, length, seq);
+    return this.#seek(this.#scratch, length + SEQ_BYTES) && this.#standsOn(length);
+  }
+
+  /** Goes to the first entry of the entity after `entity`, or stays where it stands beyond that already; answers `valid`. */
+  nextEntity(entity: string): boolean {
+    if (!this.#valid) return false;
+    const length = writeEntity(this.#scratch, entity);
+    // The zero that ends an entity, made a one: above all its versions, not above any entity that follows.
+    this.#scratch[length - 1] = 1;
+    if (this.#leaf().compareKey(this.#index(), this.#scratch, length) >= 0) return true;
+    if (!this.next() || this.#leaf().compareKey(this.#index(), this.#scratch, length) >= 0) return this.#valid;
+    return this.#seek(this.#scratch, length);
+  }
+
+  #copyEntity(): number {
+    const node = this.#leaf();
+    const index = this.#index();
+    const length = node.keyLength(index) - SEQ_BYTES;
+    for (let i = 0; i < length; i++) this.#scratch[i] = node.keyByte(index, i);
+    return length;
+  }
+
+  #standsOn(entityLength: number): boolean {
+    const node = this.#leaf();
+    const index = this.#index();
+    return sameEntity(node, index, this.#scratch, entityLength);
+  }
+
+  #leaf(): Node {
+    return this.#nodes[this.#depth]!;
+  }
+
+  #index(): number {
+    return this.#indexes[this.#depth]!;
+  }
+}
+
+/** Whether the first entry >= key lies below this node for certain: some key of it is smaller and some is not. */
+function spans(node: Node, key: Uint8Array, length: number): boolean {
+  return node.compareKey(0, key, length) < 0 && node.compareKey(node.count - 1, key, length) >= 0;
+}

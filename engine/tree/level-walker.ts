@@ -1,0 +1,54 @@
+/**
+ * Walks the nodes of one level of a tree from left to right: what a fold rechunks.
+ *
+ * Holds the path from the root to the current node. Reads only.
+ */
+import type { NodeReader } from './node-reader.js';
+import type { Node } from './node.js';
+
+export class LevelWalker {
+  readonly #reader: NodeReader;
+  readonly #level: number;
+  /** Nodes above the level, the root first, and which child of each the path takes. */
+  readonly #path: Node[] = [];
+  readonly #indexes: number[] = [];
+  readonly #root: Node;
+
+  constructor(reader: NodeReader, root: Node, level: number) {
+    this.#reader = reader;
+    this.#level = level;
+    this.#root = root;
+  }
+
+  /** The node that holds the first key >= `key`, or the last one of the level. */
+  seek(key: Uint8Array): Node {
+    this.#path.length = 0;
+    this.#indexes.length = 0;
+    let node = this.#root;
+    while (node.level > this.#level) {
+      const index = Math.min(node.search(key, key.length), node.count - 1);
+      this.#path.push(node);
+      this.#indexes.push(index);
+      node = this.#reader.child(node, index);
+    }
+    return node;
+  }
+
+  isLast(): boolean {
+    return this.#indexes.every((index, depth) => index === this.#path[depth]!.count - 1);
+  }
+
+  /** The next node of the level; there must be one. */
+  next(): Node {
+    let depth = this.#path.length - 1;
+    while (this.#indexes[depth]! === this.#path[depth]!.count - 1) depth--;
+    this.#indexes[depth] = this.#indexes[depth]! + 1;
+    let node = this.#reader.child(this.#path[depth]!, this.#indexes[depth]!);
+    for (depth++; node.level > this.#level; depth++) {
+      this.#path[depth] = node;
+      this.#indexes[depth] = 0;
+      node = this.#reader.child(node, 0);
+    }
+    return node;
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Gathers entries in key order and encodes them as one node (the layout is node.ts's).
+ *
+ * Invariants: entries come strictly ascending (the caller's part); after `add` or `addFrom` said true the node is full by
+ * the boundary rule and must be encoded and `reset`; an empty builder is at a boundary. Its buffers hold the largest node
+ * the rule allows, so nothing grows. In memory only.
+ */
+import { assert } from '../errors.js';
+import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
+import type { BoundaryRule } from './boundary.js';
+import { copyBytes, readU48, writeU16 } from './bytes.js';
+import { ADDRESS_BYTES, HASH_BYTES, INNER_MARK, INNER_VALUE_BYTES, LEAF_MARK, NODE_HEADER_BYTES, type Node } from './node.js';
+import { LEAF_VALUE_BYTES } from './types.js';
+
+/** An inner entry in flight: its value, then the child's address. */
+export const INNER_ITEM_BYTES = INNER_VALUE_BYTES + ADDRESS_BYTES;
+
+export class NodeBuilder {
+  readonly level: number;
+  count = 0;
+  /** Entries below, this node's own if it is a leaf. */
+  entries = 0;
+  readonly #rule: BoundaryRule;
+  readonly #valueBytes: number;
+  readonly #addressBytes: number;
+  /** Keys one after the other, whole; `#ends[i]` is where key i ends. */
+  readonly #keys: Buffer;
+  readonly #ends: Uint32Array;
+  readonly #values: Buffer;
+  readonly #addresses: Buffer;
+  #filled = 0;
+
+  constructor(rule: BoundaryRule, level: number) {
+    this.level = level;
+    this.#rule = rule;
+    this.#valueBytes = level === 0 ? LEAF_VALUE_BYTES : INNER_VALUE_BYTES;
+    this.#addressBytes = level === 0 ? 0 : ADDRESS_BYTES;
+    // The cap is passed by one entry at most, or by two large keys where an inner node needs a second.
+    const room = rule.capBytes + 3 * (MAX_TREE_KEY_BYTES + LEAF_VALUE_BYTES);
+    const most = Math.ceil(rule.capBytes / INNER_VALUE_BYTES) + 3;
+    this.#keys = Buffer.allocUnsafeSlow(room);
+    this.#ends = new Uint32Array(most);
+    this.#values = Buffer.allocUnsafeSlow(most * this.#valueBytes);
+    this.#addresses = Buffer.allocUnsafeSlow(most * this.#addressBytes);
+  }
+
+  /** `value`: of a leaf its 47 bytes, of an inner node INNER_ITEM_BYTES. True where the node ends here. */
+  add(key: Uint8Array, value: Uint8Array): boolean {
+    assert(key.length <= MAX_TREE_KEY_BYTES, 'a tree key is within its limit');
+    assert(value.length === this.#valueBytes + this.#addressBytes, 'a tree value has its fixed length');
+    const at = this.#keyEnd();
+    copyBytes(key, 0, key.length, this.#keys, at);
+    copyBytes(value, 0, this.#valueBytes, this.#values, this.count * this.#valueBytes);
+    if (this.#addressBytes > 0) copyBytes(value, this.#valueBytes, value.length, this.#addresses, this.count * ADDRESS_BYTES);
+    return this.#added(at, at + key.length);
+  }
+
+  /** Adds entry `index` of a node of the same level. */
+  addFrom(node: Node, index: number): boolean {
+    const at = this.#keyEnd();
+    const { bytes, prefixBytes } = node;
+    const prefixAt = node.start + NODE_HEADER_BYTES;
+    const rest = node.restStart(index);
+    const restEnd = node.restEnd(index);
+    copyBytes(bytes, prefixAt, prefixAt + prefixBytes, this.#keys, at);
+    copyBytes(bytes, rest, restEnd, this.#keys, at + prefixBytes);
+    const value = node.valuesAt + index * this.#valueBytes;
+    copyBytes(bytes, value, value + this.#valueBytes, this.#values, this.count * this.#valueBytes);
+    if (this.#addressBytes > 0) {
+      const address = node.addressesAt + index * ADDRESS_BYTES;
+      copyBytes(bytes, address, address + ADDRESS_BYTES, this.#addresses, this.count * ADDRESS_BYTES);
+    }
+    return this.#added(at, at + prefixBytes + restEnd - rest);
+  }
+
+  #keyEnd(): number {
+    return this.count === 0 ? 0 : this.#ends[this.count - 1]!;
+  }
+
+  #added(keyStart: number, keyEnd: number): boolean {
+    this.entries += this.level === 0 ? 1 : readU48(this.#values, this.count * INNER_VALUE_BYTES + HASH_BYTES);
+    this.#ends[this.count] = keyEnd;
+    this.count++;
+    const size = keyEnd - keyStart + this.#valueBytes + 2;
+    this.#filled += size;
+    return this.#rule.ends(this.level, this.count, this.#filled, size, this.#keys, keyStart, keyEnd);
+  }
+
+  /** A copy of the newest key. */
+  lastKey(): Buffer {
+    const start = this.count < 2 ? 0 : this.#ends[this.count - 2]!;
+    return Buffer.from(this.#keys.subarray(start, this.#keyEnd()));
+  }
+
+  /** A copy of the first entry's value and address. */
+  firstItem(): Buffer {
+    return Buffer.concat([this.#values.subarray(0, this.#valueBytes), this.#addresses.subarray(0, this.#addressBytes)]);
+  }
+
+  #prefixBytes(): number {
+    const firstEnd = this.#ends[0]!;
+    const last = this.count < 2 ? 0 : this.#ends[this.count - 2]!;
+    const most = Math.min(firstEnd, this.#keyEnd() - last);
+    let shared = 0;
+    while (shared < most && this.#keys[shared] === this.#keys[last + shared]) shared++;
+    return shared;
+  }
+
+  hashedBytes(): number {
+    return NODE_HEADER_BYTES + this.#keyEnd() - this.#prefixBytes() * (this.count - 1) + this.count * (2 + this.#valueBytes);
+  }
+
+  addressBytes(): number {
+    return this.count * this.#addressBytes;
+  }
+
+  /** Writes `hashedBytes() + addressBytes()` bytes at `at`. */
+  encode(into: Buffer, at: number): void {
+    const prefix = this.#prefixBytes();
+    into[at] = this.level === 0 ? LEAF_MARK : INNER_MARK;
+    into[at + 1] = this.level;
+    writeU16(into, at + 2, this.count);
+    writeU16(into, at + 4, prefix);
+    writeU16(into, at + 6, this.#valueBytes);
+    let ends = at + NODE_HEADER_BYTES;
+    copyBytes(this.#keys, 0, prefix, into, ends);
+    ends += prefix;
+    const rests = ends + 2 * this.count;
+    let to = rests;
+    let keyStart = 0;
+    for (let i = 0; i < this.count; i++) {
+      const keyEnd = this.#ends[i]!;
+      copyBytes(this.#keys, keyStart + prefix, keyEnd, into, to);
+      to += keyEnd - keyStart - prefix;
+      writeU16(into, ends + 2 * i, to - rests);
+      keyStart = keyEnd;
+    }
+    to += this.#values.copy(into, to, 0, this.count * this.#valueBytes);
+    this.#addresses.copy(into, to, 0, this.addressBytes());
+  }
+
+  reset(): void {
+    this.count = 0;
+    this.entries = 0;
+    this.#filled = 0;
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * From addresses to nodes, by way of the cache. Reads are synchronous.
+ *
+ * Invariants: no byte of a frame is looked at before its CRC, which covers its place, has passed; then every length is checked;
+ * whatever is wrong is CORRUPT with file and offset. The hash a parent names is compared by `check` alone: a CRC finds accidents.
+ */
+import { VarveError } from '../errors.js';
+import { readU32 } from './bytes.js';
+import { parseNode, type Node } from './node.js';
+import type { NodeCache } from './node-cache.js';
+import { nodeFrameProblem, NODE_FRAME_HEAD_BYTES } from './tree-file.js';
+import type { TreeFiles } from './tree-files.js';
+import type { TreeRoot } from './types.js';
+
+/** More than the largest node the format allows needs. */
+const MAX_FRAME_BYTES = 256 * 1024;
+const U32 = 2 ** 32;
+
+export class NodeReader {
+  readonly #files: TreeFiles;
+  readonly #cache: NodeCache;
+  /** This store's nodes in the cache. */
+  readonly #home = new Map<number, Node>();
+  #lastRoot: TreeRoot | undefined;
+  #lastRootNode: Node | undefined;
+
+  constructor(files: TreeFiles, cache: NodeCache) {
+    this.#files = files;
+    this.#cache = cache;
+  }
+
+  /** Undefined for the empty tree. */
+  root(root: TreeRoot): Node | undefined {
+    if (root === this.#lastRoot) return this.#lastRootNode;
+    const node = root.height < 0 ? undefined : this.#at(root.file, root.offset, root.length, root.height);
+    this.#lastRoot = root;
+    this.#lastRootNode = node;
+    return node;
+  }
+
+  child(parent: Node, index: number): Node {
+    const linked = parent.links?.[index];
+    if (linked !== undefined) {
+      linked.used = true;
+      return linked;
+    }
+    const child = this.#at(parent.childFile(index), parent.childOffset(index), parent.childLength(index), parent.level - 1);
+    this.#cache.link(parent, index, child);
+    return child;
+  }
+
+  #at(file: number, offset: number, length: number, level: number): Node {
+    const address = file * U32 + offset;
+    const cached = this.#home.get(address);
+    if (cached !== undefined) {
+      cached.used = true;
+      if (cached.level !== level) this.#corrupt(file, offset, 'node lies on another level');
+      return cached;
+    }
+    const node = this.readFresh(file, offset, length, level);
+    this.#cache.add(this.#home, address, node);
+    return node;
+  }
+
+  /** From disk, past the cache: what a check must look at. */
+  readFresh(file: number, offset: number, length: number, level: number): Node {
+    if (length < NODE_FRAME_HEAD_BYTES || length > MAX_FRAME_BYTES) this.#corrupt(file, offset, 'node frame of an impossible length');
+    const frame = this.#files.read(file, offset, length);
+    if (frame === undefined) this.#corrupt(file, offset, 'file ends before this node');
+    const problem = nodeFrameProblem(frame, this.#files.seed(file), offset);
+    if (problem !== undefined) this.#corrupt(file, offset, problem);
+    const node = parseNode(frame, NODE_FRAME_HEAD_BYTES, readU32(frame, 4), true);
+    if (typeof node === 'string') this.#corrupt(file, offset, node);
+    if (node.level !== level) this.#corrupt(file, offset, 'node lies on another level');
+    return node;
+  }
+
+  /** Drops this store's nodes from the cache. */
+  forget(): void {
+    this.#cache.forget(this.#home);
+    this.#lastRoot = undefined;
+    this.#lastRootNode = undefined;
+  }
+
+  #corrupt(file: number, offset: number, what: string): never {
+    const path = this.#files.path(file);
+    throw new VarveError('CORRUPT', `${path} at ${offset}: ${what}`, { file: path, offset, what });
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * One node of the tree, searched where it lies: no entry becomes an object.
+ *
+ *   0  u8   'L' leaf or 'I' inner          8  prefix            shared by all keys
+ *   1  u8   level, 0 for leaves               u16 × count       where each key's rest ends, from the first rest's start
+ *   2  u16  count, never 0                    rests of the keys
+ *   4  u16  bytes of the prefix               values            count × 47 (leaf) or × 38 (inner: hash 32, entries below u48)
+ *   6  u16  bytes of a value
+ *
+ * These bytes are what is hashed; they are the only encoding of their entries (the prefix is the longest that the first and
+ * the last key share). Beside them an inner node keeps its children's addresses, 12 bytes each, which are not hashed.
+ *
+ * Invariants: `parseNode` has checked every length, so that no search can leave the bytes; keys are strictly ascending (the
+ * builder sees to it, `check` verifies it). A key of an inner node is the last key of that child. Nodes never change.
+ */
+import { blake3 } from '../format/hash.js';
+import { readU16, readU32, readU48, writeU16 } from './bytes.js';
+import { LEAF_VALUE_BYTES } from './types.js';
+
+export const NODE_HEADER_BYTES = 8;
+export const LEAF_MARK = 0x4c;
+export const INNER_MARK = 0x49;
+/** Child's hash, entries below it. */
+export const INNER_VALUE_BYTES = 38;
+/** File, offset and length of a child's frame. */
+export const ADDRESS_BYTES = 12;
+export const HASH_BYTES = 32;
+/** A tree of 2^48 entries whose inner nodes hold two each is lower. */
+export const MAX_LEVEL = 60;
+
+const LEAF_TAG = Buffer.from('varve tree leaf 1\0', 'latin1');
+const INNER_TAG = Buffer.from('varve tree inner 1\0', 'latin1');
+
+export class Node {
+  readonly bytes: Buffer;
+  /** Where the hashed bytes begin. */
+  readonly start: number;
+  readonly hashedBytes: number;
+  readonly level: number;
+  readonly count: number;
+  readonly prefixBytes: number;
+  readonly valueBytes: number;
+  readonly endsAt: number;
+  readonly restsAt: number;
+  readonly valuesAt: number;
+  readonly addressesAt: number;
+
+  // The cache's (see node-cache.ts): children that are cached, the one parent that links here, the clock's mark.
+  links: (Node | undefined)[] | undefined = undefined;
+  parent: Node | undefined = undefined;
+  parentIndex = 0;
+  used = false;
+  home: Map<number, Node> | undefined = undefined;
+  place = 0;
+
+  /** Only `parseNode` makes nodes. */
+  constructor(bytes: Buffer, start: number, hashedBytes: number, restBytes: number) {
+    this.bytes = bytes;
+    this.start = start;
+    this.hashedBytes = hashedBytes;
+    this.level = bytes[start + 1]!;
+    this.count = readU16(bytes, start + 2);
+    this.prefixBytes = readU16(bytes, start + 4);
+    this.valueBytes = readU16(bytes, start + 6);
+    this.endsAt = start + NODE_HEADER_BYTES + this.prefixBytes;
+    this.restsAt = this.endsAt + 2 * this.count;
+    this.valuesAt = this.restsAt + restBytes;
+    this.addressesAt = start + hashedBytes;
+  }
+
+  /** Index of the first entry whose key is >= `key[0, length)`, from `from` on; `count` where there is none. */
+  search(key: Uint8Array, length: number, from = 0): number {
+    const { bytes, prefixBytes, restsAt, endsAt } = this;
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    for (let i = 0; i < prefixBytes; i++) {
+      if (i >= length) return from;
+      const difference = key[i]! - bytes[prefixAt + i]!;
+      if (difference !== 0) return difference < 0 ? from : this.count;
+    }
+    let low = from;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const at = endsAt + 2 * middle;
+      let rest = restsAt + (middle === 0 ? 0 : bytes[at - 2]! | (bytes[at - 1]! << 8));
+      const end = restsAt + (bytes[at]! | (bytes[at + 1]! << 8));
+      let i = prefixBytes;
+      while (rest < end && i < length && bytes[rest] === key[i]) {
+        rest++;
+        i++;
+      }
+      if (i < length && (rest >= end || bytes[rest]! < key[i]!)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Byte order of entry `index`'s key against `key[0, length)`. */
+  compareKey(index: number, key: Uint8Array, length: number): number {
+    const { bytes, prefixBytes } = this;
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    for (let i = 0; i < prefixBytes; i++) {
+      if (i >= length) return 1;
+      const difference = bytes[prefixAt + i]! - key[i]!;
+      if (difference !== 0) return difference;
+    }
+    const end = this.restEnd(index);
+    let i = prefixBytes;
+    for (let rest = this.restStart(index); rest < end; rest++, i++) {
+      if (i >= length) return 1;
+      const difference = bytes[rest]! - key[i]!;
+      if (difference !== 0) return difference;
+    }
+    return i - length;
+  }
+
+  restStart(index: number): number {
+    return this.restsAt + (index === 0 ? 0 : readU16(this.bytes, this.endsAt + 2 * index - 2));
+  }
+
+  restEnd(index: number): number {
+    return this.restsAt + readU16(this.bytes, this.endsAt + 2 * index);
+  }
+
+  keyLength(index: number): number {
+    return this.prefixBytes + this.restEnd(index) - this.restStart(index);
+  }
+
+  /** Byte `at` of entry `index`'s key; it may lie in the prefix or in the rest, wherever the node's keys happen to part. */
+  keyByte(index: number, at: number): number {
+    return at < this.prefixBytes
+      ? this.bytes[this.start + NODE_HEADER_BYTES + at]!
+      : this.bytes[this.restStart(index) + at - this.prefixBytes]!;
+  }
+
+  /** A copy. */
+  key(index: number): Buffer {
+    const key = Buffer.allocUnsafe(this.keyLength(index));
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    this.bytes.copy(key, 0, prefixAt, prefixAt + this.prefixBytes);
+    this.bytes.copy(key, this.prefixBytes, this.restStart(index), this.restEnd(index));
+    return key;
+  }
+
+  /** The key's bytes as a string of one character each; `less` bytes left off at its end. */
+  keyLatin1(index: number, less = 0): string {
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    const rest = this.restStart(index);
+    const end = this.restEnd(index) - less;
+    if (end <= rest) return this.bytes.toString('latin1', prefixAt, prefixAt + this.prefixBytes + end - rest);
+    return this.bytes.toString('latin1', prefixAt, prefixAt + this.prefixBytes) + this.bytes.toString('latin1', rest, end);
+  }
+
+  /** A view. */
+  value(index: number): Buffer {
+    const at = this.valuesAt + index * this.valueBytes;
+    return this.bytes.subarray(at, at + this.valueBytes);
+  }
+
+  // Inner nodes only.
+
+  childHash(index: number): Buffer {
+    const at = this.valuesAt + index * INNER_VALUE_BYTES;
+    return this.bytes.subarray(at, at + HASH_BYTES);
+  }
+
+  entriesBelow(index: number): number {
+    return readU48(this.bytes, this.valuesAt + index * INNER_VALUE_BYTES + HASH_BYTES);
+  }
+
+  childFile(index: number): number {
+    return readU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES);
+  }
+
+  childOffset(index: number): number {
+    return readU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES + 4);
+  }
+
+  childLength(index: number): number {
+    return readU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES + 8);
+  }
+
+  /** A view of what is hashed. */
+  hashed(): Buffer {
+    return this.bytes.subarray(this.start, this.start + this.hashedBytes);
+  }
+
+  hash(): Buffer {
+    return hashNode(this.hashed());
+  }
+
+  /** Entries in this subtree. */
+  entries(): number {
+    if (this.level === 0) return this.count;
+    let sum = 0;
+    for (let i = 0; i < this.count; i++) sum += this.entriesBelow(i);
+    return sum;
+  }
+}
+
+/** BLAKE3 over the tag of its kind and a node's hashed bytes. */
+export function hashNode(hashed: Uint8Array): Buffer {
+  return blake3(hashed[0] === LEAF_MARK ? LEAF_TAG : INNER_TAG, hashed);
+}
+
+/** The root hash of a tree without entries: that of a leaf that holds none (no such leaf is ever stored). */
+export const EMPTY_ROOT_HASH: Uint8Array = (() => {
+  const leaf = new Uint8Array(NODE_HEADER_BYTES);
+  leaf[0] = LEAF_MARK;
+  writeU16(leaf, 6, LEAF_VALUE_BYTES);
+  return hashNode(leaf);
+})();
+
+/**
+ * The node whose hashed bytes are `bytes[start, start + hashedBytes)`, its children's addresses following them if `addressed`;
+ * a sentence saying what is wrong with them otherwise. Takes any bytes.
+ */
+export function parseNode(bytes: Buffer, start: number, hashedBytes: number, addressed: boolean): Node | string {
+  if (hashedBytes < NODE_HEADER_BYTES || start + hashedBytes > bytes.length) return 'node is cut short';
+  const leaf = bytes[start] === LEAF_MARK;
+  if (!leaf && bytes[start] !== INNER_MARK) return 'node is of no known kind';
+  const level = bytes[start + 1]!;
+  if (leaf ? level !== 0 : level === 0 || level > MAX_LEVEL) return 'node is on an impossible level';
+  const count = readU16(bytes, start + 2);
+  if (count === 0) return 'node is empty';
+  const valueBytes = readU16(bytes, start + 6);
+  if (valueBytes !== (leaf ? LEAF_VALUE_BYTES : INNER_VALUE_BYTES)) return 'node has values of another length';
+  const endsAt = NODE_HEADER_BYTES + readU16(bytes, start + 4);
+  const restsAt = endsAt + 2 * count;
+  const restBytes = hashedBytes - restsAt - count * valueBytes;
+  if (restBytes < 0) return 'node is shorter than its parts';
+  let previous = 0;
+  for (let at = start + endsAt, end = at + 2 * count; at < end; at += 2) {
+    const rest = bytes[at]! | (bytes[at + 1]! << 8);
+    if (rest < previous) return 'node has a key of negative length';
+    previous = rest;
+  }
+  if (previous !== restBytes) return 'node is not as long as its parts';
+  const addressBytes = addressed && !leaf ? count * ADDRESS_BYTES : 0;
+  if (start + hashedBytes + addressBytes > bytes.length) return 'node lacks addresses';
+  return new Node(bytes, start, hashedBytes, restBytes);
+}

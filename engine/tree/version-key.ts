@@ -1,0 +1,84 @@
+/**
+ * Tree keys of versions (entity, then 6 bytes of inverted seq: see format/keys.ts), written to and read from where they lie.
+ *
+ * A node's common prefix may reach into the seq of a hot entity, so nothing here assumes that the seq is part of the rest.
+ * Pure functions.
+ */
+import { MAX_SEQ } from '../types.js';
+import type { NodeReader } from './node-reader.js';
+import type { Node } from './node.js';
+import { SEQ_BYTES, type TreeRoot } from './types.js';
+
+const U32 = 2 ** 32;
+
+/** One char a byte; answers the length. */
+export function writeEntity(into: Uint8Array, entity: string): number {
+  const { length } = entity;
+  for (let i = 0; i < length; i++) into[i] = entity.charCodeAt(i);
+  return length;
+}
+
+export function writeSeq(into: Uint8Array, at: number, seq: number): void {
+  const inverted = MAX_SEQ - seq;
+  const high = Math.floor(inverted / U32);
+  const low = inverted >>> 0;
+  into[at] = high >>> 8;
+  into[at + 1] = high;
+  into[at + 2] = low >>> 24;
+  into[at + 3] = low >>> 16;
+  into[at + 4] = low >>> 8;
+  into[at + 5] = low;
+}
+
+/** The seq in an entry's key. */
+export function seqAt(node: Node, index: number): number {
+  const at = node.keyLength(index) - SEQ_BYTES;
+  const high = node.keyByte(index, at) * 0x100 + node.keyByte(index, at + 1);
+  const low =
+    node.keyByte(index, at + 2) * 0x1000000 + node.keyByte(index, at + 3) * 0x10000 + node.keyByte(index, at + 4) * 0x100 + node.keyByte(index, at + 5);
+  return MAX_SEQ - (high * U32 + low);
+}
+
+/** Whether an entry is a version of the entity in `entity[0, length)`. */
+export function sameEntity(node: Node, index: number, entity: Uint8Array, length: number): boolean {
+  if (node.keyLength(index) !== length + SEQ_BYTES) return false;
+  for (let i = 0; i < length; i++) if (node.keyByte(index, i) !== entity[i]) return false;
+  return true;
+}
+
+export interface FoundVersion {
+  readonly seq: number;
+  /** A view of the 47 bytes. */
+  readonly value: Buffer;
+}
+
+/** The version in the tree that "entity as of seq" means: the newest with a seq up to it. `scratch` holds a key. */
+export function findVersion(reader: NodeReader, root: TreeRoot, entity: string, seq: number, scratch: Uint8Array): FoundVersion | undefined {
+  let node = reader.root(root);
+  if (node === undefined) return undefined;
+  const length = writeEntity(scratch, entity);
+  writeSeq(scratch, length, seq);
+  const keyLength = length + SEQ_BYTES;
+  for (;;) {
+    const index = node.search(scratch, keyLength);
+    if (index === node.count) return undefined;
+    if (node.level === 0) {
+      return sameEntity(node, index, scratch, length) ? { seq: seqAt(node, index), value: node.value(index) } : undefined;
+    }
+    node = reader.child(node, index);
+  }
+}
+
+/** How many entries have a key < `key`. */
+export function rank(reader: NodeReader, root: TreeRoot, key: Uint8Array): number {
+  let node = reader.root(root);
+  let sum = 0;
+  while (node !== undefined) {
+    const index = node.search(key, key.length);
+    if (node.level === 0) return sum + index;
+    for (let i = 0; i < index; i++) sum += node.entriesBelow(i);
+    if (index === node.count) return sum;
+    node = reader.child(node, index);
+  }
+  return sum;
+}
