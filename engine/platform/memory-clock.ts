@@ -11,15 +11,14 @@ export const SIMULATION_START: Micros = 1_735_689_600_000_000;
 
 interface Timer {
   readonly dueMicros: number;
-  readonly order: number;
   readonly task: () => void;
 }
 
 export class SimulatedTime {
   /** Never goes back. */
   #elapsedMicros: number;
+  /** In the order they were set, which decides between those due at once. */
   #timers: Timer[] = [];
-  #order = 0;
 
   constructor(elapsedMicros = 0) {
     this.#elapsedMicros = elapsedMicros;
@@ -57,7 +56,7 @@ export class SimulatedTime {
 
   after(delayMs: number, task: () => void): () => void {
     const dueMicros = this.#elapsedMicros + Math.max(0, Math.round(delayMs * 1000));
-    const timer: Timer = { dueMicros, order: this.#order++, task };
+    const timer: Timer = { dueMicros, task };
     this.#timers.push(timer);
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer);
@@ -68,7 +67,7 @@ export class SimulatedTime {
     let next: Timer | undefined;
     for (const timer of this.#timers) {
       if (timer.dueMicros > end) continue;
-      if (next === undefined || timer.dueMicros < next.dueMicros || (timer.dueMicros === next.dueMicros && timer.order < next.order)) next = timer;
+      if (next === undefined || timer.dueMicros < next.dueMicros) next = timer;
     }
     if (next === undefined) return false;
     const due = next;

@@ -18,6 +18,7 @@
  * as a whole again, lost bytes beside the new ones included, as pages are.
  */
 import type { Chooser } from './chooser.js';
+import { PagedBytes } from './paged-bytes.js';
 
 export const SECTOR = 512;
 
@@ -41,51 +42,6 @@ interface TruncateChange {
 
 type Change = WriteChange | TruncateChange;
 
-/** Growable bytes, zero beyond their size; copies share memory until one of them is written. */
-class Bytes {
-  #bytes: Uint8Array;
-  #shared = false;
-  size: number;
-
-  constructor(bytes: Uint8Array = new Uint8Array(0), size = bytes.length) {
-    this.#bytes = bytes;
-    this.size = size;
-  }
-
-  share(): Bytes {
-    this.#shared = true;
-    const copy = new Bytes(this.#bytes, this.size);
-    copy.#shared = true;
-    return copy;
-  }
-
-  view(from: number, to: number): Uint8Array {
-    return this.#bytes.subarray(from, Math.min(to, this.size));
-  }
-
-  /** Overwrites and grows as needed; the size never shrinks. */
-  put(bytes: Uint8Array, position: number): void {
-    this.#own(position + bytes.length);
-    this.#bytes.set(bytes, position);
-    this.size = Math.max(this.size, position + bytes.length);
-  }
-
-  resize(size: number): void {
-    this.#own(size);
-    if (size < this.size) this.#bytes.fill(0, size, this.size);
-    this.size = size;
-  }
-
-  #own(capacity: number): void {
-    if (!this.#shared && capacity <= this.#bytes.length) return;
-    const wanted = capacity <= this.#bytes.length ? this.#bytes.length : Math.max(capacity, this.#bytes.length * 2, SECTOR);
-    const own = new Uint8Array(wanted);
-    own.set(this.#bytes.subarray(0, this.size));
-    this.#bytes = own;
-    this.#shared = false;
-  }
-}
-
 export interface CrashOptions {
   /** Where the last kept sector may be torn, in bytes of it that are new; none by default. */
   readonly tear?: readonly number[];
@@ -94,19 +50,19 @@ export interface CrashOptions {
 }
 
 export class FileContent {
-  #durable: Bytes;
-  #cache: Bytes;
+  #durable: PagedBytes;
+  #cache: PagedBytes;
   #changes: Change[] = [];
   #stamp = 0;
 
-  constructor(durable: Bytes = new Bytes(), cache: Bytes = durable.share()) {
+  constructor(durable: PagedBytes = new PagedBytes(), cache: PagedBytes = durable.share()) {
     this.#durable = durable;
     this.#cache = cache;
   }
 
   /** A file whose content is durable already. */
   static of(bytes: Uint8Array): FileContent {
-    return new FileContent(new Bytes(Uint8Array.from(bytes)));
+    return new FileContent(PagedBytes.of(bytes));
   }
 
   get size(): number {
@@ -118,9 +74,14 @@ export class FileContent {
     return this.#stamp;
   }
 
-  /** The bytes as reads see them; valid until the next change. */
-  view(from = 0, to = this.#cache.size): Uint8Array {
-    return this.#cache.view(from, to);
+  /** A copy of all bytes as reads see them. */
+  bytes(): Buffer {
+    return this.#cache.slice();
+  }
+
+  /** Returns how many bytes there were to read. */
+  read(into: Uint8Array, offset: number, length: number, position: number): number {
+    return this.#cache.copy(into, offset, position, position + length);
   }
 
   write(bytes: Uint8Array, position: number): void {
@@ -129,7 +90,7 @@ export class FileContent {
     this.#cache.put(bytes, position);
     const firstSector = Math.floor(position / SECTOR);
     const image = new Uint8Array((Math.ceil((position + bytes.length) / SECTOR) - firstSector) * SECTOR);
-    image.set(this.#cache.view(firstSector * SECTOR, firstSector * SECTOR + image.length));
+    this.#cache.copy(image, 0, firstSector * SECTOR, firstSector * SECTOR + image.length);
     this.#changes.push({ kind: 'write', stamp: ++this.#stamp, firstSector, image, sizeBefore, sizeAfter: this.#cache.size, limbo: false });
   }
 
@@ -171,7 +132,7 @@ export class FileContent {
   /** Changes the medium itself, under everybody's feet: the durable bytes and the cached ones. */
   damage(position: number, change: (byte: number) => number): void {
     for (const bytes of [this.#durable, this.#cache]) {
-      if (position < bytes.size) bytes.put(Uint8Array.of(change(bytes.view(position, position + 1)[0] ?? 0)), position);
+      if (position < bytes.size) bytes.put(Uint8Array.of(change(bytes.slice(position, position + 1)[0] ?? 0)), position);
     }
   }
 
@@ -197,7 +158,7 @@ export class FileContent {
       const answer = chooser.next(writes.length + 1);
       const kept = writes[answer - 1];
       if (kept === undefined) continue;
-      lastKept = { position, old: Uint8Array.from(left.view(position, position + SECTOR)) };
+      lastKept = { position, old: left.slice(position, position + SECTOR) };
       const at = (sector - kept.firstSector) * SECTOR;
       const bytes = kept.image.slice(at, at + Math.min(SECTOR, size - position));
       for (const cut of cuts) if (cut.stamp > kept.stamp) bytes.fill(0, Math.max(0, cut.sizeAfter - position));

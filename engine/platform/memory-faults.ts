@@ -6,8 +6,20 @@
  */
 
 export type OperationKind =
-  | 'open' | 'create' | 'read' | 'readFile' | 'list' | 'write' | 'sync' | 'truncate'
-  | 'makeDirectory' | 'rename' | 'remove' | 'syncDirectory' | 'lock' | 'openSqlite';
+  | 'open'
+  | 'create'
+  | 'read'
+  | 'readFile'
+  | 'list'
+  | 'write'
+  | 'sync'
+  | 'truncate'
+  | 'makeDirectory'
+  | 'rename'
+  | 'remove'
+  | 'syncDirectory'
+  | 'lock'
+  | 'openSqlite';
 
 export interface Operation {
   readonly index: number;
@@ -63,7 +75,14 @@ export function isMutation(operation: Operation): boolean {
 }
 
 const MUTATIONS: ReadonlySet<OperationKind> = new Set([
-  'create', 'write', 'sync', 'truncate', 'makeDirectory', 'rename', 'remove', 'syncDirectory',
+  'create',
+  'write',
+  'sync',
+  'truncate',
+  'makeDirectory',
+  'rename',
+  'remove',
+  'syncDirectory',
 ]);
 
 export class FaultInjector {
@@ -92,7 +111,7 @@ export class FaultInjector {
     return this.#endMode;
   }
 
-  failWhen(picks: (operation: Operation) => boolean, fault: Fault, options: PlanOptions): void {
+  failWhen(picks: (operation: Operation) => boolean, fault: Fault, options: PlanOptions = {}): void {
     this.#plans.push({ picks, fault, skip: options.skip ?? 0, left: options.times ?? 1 });
   }
 

@@ -119,7 +119,7 @@ export class MemoryFileSystem implements FileSystem {
 
   readFile(path: string): Buffer {
     this.#begin('readFile', path);
-    return Buffer.from(this.#fileNode(path).content.view());
+    return this.#fileNode(path).content.bytes();
   }
 
   lock(path: string): { release(): void } {
@@ -145,7 +145,7 @@ export class MemoryFileSystem implements FileSystem {
     node.sqlite ??= { older: undefined, open: new Set() };
     const state = node.sqlite;
     saveSqlite(node);
-    const database = node.content.size === 0 ? new Database(':memory:') : new Database(Buffer.from(node.content.view()));
+    const database = node.content.size === 0 ? new Database(':memory:') : new Database(node.content.bytes());
     state.open.add(database);
     const close = database.close.bind(database);
     database.close = () => {
@@ -216,9 +216,7 @@ class MemoryFile implements File {
     this.#check('read', false);
     if (fault !== undefined && fault.kind !== 'short') throw ioError(fault.code ?? 'EIO', 'read', this.path);
     const wanted = fault === undefined ? length : Math.min(length, fault.bytes);
-    const bytes = this.#node.content.view(position, position + wanted);
-    into.set(bytes, offset);
-    return bytes.length;
+    return this.#node.content.read(into, offset, wanted, position);
   }
 
   write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {

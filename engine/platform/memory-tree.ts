@@ -162,7 +162,7 @@ function crashNode(node: Node, chooser: Chooser, options: CrashOptions, copies: 
 
 function crashSqlite(node: FileNode, state: SqliteState, chooser: Chooser): FileNode | undefined {
   saveSqlite(node);
-  const saved = [undefined, ...(state.older === undefined ? [] : [state.older]), node.content.view()];
+  const saved = [undefined, ...(state.older === undefined ? [] : [state.older]), node.content.bytes()];
   const bytes = saved[chooser.next(saved.length)];
   if (bytes === undefined) return undefined;
   const left = new FileNode(FileContent.of(bytes));
@@ -178,8 +178,9 @@ export function saveSqlite(node: FileNode): void {
     // What a transaction under way has written so far is not to be seen by anybody else.
     if (!database.open || database.inTransaction) continue;
     const bytes = database.serialize();
-    if (Buffer.compare(bytes, node.content.view()) === 0) continue;
-    if (node.content.size > 0) state.older = Uint8Array.from(node.content.view());
+    const before = node.content.bytes();
+    if (bytes.equals(before)) continue;
+    if (before.length > 0) state.older = before;
     node.content = FileContent.of(bytes);
   }
 }

@@ -12,8 +12,8 @@
  * Everything that happens is a function of the seed, the calls and the chooser's answers.
  */
 import type { Chooser } from './chooser.js';
+import { SIMULATION_START, SimulatedClock, SimulatedTime } from './memory-clock.js';
 import { type CrashOptions, FileContent } from './memory-content.js';
-import { SimulatedClock, SimulatedTime, SIMULATION_START } from './memory-clock.js';
 import { type EndMode, type Fault, FaultInjector, type Operation, type OperationKind, type PlanOptions } from './memory-faults.js';
 import { findNode, MemoryFileSystem } from './memory-files.js';
 import { Directory, FileNode, type Node, saveSqlite } from './memory-tree.js';
@@ -163,7 +163,7 @@ export class MemoryPlatform implements Platform {
   }
 
   contents(path: string): Buffer {
-    return Buffer.from(this.#file(path).content.view());
+    return this.#file(path).content.bytes();
   }
 
   /** Puts a file on the disk, durable with its directories, in place of what was there. */
@@ -188,7 +188,7 @@ export class MemoryPlatform implements Platform {
   /** Overwrites bytes of the medium and of the cache; never grows the file. */
   damage(path: string, position: number, bytes: Uint8Array): void {
     const { content } = this.#file(path);
-    bytes.forEach((byte, i) => content.damage(position + i, () => byte));
+    for (const [i, byte] of bytes.entries()) content.damage(position + i, () => byte);
   }
 
   #end(mode: EndMode): void {
@@ -203,9 +203,9 @@ export class MemoryPlatform implements Platform {
   #successor(disk: Directory, options: SuccessorOptions): MemoryPlatform {
     const time = options.time ?? new SimulatedTime(this.clock.time.elapsedMicros);
     const random = options.seed === undefined ? this.#random.clone() : new SeededRandom(options.seed);
-    const inherited = { ...this.#options, startMicros: this.clock.wallOffsetMicros, capacityBytes: options.capacityBytes ?? this.capacityBytes };
+    const capacityBytes = options.capacityBytes ?? this.capacityBytes;
     const trace = options.trace ?? this.#options.trace ?? false;
-    return new MemoryPlatform({ ...inherited, time, trace }, disk, random);
+    return new MemoryPlatform({ ...this.#options, startMicros: this.clock.wallOffsetMicros, time, capacityBytes, trace }, disk, random);
   }
 
   #file(path: string): FileNode {

@@ -26,7 +26,18 @@ const NETWORK_MAGIC: ReadonlyMap<number, string> = new Map([
 ]);
 
 const NETWORK_FUSE: ReadonlySet<string> = new Set([
-  'sshfs', 's3fs', 'gcsfuse', 'rclone', 'glusterfs', 'goofys', 'blobfuse', 'blobfuse2', 'curlftpfs', 'davfs', 'juicefs', 'ceph',
+  'sshfs',
+  's3fs',
+  'gcsfuse',
+  'rclone',
+  'glusterfs',
+  'goofys',
+  'blobfuse',
+  'blobfuse2',
+  'curlftpfs',
+  'davfs',
+  'juicefs',
+  'ceph',
 ]);
 
 /** Its name, or undefined for a local one. A directory that does not exist yet counts as its nearest existing parent. */

@@ -9,10 +9,11 @@
  * that ends. POSIX locks go with *any* descriptor of the file that the process closes, so the file of a held
  * lock is never opened here by another way.
  */
-import Database from 'better-sqlite3';
+
 import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import Database from 'better-sqlite3';
 import { VarveError } from '../errors.js';
 import { networkKindOf } from './network-kind.js';
 import { nodeClock } from './node-clock.js';
@@ -92,7 +93,7 @@ class NodeFileSystem implements FileSystem {
       fs.open(absolute, 'r', (openError, fd) => {
         if (openError) return reject(openError);
         fs.fsync(fd, (syncError) => {
-          fs.close(fd, (closeError) => (syncError ?? closeError ? reject(syncError ?? closeError) : resolve()));
+          fs.close(fd, (closeError) => ((syncError ?? closeError) ? reject(syncError ?? closeError) : resolve()));
         });
       });
     });
