@@ -9,7 +9,9 @@ import { entityKey, treeKey } from '../../engine/format/keys.js';
 import { writeLeafValue } from '../../engine/format/leaf-value.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../../engine/log/types.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { NodeCache, TreeStore, EMPTY_ROOT_HASH } from '../../engine/tree/tree-store.js';
+import { NodeCache } from '../../engine/tree/node-cache.js';
+import { EMPTY_ROOT_HASH } from '../../engine/tree/node.js';
+import { TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeChange } from '../../engine/tree/types.js';
 import { parseRecordId, recordId, type VersionRecord } from '../../engine/types.js';
 import { timeToMicros } from './compare.js';
@@ -25,13 +27,13 @@ export async function freshRoot(db: Database, shard: number, throughSeq: number)
   const platform = new MemoryPlatform();
   const databaseId = Buffer.from(db.databaseId, 'hex');
   const store = await TreeStore.open({ platform, directory: 'tree', shard, databaseId, cache: new NodeCache(1 << 22) });
-  const steps = store.apply(undefined, changes[Symbol.iterator](), throughSeq);
+  const steps = store.apply(undefined, changes);
   let step = steps.next();
   while (step.done !== true) step = steps.next();
   const root = await store.commit(step.value, throughSeq);
-  assert.equal(root?.entries, changes.length, 'entries of a fresh build');
+  assert.equal(root.entries, changes.length, 'entries of a fresh build');
   store.close();
-  return { root: hex(root?.hash ?? EMPTY_ROOT_HASH), entries: changes.length };
+  return { root: hex(root.hash), entries: changes.length };
 }
 
 function changeOf(record: VersionRecord): TreeChange {
