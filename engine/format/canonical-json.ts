@@ -36,14 +36,20 @@ const SHORT_STRING = 48;
 /** Objects with more keys are taken for dictionaries: their keys would push out the shapes that come again. */
 const MAX_SHAPE_KEYS = 40;
 const SHAPE_SLOTS = 1024;
+/** Below it a number times 100 is a 32-bit integer. */
+const MAX_CENTS = 21_474_836;
+/** Below it a number splits into millions of 32 bits and six digits. */
+const MAX_SPLIT = 2 ** 32 * 1e6;
 const NEEDS_ESCAPE = /["\\\u0000-\u001f\ud800-\udfff]/;
 const LONE_SURROGATE = /[\ud800-\udfff]/u;
+const encoder = new TextEncoder();
 const HEX = '0123456789abcdef';
 /** Thrown within, found out about and told by `describeProblem`. */
 const UNFIT = Symbol('unfit');
 const OVER_LIMIT = Symbol('over limit');
 
-let out = Buffer.allocUnsafeSlow(START_BYTES);
+/** A plain Uint8Array: views of one are cheaper than of a Buffer. */
+let out = new Uint8Array(START_BYTES);
 let at = 0;
 let limit = 0;
 const shapes: (Shape | undefined)[] = new Array<Shape | undefined>(SHAPE_SLOTS).fill(undefined);
@@ -68,14 +74,14 @@ export function canonicalJson(value: unknown, options?: CanonicalOptions): Buffe
   } finally {
     at = start;
     limit = outerLimit;
-    if (start === 0 && out.length > KEEP_BYTES) out = Buffer.allocUnsafeSlow(START_BYTES);
+    if (start === 0 && out.length > KEEP_BYTES) out = new Uint8Array(START_BYTES);
   }
 }
 
 function reserve(bytes: number): void {
   if (at + bytes <= out.length) return;
   if (at > limit) throw OVER_LIMIT;
-  const larger = Buffer.allocUnsafeSlow(Math.max(out.length * 2, at + bytes));
+  const larger = new Uint8Array(Math.max(out.length * 2, at + bytes));
   larger.set(out.subarray(0, at));
   out = larger;
 }
@@ -104,13 +110,45 @@ function writeAscii(text: string): void {
 }
 
 function writeNumber(value: number): void {
-  if (value >>> 0 !== value) {
-    if (value - value !== 0) throw UNFIT; // NaN and the infinities
-    return writeAscii(`${value}`);
+  if (value >>> 0 === value) return writeUint32(value, 1); // -0 too, as 0
+  if (value - value !== 0) throw UNFIT; // NaN and the infinities
+  if (value < 0) {
+    writeByte(0x2d);
+    return writeNumber(-value);
   }
+  if (value < MAX_CENTS && writeCents(value)) return;
+  if (value < MAX_SPLIT && Math.floor(value) === value) {
+    const high = Math.floor(value / 1e6);
+    writeUint32(high, 1);
+    return writeUint32(value - high * 1e6, 6);
+  }
+  writeAscii(`${value}`);
+}
+
+/**
+ * Numbers of at most two decimals, such as prices. Exact: a decimal of up to 15 digits is the shortest one of its double, because
+ * no two of them share a double, and `hundredths / 100` is the double nearest to that decimal.
+ */
+function writeCents(value: number): boolean {
+  const hundredths = Math.round(value * 100);
+  if (hundredths / 100 !== value) return false;
+  const whole = Math.floor(hundredths / 100);
+  const rest = hundredths - whole * 100;
+  writeUint32(whole, 1);
+  writeByte(0x2e);
+  if (rest % 10 === 0) writeUint32(rest / 10, 1);
+  else writeUint32(rest, 2);
+  return true;
+}
+
+/** At least `digits` digits, zeros before. */
+function writeUint32(value: number, digits: number): void {
   reserve(10);
-  let digits = 1;
-  for (let power = 10; digits < 10 && value >= power; power *= 10) digits++;
+  let power = 10 ** digits;
+  while (digits < 10 && value >= power) {
+    digits++;
+    power *= 10;
+  }
   let rest = value;
   for (let i = at + digits - 1; i >= at; i--) {
     const tenth = (rest / 10) >>> 0;
@@ -176,7 +214,7 @@ function writeLongString(text: string): void {
   // A UTF-16 unit is at most 3 bytes; measured only where that matters.
   reserve((plain.length > START_BYTES ? Buffer.byteLength(plain) : plain.length * 3) + 2);
   out[at++] = 0x22;
-  at += out.write(plain, at, 'utf8');
+  at += Buffer.from(out.buffer).write(plain, at, 'utf8');
   out[at++] = 0x22;
 }
 
@@ -234,7 +272,7 @@ function shapeOf(keys: string[]): Shape {
   const sorted = keys.toSorted(byCodeUnits);
   const shape: Shape = { keys, sorted, heads: sorted.map((key, i) => {
     if (LONE_SURROGATE.test(key)) throw UNFIT;
-    return Buffer.from(`${i === 0 ? '{' : ','}${JSON.stringify(key)}:`);
+    return encoder.encode(`${i === 0 ? '{' : ','}${JSON.stringify(key)}:`);
   }) };
   shapes[slot] = shape;
   return shape;

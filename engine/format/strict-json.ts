@@ -3,7 +3,7 @@
  * invalid UTF-8, a byte order mark, anything after the value, duplicate keys, lone surrogates (raw or escaped), numbers that
  * change as a double (see json-number.ts), nesting over the limit. An own `__proto__` is a property like any other.
  *
- *   bytes -> valid UTF-8? -> one pass over the bytes: grammar, keys, numbers, depth -> JSON.parse of the same bytes
+ *   bytes -> one pass over them: grammar, keys, numbers, depth -> valid UTF-8? -> JSON.parse of the same bytes
  *
  * The pass builds nothing, so it is quick; the runtime's own parser, told nothing unsafe, makes the values. Invariants: every
  * failure is a VarveError INVALID (TOO_LARGE over `maxBytes`) naming line, column and JSON path; recursion is bounded by the
@@ -33,15 +33,20 @@ class Failure {
 
 /** Objects with more keys are checked for duplicates through a Set. */
 const MAX_COMPARED_KEYS = 24;
+/** What is kept of the key stack between calls: 1365 keys. */
+const KEEP_KEY_WORDS = 4096;
+const NOTHING = new Uint8Array(0);
 
-let input: Uint8Array = new Uint8Array(0);
+let input: Uint8Array = NOTHING;
 let at = 0;
 let depthLimit = 0;
 /** Of the string scanned last: it has a backslash; hash of its raw bytes. */
 let escaped = false;
 let rawHash = 0;
+/** All bytes of all strings so far, or-ed: under 0x80 while the text is ASCII. */
+let stringBits = 0;
 /** Per key of every open object: hash, start and end of its text between the quotes. */
-let keyStack = new Int32Array(3 * 256);
+let keyStack = new Int32Array(KEEP_KEY_WORDS);
 let keyTop = 0;
 
 export function parseStrict(bytes: Uint8Array, options?: StrictOptions): JsonValue {
@@ -51,12 +56,14 @@ export function parseStrict(bytes: Uint8Array, options?: StrictOptions): JsonVal
   }
   try {
     check(bytes, Math.min(options?.maxDepth ?? MAX_JSON_DEPTH, MAX_JSON_DEPTH));
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')) as JsonValue;
+    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    return JSON.parse(buffer.toString(stringBits < 0x80 ? 'latin1' : 'utf8')) as JsonValue;
   } catch (error) {
     // What the pass takes JSON.parse takes, but for texts over the longest string there can be.
     throw explain(bytes, error instanceof Failure ? error : new Failure(0, 'cannot be read', 'a JSON value of ordinary size'), what);
   } finally {
-    input = new Uint8Array(0);
+    input = NOTHING;
+    if (keyStack.length > KEEP_KEY_WORDS) keyStack = new Int32Array(KEEP_KEY_WORDS);
   }
 }
 
@@ -76,12 +83,14 @@ function explain(bytes: Uint8Array, failure: Failure, what: string): VarveError<
 
 function check(bytes: Uint8Array, maxDepth: number): void {
   if (bytes.length > 2 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) throw new Failure(0, 'a byte order mark', 'JSON without one');
-  if (!isUtf8(bytes)) throw new Failure(firstInvalidUtf8(bytes), 'bytes that are not UTF-8', 'UTF-8');
   input = bytes;
   at = 0;
   depthLimit = maxDepth;
   keyTop = 0;
+  stringBits = 0;
   scanValue(0);
+  // Outside of strings the grammar is ASCII.
+  if (stringBits >= 0x80 && !isUtf8(bytes)) throw new Failure(firstInvalidUtf8(bytes), 'bytes that are not UTF-8', 'UTF-8');
   skipSpace();
   if (at < input.length) throw new Failure(at, `${found()} after the value`, 'nothing more');
 }
@@ -97,11 +106,14 @@ function unexpected(expected: string): never {
 }
 
 function skipSpace(): void {
-  while (at < input.length) {
-    const byte = input[at]!;
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
-    at++;
+  const bytes = input;
+  let i = at;
+  while (i < bytes.length) {
+    const byte = bytes[i]!;
+    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) break;
+    i++;
   }
+  at = i;
 }
 
 function scanValue(depth: number): void {
@@ -224,6 +236,7 @@ function scanString(): void {
   const bytes = input;
   const end = bytes.length;
   let hash = 0;
+  let bits = stringBits;
   let i = at + 1;
   escaped = false;
   for (;;) {
@@ -243,8 +256,10 @@ function scanString(): void {
       throw new Failure(i, `a raw control character, ${found()}`, 'control characters escaped');
     }
     hash = (Math.imul(hash, 31) + byte) | 0;
+    bits |= byte;
     i++;
   }
+  stringBits = bits;
   rawHash = hash;
   at = i + 1;
 }
@@ -319,6 +334,9 @@ function isDigit(offset: number): boolean {
 }
 
 function scanDigits(): void {
-  if (!isDigit(at)) unexpected('a digit');
-  while (isDigit(at)) at++;
+  const bytes = input;
+  let i = at;
+  while (i < bytes.length && bytes[i]! >= 0x30 && bytes[i]! <= 0x39) i++;
+  if (i === at) unexpected('a digit');
+  at = i;
 }

@@ -66,6 +66,17 @@ describe('canonical JSON', () => {
     }
   });
 
+  it('writes integers and decimals of every size as JSON.stringify does', () => {
+    const decimal = fc.tuple(fc.integer({ min: -(10 ** 12), max: 10 ** 12 }), fc.integer({ min: 0, max: 8 })).map(([n, places]) => n / 10 ** places);
+    const near = fc.tuple(decimal, fc.integer({ min: -3, max: 3 })).map(([n, steps]) => n * (1 + steps * Number.EPSILON));
+    fc.assert(fc.property(fc.oneof(decimal, near, fc.maxSafeInteger(), fc.integer({ min: -5000, max: 5000 }).map((n) => n / 100), fc.nat(20).map((n) => 10 ** n - 1), fc.nat(20).map((n) => -(10 ** n))), (value) => {
+      expect(text(value)).toBe(JSON.stringify(value));
+    }), { numRuns: 5000 });
+    for (const value of [21474835.99, 21474836, 21474836.01, 2 ** 32 * 1e6 - 1, 2 ** 32 * 1e6, 2 ** 32 * 1e6 + 1, 0.01, 0.005, 0.015, 0.1 + 0.2, 1e-7]) {
+      expect(text([value, -value])).toBe(JSON.stringify([value, -value]));
+    }
+  });
+
   it('keeps an own __proto__ property and reads nothing inherited', () => {
     expect(text(JSON.parse('{"b":1,"__proto__":{"a":2}}'))).toBe('{"__proto__":{"a":2},"b":1}');
     expect(text(Object.assign(Object.create(null), { a: 1 }))).toBe('{"a":1}');
