@@ -1,0 +1,116 @@
+/**
+ * The end of a sealed segment: a footer frame (sparse index, idempotency table, counts, BLAKE3 of everything before it)
+ * and a fixed 64-byte trailer that finds it. Layout in docs/FORMAT.md.
+ *
+ * Both are derived from the frames before them (law 2). A crash while they are written leaves a bad trailer: the segment
+ * is then not sealed, its frames are scanned, and it is sealed again.
+ */
+import { allZero, getU32, getU48, getU64, MAX_SAFE, putU32, putU48, putU64, view } from './bytes.js';
+import { crc32 } from './checksum.js';
+import { checkFrame, FRAME_FOOTER, FRAME_HEAD_BYTES, FRAME_MIN_BYTES, finishFrame, frameBytes, frameLengthAt, MAX_FRAME_BYTES } from './frame.js';
+import { SEGMENT_HEADER_BYTES, type SegmentPlace } from './segment.js';
+
+export const TRAILER_BYTES = 64;
+export const INDEX_ENTRY_BYTES = 24;
+export const IDEMPOTENCY_ENTRY_BYTES = 52;
+const FIXED_BYTES = 96;
+const TRAILER_MAGIC_LOW = 0x56524156; // VARV
+const TRAILER_MAGIC_HIGH = 0x444e4545; // EEND
+const TRAILER_CRC_AT = 60;
+
+/** What opening needs to know of a sealed segment. Times are of record batches, 0 and 0 where it holds none. */
+export interface SegmentSummary {
+  readonly lastSeq: number;
+  readonly minTime: number;
+  readonly maxTime: number;
+  readonly records: number;
+  readonly events: number;
+  readonly epoch: number;
+}
+
+export interface Footer {
+  /** Raw entries of INDEX_ENTRY_BYTES; see log/sparse-index. */
+  readonly index: Uint8Array;
+  /** Raw entries of IDEMPOTENCY_ENTRY_BYTES, sorted by key hash. */
+  readonly idempotency: Uint8Array;
+  readonly contentHash: Uint8Array;
+}
+
+export interface Trailer extends SegmentSummary {
+  readonly footerOffset: number;
+  readonly footerBytes: number;
+}
+
+/** Footer frame and trailer, ready to be written at `offset`. */
+export function encodeFooter(place: SegmentPlace, offset: number, summary: SegmentSummary, footer: Footer): Uint8Array {
+  const payloadBytes = FIXED_BYTES + footer.index.length + footer.idempotency.length;
+  const footerBytes = frameBytes(payloadBytes);
+  const bytes = new Uint8Array(footerBytes + TRAILER_BYTES);
+  const p = FRAME_HEAD_BYTES;
+  putU32(bytes, p, footer.index.length / INDEX_ENTRY_BYTES);
+  putU32(bytes, p + 4, footer.idempotency.length / IDEMPOTENCY_ENTRY_BYTES);
+  putU48(bytes, p + 8, place.base);
+  putU48(bytes, p + 14, summary.lastSeq);
+  putU32(bytes, p + 20, summary.records);
+  putU32(bytes, p + 24, summary.events);
+  putU64(bytes, p + 32, summary.minTime);
+  putU64(bytes, p + 40, summary.maxTime);
+  bytes.set(footer.contentHash, p + 64);
+  bytes.set(footer.index, p + FIXED_BYTES);
+  bytes.set(footer.idempotency, p + FIXED_BYTES + footer.index.length);
+  const head = { kind: FRAME_FOOTER, epoch: summary.epoch, firstSeq: 0, lastSeq: 0, attestedSeq: summary.lastSeq, batchCount: 0, payloadBytes };
+  finishFrame(bytes, head, place, offset);
+  encodeTrailer(bytes, footerBytes, place, { ...summary, footerOffset: offset, footerBytes });
+  return bytes;
+}
+
+function encodeTrailer(into: Uint8Array, at: number, place: SegmentPlace, trailer: Trailer): void {
+  putU32(into, at, TRAILER_MAGIC_LOW);
+  putU32(into, at + 4, TRAILER_MAGIC_HIGH);
+  putU48(into, at + 8, trailer.footerOffset);
+  putU32(into, at + 14, trailer.footerBytes);
+  putU48(into, at + 18, trailer.lastSeq);
+  putU64(into, at + 24, trailer.minTime);
+  putU64(into, at + 32, trailer.maxTime);
+  putU32(into, at + 40, trailer.records);
+  putU32(into, at + 44, trailer.events);
+  putU32(into, at + 48, trailer.epoch);
+  putU32(into, at + TRAILER_CRC_AT, crc32(view(into, at, at + TRAILER_CRC_AT), place.seed));
+}
+
+/** `bytes` are the last TRAILER_BYTES of a file of `fileBytes`; undefined where the file is not sealed, or its trailer is bad. */
+export function decodeTrailer(bytes: Uint8Array, place: SegmentPlace, fileBytes: number): Trailer | undefined {
+  if (bytes.length < TRAILER_BYTES || getU32(bytes, 0) !== TRAILER_MAGIC_LOW || getU32(bytes, 4) !== TRAILER_MAGIC_HIGH) return undefined;
+  if (crc32(bytes.subarray(0, TRAILER_CRC_AT), place.seed) !== getU32(bytes, TRAILER_CRC_AT)) return undefined;
+  const footerOffset = getU48(bytes, 8);
+  const footerBytes = getU32(bytes, 14);
+  const minTime = getU64(bytes, 24);
+  const maxTime = getU64(bytes, 32);
+  const lastSeq = getU48(bytes, 18);
+  if (footerOffset < SEGMENT_HEADER_BYTES || footerOffset % 8 !== 0 || footerBytes < FRAME_MIN_BYTES || footerBytes > MAX_FRAME_BYTES) return undefined;
+  if (footerOffset + footerBytes + TRAILER_BYTES !== fileBytes || lastSeq < place.base - 1 || maxTime > MAX_SAFE || minTime > maxTime) return undefined;
+  if (!allZero(bytes, 52, TRAILER_CRC_AT)) return undefined;
+  return { footerOffset, footerBytes, lastSeq, minTime, maxTime, records: getU32(bytes, 40), events: getU32(bytes, 44), epoch: getU32(bytes, 48) };
+}
+
+/** `bytes` are the footer frame; undefined where it is bad or does not fit the trailer. */
+export function decodeFooter(bytes: Uint8Array, place: SegmentPlace, trailer: Trailer): Footer | undefined {
+  const length = frameLengthAt(bytes, 0, bytes.length);
+  if (length === 0 || length !== bytes.length || length !== trailer.footerBytes) return undefined;
+  const head = checkFrame(bytes, 0, length, place, trailer.footerOffset);
+  if (head === undefined || head.kind !== FRAME_FOOTER || head.payloadBytes < FIXED_BYTES) return undefined;
+  const p = FRAME_HEAD_BYTES;
+  const indexBytes = getU32(bytes, p) * INDEX_ENTRY_BYTES;
+  const idempotencyBytes = getU32(bytes, p + 4) * IDEMPOTENCY_ENTRY_BYTES;
+  if (FIXED_BYTES + indexBytes + idempotencyBytes !== head.payloadBytes) return undefined;
+  if (getU48(bytes, p + 8) !== place.base || getU48(bytes, p + 14) !== trailer.lastSeq) return undefined;
+  if (getU32(bytes, p + 20) !== trailer.records || getU32(bytes, p + 24) !== trailer.events) return undefined;
+  if (getU64(bytes, p + 32) !== trailer.minTime || getU64(bytes, p + 40) !== trailer.maxTime) return undefined;
+  if (!allZero(bytes, p + 28, p + 32) || !allZero(bytes, p + 48, p + 64)) return undefined;
+  const indexAt = p + FIXED_BYTES;
+  return {
+    contentHash: view(bytes, p + 64, p + 96),
+    index: view(bytes, indexAt, indexAt + indexBytes),
+    idempotency: view(bytes, indexAt + indexBytes, indexAt + indexBytes + idempotencyBytes),
+  };
+}

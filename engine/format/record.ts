@@ -1,0 +1,126 @@
+/**
+ * One record inside a frame: bytes to value and back. Self-contained: one positional read of a record's bytes gives
+ * all of it, with a checksum of its own, whatever became of the frame around it. Layout in docs/FORMAT.md.
+ *
+ *   tag kind flags 0 | length | seq | supersedes | time | batch end | lengths | refs collection key salt/body hash body | crc
+ *
+ * Decoding takes any bytes: `undefined` means they are no whole, sound record; nothing is believed beyond `end`.
+ */
+import { assert } from '../errors.js';
+import type { NewRecord, RecordKind, StoredRecord } from '../log/types.js';
+import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
+import { MAX_SEQ } from '../types.js';
+import { getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
+import { crc32 } from './checksum.js';
+
+export const RECORD_TAG = 0xa1;
+/** Before refs. */
+export const RECORD_FIXED_BYTES = 40;
+const CRC_BYTES = 4;
+export const RECORD_MIN_BYTES = RECORD_FIXED_BYTES + CRC_BYTES;
+export const SALT_BYTES = 16;
+const BODY_HASH_BYTES = 32;
+const REF_BYTES = 6;
+const FLAG_ERASED = 1;
+const FLAG_SALTED = 2;
+export const RECORD_SEQ_AT = 8;
+export const RECORD_TIME_AT = 20;
+export const RECORD_BATCH_END_AT = 28;
+const MAX_U16 = 0xffff;
+
+const NO_REFS: readonly number[] = Object.freeze([]);
+const NO_BYTES: Uint8Array = Buffer.alloc(0);
+
+export function recordBytes(record: NewRecord): number {
+  return RECORD_MIN_BYTES + record.refs.length * REF_BYTES + record.collection.length + record.key.length + record.salt.length + record.body.length;
+}
+
+/** Writes the record at `at`; the caller has made room for `recordBytes`. Returns the position after it. */
+export function encodeRecord(into: Uint8Array, at: number, record: NewRecord, seq: number, time: number, batchEndSeq: number, seed: number): number {
+  const { collection, key, body, salt, refs } = record;
+  assert(collection.length <= MAX_U16 && key.length <= MAX_U16 && refs.length <= MAX_U16, 'a record fits its length fields');
+  assert(salt.length === SALT_BYTES || salt.length === 0, 'a salt has 16 bytes or none');
+  assert(record.kind === KIND_PUT || body.length === 0, 'a tombstone has no body');
+  assert(seq <= batchEndSeq && record.supersedes < seq, 'seqs of a record are in order');
+  const length = recordBytes(record);
+  into[at] = RECORD_TAG;
+  into[at + 1] = record.kind;
+  into[at + 2] = salt.length === 0 ? 0 : FLAG_SALTED;
+  into[at + 3] = 0;
+  putU32(into, at + 4, length);
+  putU48(into, at + RECORD_SEQ_AT, seq);
+  putU48(into, at + 14, record.supersedes);
+  putU64(into, at + RECORD_TIME_AT, time);
+  putU32(into, at + RECORD_BATCH_END_AT, batchEndSeq - seq);
+  putU16(into, at + 32, collection.length);
+  putU16(into, at + 34, key.length);
+  putU16(into, at + 36, refs.length);
+  putU16(into, at + 38, 0);
+  let p = at + RECORD_FIXED_BYTES;
+  for (let i = 0; i < refs.length; i++, p += REF_BYTES) {
+    assert(refs[i]! > 0 && refs[i]! < seq, 'a ref points backwards');
+    putU48(into, p, refs[i]!);
+  }
+  into.set(collection, p);
+  into.set(key, (p += collection.length));
+  into.set(salt, (p += key.length));
+  into.set(body, (p += salt.length));
+  p += body.length;
+  putU32(into, p, crc32(view(into, at, p), seed));
+  return p + CRC_BYTES;
+}
+
+/** Length of the record that may begin at `at`, or 0 where none can that ends by `end`. Nothing else is checked. */
+export function recordLengthAt(bytes: Uint8Array, at: number, end: number): number {
+  if (at + RECORD_MIN_BYTES > end || bytes[at] !== RECORD_TAG) return 0;
+  const length = getU32(bytes, at + 4);
+  return length >= RECORD_MIN_BYTES && length <= end - at ? length : 0;
+}
+
+/** Whether the record's own checksum passes; `length` as `recordLengthAt` gave it. */
+export function recordIsIntact(bytes: Uint8Array, at: number, length: number, seed: number): boolean {
+  return crc32(view(bytes, at, at + length - CRC_BYTES), seed) === getU32(bytes, at + length - CRC_BYTES);
+}
+
+/** The record in `bytes[at, at + length)`, its byte fields views of `bytes`; undefined where its structure is unsound. Checks no checksum. */
+export function decodeRecord(bytes: Uint8Array, at: number, length: number): StoredRecord | undefined {
+  const kind = bytes[at + 1]! as RecordKind;
+  const flags = bytes[at + 2]!;
+  const seq = getU48(bytes, at + RECORD_SEQ_AT);
+  const supersedes = getU48(bytes, at + 14);
+  const time = getU64(bytes, at + RECORD_TIME_AT);
+  const batchEndSeq = seq + getU32(bytes, at + RECORD_BATCH_END_AT);
+  const refCount = getU16(bytes, at + 36);
+  if ((kind !== KIND_PUT && kind !== KIND_TOMBSTONE) || flags > FLAG_SALTED || bytes[at + 3] !== 0 || getU16(bytes, at + 38) !== 0) return undefined;
+  if (seq === 0 || supersedes >= seq || time > MAX_SAFE || batchEndSeq > MAX_SEQ) return undefined;
+  const refsAt = at + RECORD_FIXED_BYTES;
+  const collectionAt = refsAt + refCount * REF_BYTES;
+  const keyAt = collectionAt + getU16(bytes, at + 32);
+  const proofAt = keyAt + getU16(bytes, at + 34);
+  const bodyAt = proofAt + (flags === FLAG_SALTED ? SALT_BYTES : flags === FLAG_ERASED ? BODY_HASH_BYTES : 0);
+  const bodyEnd = at + length - CRC_BYTES;
+  if (bodyAt > bodyEnd || (bodyAt < bodyEnd && (kind === KIND_TOMBSTONE || flags === FLAG_ERASED))) return undefined;
+  let refs = NO_REFS;
+  if (refCount > 0) {
+    const list = new Array<number>(refCount);
+    for (let i = 0; i < refCount; i++) {
+      const ref = getU48(bytes, refsAt + i * REF_BYTES);
+      if (ref === 0 || ref >= seq) return undefined;
+      list[i] = ref;
+    }
+    refs = list;
+  }
+  return {
+    kind,
+    seq,
+    time,
+    batchEndSeq,
+    supersedes,
+    refs,
+    collection: view(bytes, collectionAt, keyAt),
+    key: view(bytes, keyAt, proofAt),
+    body: bodyAt === bodyEnd ? NO_BYTES : view(bytes, bodyAt, bodyEnd),
+    salt: flags === FLAG_SALTED ? view(bytes, proofAt, bodyAt) : NO_BYTES,
+    bodyHash: flags === FLAG_ERASED ? view(bytes, proofAt, bodyAt) : undefined,
+  };
+}

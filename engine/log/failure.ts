@@ -1,0 +1,25 @@
+/** How a write to the log fails. After one the log answers reads only, until it is reopened (law 9). */
+
+export class LogFailure extends Error {
+  override readonly name = 'LogFailure';
+  /** What was under way. */
+  readonly stage: 'write' | 'sync';
+  /** 'no': the frame is not on the disk, or provably incomplete there. 'maybe': only reopening can tell. */
+  readonly reachedDisk: 'no' | 'maybe';
+
+  constructor(message: string, stage: 'write' | 'sync', reachedDisk: 'no' | 'maybe', cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.stage = stage;
+    this.reachedDisk = reachedDisk;
+  }
+}
+
+/** Runs one I/O step; whatever it throws becomes a LogFailure. */
+export async function step<T>(what: string, stage: 'write' | 'sync', reachedDisk: 'no' | 'maybe', io: () => T | Promise<T>): Promise<T> {
+  try {
+    return await io();
+  } catch (cause) {
+    if (cause instanceof LogFailure) throw cause;
+    throw new LogFailure(`${what}: ${cause instanceof Error ? cause.message : String(cause)}`, stage, reachedDisk, cause);
+  }
+}

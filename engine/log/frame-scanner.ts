@@ -1,0 +1,59 @@
+/**
+ * Reads a segment's frames in order, each checked, with what is between them.
+ *
+ *   frame frame BAD frame mark …    after bad bytes the scan goes on at the next whole frame on a multiple of 8
+ *
+ * Invariant: what it yields covers the range without holes. Buffers are fresh for every window, so views may be kept.
+ */
+import { getU32 } from '../format/bytes.js';
+import { checkFrame, type FrameHead, frameLengthAt } from '../format/frame.js';
+import type { SegmentPlace } from '../format/segment.js';
+import type { File } from '../platform/platform.js';
+
+const WINDOW_BYTES = 1024 * 1024;
+const FRAME_TAG_WORD = 0x465256f5;
+
+export type Scanned =
+  | { readonly kind: 'frame'; readonly offset: number; readonly head: FrameHead; readonly bytes: Buffer; readonly at: number }
+  | { readonly kind: 'bad'; readonly from: number; readonly to: number };
+
+/** Scans `[from, to)`; `from` must be a multiple of 8. */
+export function* scanFrames(file: File, place: SegmentPlace, from: number, to: number): Generator<Scanned, void, undefined> {
+  let window: Buffer = Buffer.alloc(0);
+  let windowStart = 0;
+  let badFrom = -1;
+  /** Position of `offset` in a window that holds `length` bytes from there; -1 where the file has no such bytes. */
+  const hold = (offset: number, length: number): number => {
+    if (offset + length > to) return -1;
+    if (offset < windowStart || offset + length > windowStart + window.length) {
+      const wanted = Math.min(Math.max(WINDOW_BYTES, length), to - offset);
+      const fresh = Buffer.allocUnsafeSlow(wanted);
+      window = fresh.subarray(0, file.read(fresh, 0, wanted, offset));
+      windowStart = offset;
+      if (length > window.length) return -1;
+    }
+    return offset - windowStart;
+  };
+  for (let offset = from; offset < to; ) {
+    let at = hold(offset, 8);
+    if (at < 0) {
+      if (badFrom < 0) badFrom = offset;
+      break;
+    }
+    const length = frameLengthAt(window, at, window.length);
+    at = length === 0 ? -1 : hold(offset, length);
+    const head = at < 0 ? undefined : checkFrame(window, at, length, place, offset);
+    if (head !== undefined) {
+      if (badFrom >= 0) yield { kind: 'bad', from: badFrom, to: offset };
+      badFrom = -1;
+      yield { kind: 'frame', offset, head, bytes: window, at };
+      offset += length;
+      continue;
+    }
+    if (badFrom < 0) badFrom = offset;
+    offset += 8;
+    // Most of a bad range holds no magic: step over it without the bookkeeping.
+    for (let p = offset - windowStart; p >= 0 && p + 4 <= window.length && getU32(window, p) !== FRAME_TAG_WORD; p += 8) offset += 8;
+  }
+  if (badFrom >= 0) yield { kind: 'bad', from: badFrom, to };
+}

@@ -1,0 +1,199 @@
+/**
+ * Opens a log from what is on disk (law 10).
+ *
+ *   1 delete `*.tmp`, list segments, read headers and trailers
+ *   2 survey what is not sealed; the attested position A is the highest any header, trailer, frame, mark or file name vouches for
+ *   3 frames up to A are taken in; bad ones among them are damage: kept, reported, the file never shortened
+ *   4 whole frames above A that follow without a hole are copied into a new segment, synced and named, before anything is served
+ *   5 the file they came from is cut after A and sealed in the background
+ *
+ * Invariants: a file that another process wrote is never appended to (its last bytes may be in the page cache only, after a
+ * sync that failed there). A crash at any point leaves either the old tail or the new segment, and the same content:
+ * frames at or beyond the base of the next segment do not count.
+ */
+import { isVarveError } from '../errors.js';
+import { decodeTrailer, TRAILER_BYTES } from '../format/footer.js';
+import { decodeBatches, FRAME_DATA, finishFrame } from '../format/frame.js';
+import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, TEMPORARY_SUFFIX } from '../format/segment.js';
+import type { LogContext } from './context.js';
+import { adoptFrames, type FrameAt, readFrame, type SegmentSurvey, surveySegment } from './segment-scan.js';
+import { SegmentSet } from './segment-set.js';
+import type { Segment } from './segment-state.js';
+import { type ActiveSegment, createSegment } from './segment-writer.js';
+import type { StoredBatch } from './types.js';
+
+export interface Recovered {
+  readonly segments: SegmentSet;
+  /** Set where frames were copied: appending goes on there. */
+  readonly active: ActiveSegment | undefined;
+  readonly durableSeq: number;
+  /** What the disk itself vouches for. */
+  readonly attestedSeq: number;
+  readonly epoch: number;
+  readonly lastTime: number;
+  readonly toSeal: readonly Segment[];
+  /** Batches that were copied: durable now, but not known to be before. */
+  readonly rescued: readonly StoredBatch[];
+}
+
+/** `knownDurable`: what this process knows to be durable, 0 at a first open. */
+export async function recover(context: LogContext, knownDurable: number): Promise<Recovered> {
+  const candidates = newestGenerations(context, readSegments(context));
+  const surveys = new Map<Segment, SegmentSurvey>();
+  let attestedSeq = 0;
+  for (const segment of candidates) {
+    attestedSeq = Math.max(attestedSeq, segment.base - 1, segment.header?.attestedSeq ?? 0);
+    if (segment.sealed) {
+      attestedSeq = Math.max(attestedSeq, segment.lastSeq);
+      continue;
+    }
+    const file = context.pool.use(segment);
+    const survey = surveySegment(segment, file, file.size());
+    surveys.set(segment, survey);
+    attestedSeq = Math.max(attestedSeq, survey.attestedSeq);
+    await context.platform.clock.yield();
+  }
+  const through = Math.max(attestedSeq, knownDurable);
+  const segments = new SegmentSet();
+  const toSeal: Segment[] = [];
+  let rescued: { active: ActiveSegment; batches: readonly StoredBatch[] } | undefined;
+  for (const [i, segment] of candidates.entries()) {
+    const survey = surveys.get(segment);
+    const next = candidates[i + 1];
+    if (survey !== undefined) {
+      const tail = adoptFrames(context, segment, context.pool.use(segment), survey, through, next?.base ?? Number.POSITIVE_INFINITY);
+      reportTail(context, segment, survey, tail, next !== undefined);
+      if (next === undefined && tail.length > 0) rescued = await rescue(context, segment, tail, through);
+      if (segment.lastSeq < segment.base && next === undefined) {
+        // Nothing of it counts: the next segment takes its name, and its place.
+        context.pool.drop(segment);
+        if (segment.damaged && rescued === undefined) context.platform.files.rename(segment.path, `${segment.path}.damaged`);
+        continue;
+      }
+      if (!segment.damaged) toSeal.push(segment);
+    }
+    segments.add(segment);
+  }
+  if (rescued !== undefined) segments.add(rescued.active.segment);
+  reportMissing(context, segments, through);
+  const all = segments.all;
+  return {
+    segments,
+    active: rescued?.active,
+    durableSeq: Math.max(through, segments.last?.lastSeq ?? 0),
+    attestedSeq,
+    epoch: all.reduce((highest, segment) => Math.max(highest, segment.epoch, segment.header?.epoch ?? 0), 1),
+    lastTime: all.reduce((highest, segment) => Math.max(highest, segment.maxTime), 0),
+    toSeal: toSeal.filter((segment) => all.includes(segment)),
+    rescued: rescued?.batches ?? [],
+  };
+}
+
+function readSegments(context: LogContext): Segment[] {
+  const { files } = context.platform;
+  if (!files.exists(context.directory)) return [];
+  const segments: Segment[] = [];
+  for (const name of files.list(context.directory)) {
+    const path = `${context.directory}/${name}`;
+    if (name.endsWith(TEMPORARY_SUFFIX)) {
+      files.remove(path);
+      continue;
+    }
+    const parsed = parseSegmentName(name);
+    const segment = parsed === undefined ? undefined : context.segment(parsed.base, parsed.generation);
+    if (segment !== undefined && readEnds(context, segment)) segments.push(segment);
+    else context.report({ kind: 'stray', file: path, offset: 0, fromSeq: 0, toSeq: 0, detail: parsed === undefined ? 'not a segment name' : 'the header names another place' });
+  }
+  return segments;
+}
+
+/** Header and trailer; false for a sound header of another place. */
+function readEnds(context: LogContext, segment: Segment): boolean {
+  const file = context.pool.use(segment);
+  const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  try {
+    segment.header = decodeSegmentHeader(bytes.subarray(0, file.read(bytes, 0, bytes.length, 0)), segment.place, segment.path);
+    if (segment.header === undefined) return false;
+    segment.epoch = segment.header.epoch;
+  } catch (error) {
+    if (!isVarveError(error, 'CORRUPT')) throw error;
+    segment.damaged = true;
+    context.report({ kind: 'damaged', file: segment.path, offset: 0, fromSeq: 0, toSeq: 0, detail: error.details.what });
+  }
+  const size = file.size();
+  if (size < SEGMENT_HEADER_BYTES + TRAILER_BYTES) return true;
+  const end = bytes.subarray(0, file.read(bytes, 0, TRAILER_BYTES, size - TRAILER_BYTES));
+  const trailer = decodeTrailer(end, segment.place, size);
+  if (trailer !== undefined) segment.adoptTrailer(trailer, size);
+  return true;
+}
+
+/** In order of base; where generations cover the same seqs, the highest complete one. */
+function newestGenerations(context: LogContext, segments: Segment[]): Segment[] {
+  const compacted = segments.filter((segment) => segment.sealed && (segment.header?.replacesTo ?? 0) > 0);
+  const replaced = (segment: Segment): boolean =>
+    compacted.some((by) => by.place.generation > segment.place.generation && by.header!.replacesFrom <= segment.base && segment.base <= by.header!.replacesTo);
+  const kept = segments.filter((segment) => !replaced(segment)).sort((a, b) => a.base - b.base || b.place.generation - a.place.generation);
+  return kept.filter((segment, i) => {
+    if (kept[i - 1]?.base !== segment.base) return true;
+    context.report({ kind: 'stray', file: segment.path, offset: 0, fromSeq: 0, toSeq: 0, detail: 'another generation of the same segment is in use' });
+    return false;
+  });
+}
+
+/** Copies whole frames above the attested position into a segment of their own and makes that durable. */
+async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt[], attestedSeq: number): Promise<{ active: ActiveSegment; batches: readonly StoredBatch[] }> {
+  const target = context.segment(tail[0]!.head.firstSeq, 0);
+  const source = context.pool.use(from);
+  const copies: { frame: Buffer; at: number; head: FrameAt['head'] }[] = [];
+  const batches: StoredBatch[] = [];
+  let offset = SEGMENT_HEADER_BYTES;
+  for (const found of tail) {
+    const frame = readFrame(source, found);
+    const decoded = decodeBatches(frame, 0, found.head, from.place);
+    // Unsound inside a good checksum: ends the tail like a bad frame.
+    if (decoded === undefined) break;
+    batches.push(...decoded);
+    finishFrame(frame, { ...found.head, attestedSeq }, target.place, offset);
+    copies.push({ frame, at: offset, head: { ...found.head, attestedSeq } });
+    offset += frame.length;
+  }
+  const epoch = tail.reduce((highest, frame) => Math.max(highest, frame.head.epoch), 1);
+  const active = await createSegment(context, target, epoch, Buffer.concat(copies.map((copy) => copy.frame)));
+  if (target.name === from.name) context.pool.drop(from);
+  for (const copy of copies) target.admit(copy.frame, 0, copy.head, copy.at);
+  return { active, batches };
+}
+
+function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey, tail: readonly FrameAt[], hasNext: boolean): void {
+  const at = { file: segment.path, offset: segment.dataEnd, fromSeq: 0, toSeq: 0 };
+  if (survey.hasFooter) {
+    context.report({ ...at, kind: 'footer-rebuilt', detail: 'the segment was not sealed to its end; its index was read from the frames' });
+    return;
+  }
+  if (hasNext || segment.damaged) return;
+  const lastWhole = tail.at(-1)?.offset ?? 0;
+  const torn = survey.items.find((item) => 'from' in item && item.from >= Math.max(lastWhole, segment.dataEnd));
+  const cutShort = survey.items.filter((item) => 'head' in item && item.head.kind === FRAME_DATA && item.head.lastSeq > segment.lastSeq).length > tail.length;
+  if (torn !== undefined && 'from' in torn) context.report({ ...at, kind: 'torn-tail', offset: torn.from, detail: `${survey.bytes - torn.from} bytes after the last whole frame were never acknowledged` });
+  else if (cutShort) context.report({ ...at, kind: 'torn-tail', detail: 'frames behind a torn one were never acknowledged' });
+}
+
+/** Holes between segments that no change of epoch explains. */
+function reportMissing(context: LogContext, segments: SegmentSet, through: number): void {
+  let expected = 1;
+  let epoch = 1;
+  for (const segment of segments.all) {
+    const begins = segment.header?.epoch ?? segment.epoch;
+    if (segment.base > expected && begins <= epoch) {
+      const range = { fromSeq: expected, toSeq: segment.base - 1 };
+      context.report({ kind: 'missing', file: segment.path, offset: 0, ...range, detail: 'the segment before this one is missing' });
+    }
+    expected = Math.max(expected, segment.lastSeq + 1);
+    epoch = Math.max(epoch, segment.epoch);
+  }
+  if (expected <= through) {
+    const range = { fromSeq: expected, toSeq: through };
+    context.report({ kind: 'missing', file: context.directory, offset: 0, ...range, detail: 'the end of the log is missing' });
+  }
+}

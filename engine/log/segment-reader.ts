@@ -1,0 +1,208 @@
+/**
+ * Point reads in one segment: sparse index -> one positional read -> walk to the item -> its own checksum.
+ *
+ *   entry ├ record record END pad crc FRAME batch record … ┤ next entry      the walk skips by lengths, whole frames at a time
+ *
+ * The walk trusts nothing: what it lands on must carry the right seq and pass its checksum. Where it finds nothing, the
+ * frames around are verified before "no such record" is said; bad bytes become CORRUPT, never an absence.
+ */
+import { decodeBatchHead, BATCH_TAG } from '../format/batch.js';
+import { align8, corrupt, getU32, getU48, getU64 } from '../format/bytes.js';
+import { EVENT_TAG, eventLengthAt } from '../format/event.js';
+import { decodeBatches, END_TAG, FRAME_DATA, FRAME_HEAD_BYTES, FRAME_LAST_SEQ_AT, FRAME_TAG, FRAME_TAIL_BYTES, frameLengthAt } from '../format/frame.js';
+import { decodeRecord, RECORD_BATCH_END_AT, RECORD_SEQ_AT, RECORD_TAG, RECORD_TIME_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
+import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
+import type { File } from '../platform/platform.js';
+import { scanFrames } from './frame-scanner.js';
+import type { Segment } from './segment-state.js';
+import type { StoredRecord } from './types.js';
+
+/** Reads are synchronous, so one buffer serves all of them; larger ones get their own. */
+const SCRATCH: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
+const MAX_READ_BYTES = 512 * 1024 * 1024;
+
+/** Where the last walk found its record. */
+const found = { bytes: SCRATCH, at: 0, length: 0 };
+
+/** The record, undefined where the segment holds none with this seq; throws CORRUPT. `segment.index` is loaded. */
+export function readRecord(segment: Segment, file: File, seq: number): StoredRecord | undefined {
+  if (locate(segment, file, seq)) {
+    const { bytes, at, length } = found;
+    const copy = Buffer.allocUnsafe(length);
+    copyBytes(bytes, at, length, copy);
+    const record = decodeRecord(copy, 0, length);
+    if (record !== undefined) return record;
+  }
+  return readVerified(segment, file, seq);
+}
+
+/** Last seq of the record's batch, as cheaply as can be. */
+export function readBatchEnd(segment: Segment, file: File, seq: number): number | undefined {
+  if (locate(segment, file, seq)) return seq + getU32(found.bytes, found.at + RECORD_BATCH_END_AT);
+  return readVerified(segment, file, seq)?.batchEndSeq;
+}
+
+function copyBytes(from: Buffer, at: number, length: number, to: Buffer): void {
+  from.copy(to, 0, at, at + length);
+}
+
+/** Fills `found` with a record whose checksum passes. */
+function locate(segment: Segment, file: File, seq: number): boolean {
+  const index = segment.index!;
+  const entry = index.floorSeq(seq);
+  if (entry < 0) return false;
+  const start = index.offsetAt(entry);
+  const bytes = readWindow(segment, file, entry, start);
+  const at = walkToSeq(bytes.buffer, bytes.length, start, seq);
+  if (at < 0) return false;
+  const length = recordLengthAt(bytes.buffer, at, bytes.length);
+  if (length === 0 || !recordIsIntact(bytes.buffer, at, length, segment.place.recordSeed)) return false;
+  found.bytes = bytes.buffer;
+  found.at = at;
+  found.length = length;
+  return true;
+}
+
+const windowRead: { buffer: Buffer; length: number } = { buffer: SCRATCH, length: 0 };
+
+/** The bytes from this entry to the next. */
+function readWindow(segment: Segment, file: File, entry: number, start: number): { buffer: Buffer; length: number } {
+  const index = segment.index!;
+  const end = entry + 1 < index.count ? index.offsetAt(entry + 1) : segment.dataEnd;
+  const wanted = end - start;
+  if (wanted <= 0 || wanted > MAX_READ_BYTES) throw corrupt(segment.path, start, 'the index points outside the segment');
+  windowRead.buffer = wanted <= SCRATCH.length ? SCRATCH : Buffer.allocUnsafeSlow(wanted);
+  windowRead.length = file.read(windowRead.buffer, 0, wanted, start);
+  return windowRead;
+}
+
+/** Position of the record with this seq in `bytes[0, end)`, which stands at `offset` in the file and begins with an item; -1 where the walk does not meet it. */
+function walkToSeq(bytes: Buffer, end: number, offset: number, seq: number): number {
+  for (let at = 0; at < end; ) {
+    const tag = bytes[at];
+    if (tag === RECORD_TAG) {
+      if (at + RECORD_SEQ_AT + 6 > end) return -1;
+      const here = getU48(bytes, at + RECORD_SEQ_AT);
+      if (here >= seq) return here === seq ? at : -1;
+      const length = getU32(bytes, at + 4);
+      if (length === 0) return -1;
+      at += length;
+    } else {
+      const next = afterItem(bytes, at, end, offset, seq);
+      if (next <= at) return -1;
+      at = next;
+    }
+  }
+  return -1;
+}
+
+/** Where the walk goes on after an item that is no record: into a batch or frame that may hold `seq`, past any other. */
+function afterItem(bytes: Buffer, at: number, end: number, offset: number, seq: number): number {
+  switch (bytes[at]) {
+    case BATCH_TAG: {
+      if (at + 24 > end) return -1;
+      return at + (getU48(bytes, at + 18) < seq ? getU32(bytes, at + 4) : bytes[at + 2]! | (bytes[at + 3]! << 8));
+    }
+    case EVENT_TAG:
+      return at + eventLengthAt(bytes, at, end);
+    case END_TAG:
+      return align8(offset + at + FRAME_TAIL_BYTES) - offset;
+    case FRAME_TAG: {
+      if (at + FRAME_HEAD_BYTES > end) return -1;
+      const length = frameLengthAt(bytes, at, end);
+      if (length === 0) return -1;
+      return at + (getU48(bytes, at + FRAME_LAST_SEQ_AT) < seq ? length : FRAME_HEAD_BYTES);
+    }
+    default:
+      return -1;
+  }
+}
+
+/** Verifies the frame that stands for `seq`: its record, undefined where it holds none, CORRUPT where it is bad. */
+function readVerified(segment: Segment, file: File, seq: number): StoredRecord | undefined {
+  const entry = segment.index!.floorSeq(seq);
+  const from = entry < 0 ? SEGMENT_HEADER_BYTES : align8(segment.index!.frameOffsetAt(entry));
+  for (const scanned of scanFrames(file, segment.place, from, segment.dataEnd)) {
+    if (scanned.kind === 'bad') {
+      const saved = searchRecord(segment, file, scanned.from, scanned.to, seq);
+      if (saved !== undefined) return saved;
+      throw corrupt(segment.path, scanned.from, `record ${seq} cannot be read: the frame fails its checksum`);
+    }
+    const { head, bytes, at, offset } = scanned;
+    if (head.kind !== FRAME_DATA || head.lastSeq < seq) continue;
+    if (head.firstSeq > seq) throw corrupt(segment.path, offset, `record ${seq} cannot be read: its frame is missing`);
+    const batches = decodeBatches(bytes, at, head, segment.place);
+    if (batches === undefined) throw corrupt(segment.path, offset, `record ${seq} cannot be read: the frame is unsound`);
+    return batches.flatMap((batch) => batch.records).find((record) => record.seq === seq);
+  }
+  throw corrupt(segment.path, segment.dataEnd, `record ${seq} cannot be read: its frame is missing`);
+}
+
+/** Looks for one record in a bad range by its own checksum. */
+function searchRecord(segment: Segment, file: File, from: number, to: number, seq: number): StoredRecord | undefined {
+  const bytes = Buffer.allocUnsafeSlow(Math.min(to - from, MAX_READ_BYTES));
+  const end = file.read(bytes, 0, bytes.length, from);
+  for (let at = bytes.indexOf(RECORD_TAG); at >= 0 && at < end; at = bytes.indexOf(RECORD_TAG, at + 1)) {
+    const length = recordLengthAt(bytes, at, end);
+    if (length === 0 || getU48(bytes, at + RECORD_SEQ_AT) !== seq) continue;
+    if (recordIsIntact(bytes, at, length, segment.place.recordSeed)) return decodeRecord(bytes, at, length);
+  }
+  return undefined;
+}
+
+/** What a search by time tells: the end of the last batch up to it, and the seq of the first record after it in this segment (0: none). */
+export interface TimePosition {
+  readonly seq: number;
+  readonly nextSeq: number;
+}
+
+/** Searches a segment whose first record's time is up to `time`; `segment.index` is loaded. Throws CORRUPT. */
+export function positionInSegment(segment: Segment, file: File, time: number): TimePosition {
+  const index = segment.index!;
+  const entry = index.floorTime(time);
+  if (entry < 0) throw corrupt(segment.path, SEGMENT_HEADER_BYTES, 'the index begins later than the segment');
+  const start = index.offsetAt(entry);
+  const nextEntrySeq = entry + 1 < index.count ? index.seqAt(entry + 1) : 0;
+  const { buffer: bytes, length: end } = readWindow(segment, file, entry, start);
+  let seq = 0;
+  let at = 0;
+  while (at < end) {
+    const tag = bytes[at];
+    if (tag === RECORD_TAG) {
+      const length = recordLengthAt(bytes, at, end);
+      if (length === 0 || !recordIsIntact(bytes, at, length, segment.place.recordSeed)) break;
+      const here = getU48(bytes, at + RECORD_SEQ_AT);
+      if (getU64(bytes, at + RECORD_TIME_AT) > time) return { seq, nextSeq: here };
+      seq = here + getU32(bytes, at + RECORD_BATCH_END_AT);
+      at += length;
+      continue;
+    }
+    // Step into every batch and frame: the search is by time, not by seq.
+    const next = tag === BATCH_TAG ? afterBatchHead(bytes, at, end) : afterItem(bytes, at, end, start, 0);
+    if (next <= at) break;
+    at = next;
+  }
+  return at >= end && seq > 0 ? { seq, nextSeq: nextEntrySeq } : positionVerified(segment, file, align8(index.frameOffsetAt(entry)), time);
+}
+
+function afterBatchHead(bytes: Buffer, at: number, end: number): number {
+  const head = decodeBatchHead(bytes, at, Math.max(end, at + getU32(bytes, at + 4)));
+  return head === undefined ? -1 : at + head.headBytes + (head.isEvent ? head.totalBytes - head.headBytes : 0);
+}
+
+/** The same over verified frames, where the quick walk met something it could not pass. */
+function positionVerified(segment: Segment, file: File, from: number, time: number): TimePosition {
+  let seq = 0;
+  for (const scanned of scanFrames(file, segment.place, from, segment.dataEnd)) {
+    if (scanned.kind === 'bad') throw corrupt(segment.path, scanned.from, 'a time cannot be resolved: a frame fails its checksum');
+    if (scanned.head.kind !== FRAME_DATA) continue;
+    const batches = decodeBatches(scanned.bytes, scanned.at, scanned.head, segment.place);
+    if (batches === undefined) throw corrupt(segment.path, scanned.offset, 'a time cannot be resolved: a frame is unsound');
+    for (const batch of batches) {
+      if (batch.records.length === 0) continue;
+      if (batch.time > time) return { seq, nextSeq: batch.firstSeq };
+      seq = batch.lastSeq;
+    }
+  }
+  return { seq, nextSeq: 0 };
+}

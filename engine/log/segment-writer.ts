@@ -1,0 +1,78 @@
+/**
+ * Writes segments: makes new ones, and appends frames to the active one.
+ *
+ *   new:     <name>.seg.tmp: header + first frames -> sync -> rename -> sync the directory
+ *   append:  one write of one whole frame -> length checked -> sync
+ *
+ * Invariants: a file under its proper name has a good header and whole first frames; a frame counts only after its sync. A crash
+ * leaves a `.tmp` (deleted at open) or a tail that fails its checksum. A failed write or sync is never tried again here (law 9).
+ */
+import { encodeMark } from '../format/frame.js';
+import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
+import type { File } from '../platform/platform.js';
+import type { LogContext } from './context.js';
+import { LogFailure, step } from './failure.js';
+import type { Segment } from './segment-state.js';
+
+/** The segment being written, and the handle it is written through. */
+export interface ActiveSegment {
+  readonly segment: Segment;
+  readonly file: File;
+}
+
+/**
+ * Makes a segment that begins with `frames` (finished for offset SEGMENT_HEADER_BYTES on), replacing a file of the same name whole.
+ * The caller admits the frames once this resolves. Until the rename nothing has reached the disk.
+ */
+export async function createSegment(context: LogContext, segment: Segment, epoch: number, frames: Uint8Array): Promise<ActiveSegment> {
+  const { files, clock } = context.platform;
+  const temporary = segment.path + TEMPORARY_SUFFIX;
+  const header: SegmentHeader = {
+    epoch,
+    replacesFrom: 0,
+    replacesTo: 0,
+    compactedThrough: 0,
+    attestedSeq: segment.base - 1,
+    createdTime: Math.max(0, clock.nowMicros()),
+  };
+  await step('the log directory cannot be made', 'sync', 'no', () => context.ensureDirectory());
+  const file = await step('a segment cannot be created', 'write', 'no', () => {
+    if (files.exists(temporary)) files.remove(temporary);
+    return files.open(temporary, 'create');
+  });
+  try {
+    await writeWhole(file, encodeSegmentHeader(segment.place, header), 0, 'no');
+    if (frames.length > 0) await writeWhole(file, frames, SEGMENT_HEADER_BYTES, 'no');
+    await step('a new segment cannot be synced', 'sync', 'no', () => file.sync());
+  } finally {
+    file.close();
+  }
+  context.pool.drop(segment);
+  await step('a new segment cannot be named', 'write', 'maybe', () => files.rename(temporary, segment.path));
+  await step('the log directory cannot be synced', 'sync', 'maybe', () => files.syncDirectory(context.directory));
+  segment.header = header;
+  segment.epoch = epoch;
+  const update = await step('a new segment cannot be opened', 'write', 'maybe', () => files.open(segment.path, 'update'));
+  return { segment, file: update };
+}
+
+/** Appends a finished frame and makes it durable. The caller admits it. */
+export async function appendFrame(active: ActiveSegment, frame: Uint8Array): Promise<void> {
+  await writeWhole(active.file, frame, active.segment.dataEnd, 'maybe');
+  await step('the log cannot be synced', 'sync', 'maybe', () => active.file.sync());
+}
+
+/** Appends a mark and makes it durable. */
+export async function appendMark(active: ActiveSegment, epoch: number, attestedSeq: number): Promise<void> {
+  const { segment } = active;
+  const mark = encodeMark(segment.place, segment.dataEnd, epoch, attestedSeq);
+  await appendFrame(active, mark);
+  segment.dataEnd += mark.length;
+  segment.fileBytes = segment.dataEnd;
+}
+
+/** One write; a short one is a failure that leaves the frame provably incomplete, for its checksum comes last. */
+async function writeWhole(file: File, bytes: Uint8Array, position: number, reachedDisk: 'no' | 'maybe'): Promise<void> {
+  const written = await step('the log cannot be written', 'write', reachedDisk, () => file.write(bytes, 0, bytes.length, position));
+  if (written !== bytes.length) throw new LogFailure(`only ${written} of ${bytes.length} bytes could be written: the disk is full?`, 'write', 'no');
+}

@@ -1,0 +1,354 @@
+/**
+ * The log of one shard: the truth (law 2). Appends groups as frames, reads records by seq, finds positions by time, replays.
+ *
+ *   beginGroup -> append: one write, one sync -> durable, readable        segments: sealed | sealed | active
+ *
+ * Invariants: `durableSeq` moves only after a sync, and nothing above it is ever read. Writers go one at a time, in order;
+ * reads are synchronous and wait for nobody. After a failed write or sync the log only reads, until `reopen` (law 9). What a crash
+ * does at each step is told in recovery.ts, segment-writer.ts and sealing.ts.
+ */
+import { assert, VarveError } from '../errors.js';
+import { LogContext, type LogOptions } from './context.js';
+import { LogFailure } from './failure.js';
+import { loadFooter } from './footer-loading.js';
+import { GroupBuilder } from './frame-builder.js';
+import type { IdempotentAnswer } from './idempotency.js';
+import { recover, type Recovered } from './recovery.js';
+import { type LogGap, replay, type ReplaySource } from './replay.js';
+import { type ScrubProgress, scrubSegments } from './scrub.js';
+import { Sealer } from './sealing.js';
+import * as reader from './segment-reader.js';
+import { SegmentSet } from './segment-set.js';
+import type { Segment } from './segment-state.js';
+import { type ActiveSegment, appendFrame, appendMark, createSegment } from './segment-writer.js';
+import type { Finding, StoredBatch, StoredRecord } from './types.js';
+import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
+import type { Micros } from '../platform/platform.js';
+
+export interface AppendedLocation {
+  readonly segment: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** For the catalog. */
+export interface SegmentInfo {
+  readonly base: number;
+  readonly generation: number;
+  readonly lastSeq: number;
+  readonly bytes: number;
+  readonly records: number;
+  readonly sealed: boolean;
+  readonly minTime: Micros;
+  readonly maxTime: Micros;
+}
+
+export class ShardLog implements ReplaySource {
+  readonly context: LogContext;
+  #segments = new SegmentSet();
+  #active: ActiveSegment | undefined;
+  #sealer: Sealer;
+  #incarnation = 0;
+  #durableSeq = 0;
+  #attestedSeq = 0;
+  #lastTime = 0;
+  #epoch = 1;
+  #failure: LogFailure | undefined;
+  #closed = false;
+  /** The writer that came last; the next one waits for it. */
+  #lastWriter: Promise<unknown> = Promise.resolve();
+  readonly #freeBuilders: GroupBuilder[] = [];
+
+  private constructor(options: LogOptions) {
+    this.context = new LogContext(options);
+    this.#sealer = this.#newSealer();
+  }
+
+  static async open(options: LogOptions): Promise<ShardLog> {
+    const log = new ShardLog(options);
+    try {
+      log.#adopt(await recover(log.context, 0));
+    } catch (error) {
+      log.context.pool.closeAll();
+      throw error;
+    }
+    return log;
+  }
+
+  /** First seq the log stands for. */
+  get firstSeq(): number {
+    return this.#segments.all[0]?.base ?? 1;
+  }
+
+  /** Highest seq known to be synced; 0 while empty. */
+  get durableSeq(): number {
+    return this.#durableSeq;
+  }
+
+  /** The durable position as the disk itself tells it: a frame, mark, header or trailer vouches for it. */
+  get attestedSeq(): number {
+    return this.#attestedSeq;
+  }
+
+  /** Time of the newest record, 0 while there is none. */
+  get lastTime(): Micros {
+    return this.#lastTime;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  get findings(): readonly Finding[] {
+    return this.context.findings;
+  }
+
+  /** Of all segments. */
+  get bytes(): number {
+    return this.#segments.all.reduce((sum, segment) => sum + segment.fileBytes, 0);
+  }
+
+  /** Set after a failed write or sync: only reads work, until `reopen`. */
+  get failure(): LogFailure | undefined {
+    return this.#failure;
+  }
+
+  segments(): SegmentInfo[] {
+    return this.#segments.all.map((segment) => {
+      const { base, lastSeq, records, sealed, minTime, maxTime, fileBytes } = segment;
+      return { base, generation: segment.place.generation, lastSeq, bytes: fileBytes, records, sealed, minTime, maxTime };
+    });
+  }
+
+  /** A builder to encode batches into; `append` takes it back. */
+  beginGroup(): GroupBuilder {
+    return this.#freeBuilders.pop() ?? new GroupBuilder(this.context.recordSeed);
+  }
+
+  /** Makes the group durable, then readable. Rejects with LogFailure; the group is spent either way. */
+  append(group: GroupBuilder): Promise<AppendedLocation> {
+    return this.#inTurn(async () => {
+      try {
+        return await this.#append(group);
+      } finally {
+        group.reset();
+        if (this.#freeBuilders.length < 2) this.#freeBuilders.push(group);
+      }
+    });
+  }
+
+  /** Writes down how far the log is durable, where the disk does not tell yet. For idle and closing shards. */
+  mark(): Promise<void> {
+    return this.#inTurn(() => this.#mark());
+  }
+
+  /** The record; undefined where there is none (an event's seq, dropped, not durable). Throws CORRUPT where its bytes are bad. */
+  read(seq: number): StoredRecord | undefined {
+    const segment = this.#segmentOf(seq);
+    return segment === undefined ? undefined : reader.readRecord(segment, this.context.pool.use(segment), seq);
+  }
+
+  /** Last seq of the record's batch; undefined as for `read`. */
+  readBatchEnd(seq: number): number | undefined {
+    const segment = this.#segmentOf(seq);
+    return segment === undefined ? undefined : reader.readBatchEnd(segment, this.context.pool.use(segment), seq);
+  }
+
+  /** Last seq of the newest record batch with a time up to `time`; 0 where there is none. Throws CORRUPT where damage hides the answer. */
+  positionAt(time: Micros): number {
+    const all = this.#segments.all;
+    let at = all.length - 1;
+    while (at >= 0 && (all[at]!.records === 0 || all[at]!.minTime > time)) at--;
+    const segment = all[at];
+    let seq = 0;
+    let nextSeq = 0;
+    if (segment !== undefined) {
+      this.loadFooter(segment);
+      if (time >= segment.maxTime && this.#endsWithRecord(segment)) return segment.lastSeq;
+      ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
+    }
+    const later = all.slice(at + 1).find((other) => other.records > 0);
+    this.#checkNoGapBetween(seq, nextSeq > 0 ? nextSeq : (later?.base ?? this.#durableSeq + 1));
+    return seq;
+  }
+
+  /** Batches from the first with a last seq from `fromSeq` on, up to what is durable at the call; gaps where they cannot be read. */
+  batches(fromSeq: number, toSeq: number = this.#durableSeq): Generator<StoredBatch | LogGap, void, undefined> {
+    return replay(this, fromSeq, Math.min(toSeq, this.#durableSeq));
+  }
+
+  /** The answer this key got since `notBefore`, the newest where there are several. */
+  findIdempotent(key: string, notBefore: Micros): IdempotentAnswer | undefined {
+    const all = this.#segments.all;
+    for (let i = all.length - 1; i >= 0; i--) {
+      const segment = all[i]!;
+      if (segment.records === 0) continue;
+      if (segment.maxTime < notBefore) return undefined;
+      this.loadFooter(segment);
+      const answer = segment.idempotency?.find(key);
+      if (answer !== undefined) return answer.time >= notBefore ? answer : undefined;
+    }
+    return undefined;
+  }
+
+  /**
+   * After a failure: recovers from disk again, knowing what was durable. Whole frames beyond that are made durable in a new
+   * segment and returned, for they count now. Rejects, and changes nothing, where the disk still fails.
+   */
+  reopen(durableSeqInMemory: number = this.#durableSeq): Promise<{ recovered: StoredBatch[] }> {
+    const reopened = this.#lastWriter.then(async () => {
+      await this.#sealer.stop();
+      this.#active?.file.close();
+      this.#active = undefined;
+      const recovered = await recover(this.context, durableSeqInMemory);
+      for (const segment of this.#segments.all) this.context.pool.drop(segment);
+      this.#sealer = this.#newSealer();
+      this.#adopt(recovered);
+      this.#failure = undefined;
+      return { recovered: [...recovered.rescued] };
+    });
+    this.#lastWriter = reopened.catch(() => undefined);
+    return reopened;
+  }
+
+  /** Checks every byte of every segment. Yields after each slice; returns what it found. */
+  scrub(): Generator<ScrubProgress, Finding[], undefined> {
+    return scrubSegments(this.context, [...this.#segments.all]);
+  }
+
+  /** Resolves when no segment is being sealed. */
+  sealed(): Promise<void> {
+    return this.#sealer.idle();
+  }
+
+  /** Marks, seals and closes. Everything durable stays so whatever fails here; only the next open may take longer. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#lastWriter.catch(() => undefined);
+    if (this.#failure === undefined) await this.#mark().catch(() => undefined);
+    const active = this.#active;
+    this.#active = undefined;
+    active?.file.close();
+    if (this.#failure !== undefined) await this.#sealer.stop();
+    else if (active !== undefined && active.segment.lastSeq >= active.segment.base) this.#sealer.enqueue(active.segment);
+    await this.#sealer.idle();
+    this.context.pool.closeAll();
+  }
+
+  /** For replay. */
+  get segmentSet(): SegmentSet {
+    return this.#segments;
+  }
+
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  loadFooter(segment: Segment): void {
+    if (segment.index === undefined) loadFooter(this.context, segment, (rebuilt) => this.#sealer.enqueue(rebuilt));
+  }
+
+  /** One writer at a time, in the order they came; a failed one stops those behind it. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastWriter.then(async () => {
+      if (this.#closed) throw new VarveError('CLOSED', 'the log is closed', {});
+      if (this.#failure !== undefined) throw new LogFailure(`the log takes no writes: ${this.#failure.message}`, this.#failure.stage, 'no', this.#failure);
+      try {
+        return await work();
+      } catch (error) {
+        if (error instanceof LogFailure) this.#failure = error;
+        throw error;
+      }
+    });
+    this.#lastWriter = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #append(group: GroupBuilder): Promise<AppendedLocation> {
+    assert(group.firstSeq === this.#durableSeq + 1, 'a group begins after what is durable');
+    const attests = this.#durableSeq;
+    let active = this.#active;
+    const fits = active !== undefined && active.segment.dataEnd < this.context.options.segmentBytes;
+    const segment = fits ? active!.segment : this.context.segment(group.firstSeq, 0);
+    const offset = fits ? segment.dataEnd : SEGMENT_HEADER_BYTES;
+    const { frame, head } = group.finish(segment.place, offset, this.#epoch, attests);
+    if (fits) {
+      await appendFrame(active!, frame);
+    } else {
+      active = await createSegment(this.context, segment, this.#epoch, frame);
+    }
+    assert(segment.admit(frame, 0, head, offset), 'a frame we wrote is sound');
+    if (!fits) this.#activate(active!);
+    this.#durableSeq = group.lastSeq;
+    this.#attestedSeq = Math.max(this.#attestedSeq, attests);
+    this.#lastTime = Math.max(this.#lastTime, segment.maxTime);
+    return { segment: segment.name, offset, length: frame.length };
+  }
+
+  async #mark(): Promise<void> {
+    if (this.#attestedSeq >= this.#durableSeq) return;
+    const attests = this.#durableSeq;
+    if (this.#active === undefined) {
+      // A new segment's name and header vouch for everything before it.
+      const segment = this.context.segment(attests + 1, 0);
+      this.#activate(await createSegment(this.context, segment, this.#epoch, new Uint8Array(0)));
+    } else {
+      await appendMark(this.#active, this.#epoch, attests);
+    }
+    this.#attestedSeq = attests;
+  }
+
+  /** Makes a new segment the one that is written; the old one is sealed behind the scenes. */
+  #activate(active: ActiveSegment): void {
+    const old = this.#active;
+    this.#active = active;
+    this.#segments.add(active.segment);
+    if (old === undefined) return;
+    old.file.close();
+    this.#sealer.enqueue(old.segment);
+  }
+
+  #adopt(recovered: Recovered): void {
+    this.#incarnation++;
+    this.#segments = recovered.segments;
+    this.#active = recovered.active;
+    this.#durableSeq = recovered.durableSeq;
+    this.#attestedSeq = recovered.attestedSeq;
+    this.#epoch = recovered.epoch;
+    this.#lastTime = Math.max(this.#lastTime, recovered.lastTime);
+    for (const segment of recovered.toSeal) if (segment !== recovered.active?.segment) this.#sealer.enqueue(segment);
+  }
+
+  #newSealer(): Sealer {
+    return new Sealer(this.context, (segment) => {
+      this.context.pool.drop(segment);
+      this.#attestedSeq = Math.max(this.#attestedSeq, segment.lastSeq);
+    });
+  }
+
+  /** The segment that stands for a durable seq, its index loaded. Throws CORRUPT where the seq is missing. */
+  #segmentOf(seq: number): Segment | undefined {
+    if (seq < 1 || seq > this.#durableSeq) return undefined;
+    const segment = this.#segments.find(seq);
+    if (segment === undefined) {
+      this.#checkNoGapBetween(seq - 1, seq + 1);
+      return undefined;
+    }
+    if (segment.index === undefined) this.loadFooter(segment);
+    return segment;
+  }
+
+  /** Whether the last thing in the segment is a record, so that its last seq is a batch's end. */
+  #endsWithRecord(segment: Segment): boolean {
+    return segment.events === 0 && segment.gaps.length === 0;
+  }
+
+  /** Throws CORRUPT where seqs strictly between the two cannot be read. */
+  #checkNoGapBetween(seq: number, nextSeq: number): void {
+    for (const { kind, file, offset, fromSeq, toSeq, detail } of this.context.findings) {
+      if ((kind !== 'damaged' && kind !== 'missing') || fromSeq === 0 || toSeq <= seq || fromSeq >= nextSeq) continue;
+      throw new VarveError('CORRUPT', `seqs ${fromSeq} to ${toSeq} cannot be read: ${detail}`, { file, offset, what: detail });
+    }
+  }
+}
