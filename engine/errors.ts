@@ -31,6 +31,8 @@ export interface ErrorDetails {
   NOT_WRITTEN: { shard: number; reason: string };
   /** The write may or may not survive: it was on its way to the disk when that failed. */
   OUTCOME_UNKNOWN: { shard: number; reason: string };
+  /** The shard is recovering from a failed write or rebuilding its index; what was asked depends on the outcome. */
+  UNAVAILABLE: { shard: number; reason: string };
   /** The shard cannot answer exactly: part of its log is damaged and no copy is at hand. `fromSeq..toSeq` is what is missing. */
   DAMAGED: { shard: number; fromSeq: number; toSeq: number };
   /** Bytes failed their checksum, hash or structure. */

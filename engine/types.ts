@@ -40,7 +40,7 @@ export function parseRecordId(text: string, path = 'id'): { shard: ShardId; seq:
   return { shard: shard as ShardId, seq: seq as Seq };
 }
 
-/** One immutable version of one entity. */
+/** One immutable version of one entity. Its properties are computed when asked for (getters): read them, do not spread the object. */
 export interface VersionRecord {
   readonly id: RecordId;
   readonly shard: ShardId;

@@ -1,0 +1,179 @@
+/**
+ * Group commit of one shard: batches gather in one group while the group before is on its way to the disk.
+ *
+ *   add -> gathering group -> (one frame, one write, one fdatasync) -> onDurable -> promises resolve
+ *
+ * Invariants: groups reach the log in the order they were gathered; one is in flight at a time; nothing is
+ * reported durable before its sync. When a group fails, it and everything queued behind it fail, and the
+ * queue takes nothing until `reset` (the shard has reopened its log).
+ */
+import { VarveError } from './errors.js';
+import type { GroupBuilder } from './log/index.js';
+
+/** Groups are closed at this size, so that a frame stays small beside a segment; one larger batch is a group of its own. */
+const GROUP_BYTES = 4 * 1024 * 1024;
+/** What may wait before `add` answers OVERLOADED. */
+const QUEUE_BYTES = 128 * 1024 * 1024;
+
+/** What waits on a group: told once, in order. */
+export interface Waiter {
+  committed(): void;
+  failed(error: VarveError): void;
+}
+
+export class Group {
+  readonly builder: GroupBuilder;
+  readonly waiters: Waiter[] = [];
+  /** Time of the oldest batch inside, for reads as of a time; Infinity while there is none. */
+  firstTime = Number.POSITIVE_INFINITY;
+  /** Encoded so far; counts against the queue's limit. */
+  queuedBytes = 0;
+  /** Resolves when the group is durable; rejects with what its waiters were told. */
+  readonly settled: Promise<void>;
+  resolve!: () => void;
+  reject!: (error: VarveError) => void;
+
+  constructor(builder: GroupBuilder) {
+    this.builder = builder;
+    this.settled = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // A group nobody waits for may fail unheard: its waiters are told apart from this promise.
+    this.settled.catch(() => undefined);
+  }
+}
+
+export interface CommitQueueHooks {
+  newBuilder(): GroupBuilder;
+  /** Before each group: back-pressure of the fold. */
+  ready(): Promise<void>;
+  /** Writes and syncs; throws the errors to tell: one for this group, one for everything behind it. */
+  commit(group: Group): Promise<void>;
+  /** The queue has run dry. */
+  idle(): void;
+}
+
+/** Thrown by `commit`: what to tell the failed group and those queued behind it. */
+export class GroupFailure extends Error {
+  constructor(
+    readonly group: VarveError,
+    readonly behind: VarveError,
+  ) {
+    super(group.message);
+  }
+}
+
+export class CommitQueue {
+  readonly #hooks: CommitQueueHooks;
+  #groups: Group[] = [];
+  #inFlight: Group | undefined;
+  #running: Promise<void> | undefined;
+  #broken: VarveError | undefined;
+  #queuedBytes = 0;
+
+  constructor(hooks: CommitQueueHooks) {
+    this.#hooks = hooks;
+  }
+
+  /** The group to encode the next batch into. Throws where the queue is broken or full. */
+  gathering(): Group {
+    if (this.#broken !== undefined) throw this.#broken;
+    if (this.#queuedBytes > QUEUE_BYTES) {
+      throw new VarveError('OVERLOADED', 'too many bytes are waiting to be written', { retryAfterMs: 1000 });
+    }
+    const last = this.#groups.at(-1);
+    if (last !== undefined && last.builder.bytes < GROUP_BYTES) return last;
+    const group = new Group(this.#hooks.newBuilder());
+    this.#groups.push(group);
+    return group;
+  }
+
+  /** Call after a batch was encoded into `group`. */
+  added(group: Group, waiter: Waiter, time: number): void {
+    group.waiters.push(waiter);
+    group.firstTime = Math.min(group.firstTime, time);
+    this.#queuedBytes += group.builder.bytes - group.queuedBytes;
+    group.queuedBytes = group.builder.bytes;
+    this.#running ??= this.#run();
+  }
+
+  /** Groups not yet durable, oldest first. */
+  get pending(): readonly Group[] {
+    const gathered = this.#groups.filter((group) => group.waiters.length > 0);
+    return this.#inFlight === undefined ? gathered : [this.#inFlight, ...gathered];
+  }
+
+  /** Waits for the group on its way to the disk, whatever becomes of it. */
+  async inFlightSettled(): Promise<void> {
+    await this.#inFlight?.settled.catch(() => undefined);
+  }
+
+  get busy(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Waits until everything queued by now has been committed or has failed. */
+  async drained(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Fails what is queued and refuses more, until `reset`. */
+  break(error: VarveError): void {
+    this.#broken = error;
+    const groups = this.#groups;
+    this.#groups = [];
+    for (const group of groups) this.#queuedBytes -= group.queuedBytes;
+    for (const group of groups) fail(group, error);
+  }
+
+  reset(): void {
+    this.#broken = undefined;
+  }
+
+  async #run(): Promise<void> {
+    // Everything inserted in the same turn of the event loop joins the first group.
+    await Promise.resolve();
+    try {
+      for (let group = this.#groups[0]; group !== undefined && group.waiters.length > 0; group = this.#groups[0]) {
+        await this.#hooks.ready();
+        if (this.#groups[0] !== group) break; // broken meanwhile
+        this.#groups.shift();
+        this.#inFlight = group;
+        await this.#commit(group);
+        this.#inFlight = undefined;
+      }
+    } finally {
+      this.#inFlight = undefined;
+      this.#running = undefined;
+    }
+    if (this.#broken === undefined) this.#hooks.idle();
+  }
+
+  async #commit(group: Group): Promise<void> {
+    try {
+      await this.#hooks.commit(group);
+    } catch (error) {
+      const failure = error instanceof GroupFailure ? error : internal(error);
+      this.#queuedBytes -= group.queuedBytes;
+      fail(group, failure.group);
+      this.break(failure.behind);
+      return;
+    }
+    this.#queuedBytes -= group.queuedBytes;
+    for (const waiter of group.waiters) waiter.committed();
+    group.resolve();
+  }
+}
+
+function fail(group: Group, error: VarveError): void {
+  for (const waiter of group.waiters) waiter.failed(error);
+  group.reject(error);
+}
+
+/** A bug of ours on the way to the disk: nobody knows what was written. */
+function internal(cause: unknown): GroupFailure {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const error = new VarveError('OUTCOME_UNKNOWN', `the write failed unexpectedly: ${reason}`, { shard: 0, reason }, cause);
+  return new GroupFailure(error, error);
+}

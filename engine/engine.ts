@@ -1,0 +1,404 @@
+/**
+ * An open database: the shards, what is common to them, and the way a call finds its shard.
+ *
+ * Opening: lock -> node.json -> every shard (log, tree, replay) -> placements. A directory without node.json is new;
+ * node.json is written last, so that a crash during creation leaves a directory that is simply created again.
+ */
+import { prepareBatch } from './batch.js';
+import { Catalog } from './catalog.js';
+import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
+import { VarveError } from './errors.js';
+import { hex } from './format/hash.js';
+import { checkCollection, checkKey, entityKey, splitEntityKey } from './format/keys.js';
+import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
+import { formatTime, parseTime } from './format/time.js';
+import { createIdentity, type Identity, NODE_FILE, readIdentity } from './identity.js';
+import { checkPlacement, COLLECTIONS, Placements } from './placements.js';
+import type { Platform } from './platform/platform.js';
+import { Shard, shardDirectory } from './shard.js';
+import { NodeCache } from './tree/tree-store.js';
+import {
+  type InsertItem,
+  type InsertOptions,
+  type InsertResult,
+  type JsonValue,
+  MAX_SHARD,
+  parseRecordId,
+  type Point,
+  type RecordHeader,
+  type Seq,
+  type ShardId,
+  type Timestamp,
+  type VersionRecord,
+} from './types.js';
+import { PositionsView, type ViewSource } from './view.js';
+
+const MIB = 1024 * 1024;
+const RECORD_ID = /^[0-9a-f]{16}$/;
+const LOCK_FILE = 'lock.sqlite';
+
+export class Engine implements Database, ViewSource {
+  readonly databaseId: string;
+  readonly nodeId: string;
+  readonly shardList: readonly Shard[];
+  readonly #platform: Platform;
+  readonly #options: OpenOptions;
+  readonly #catalog: Catalog;
+  readonly #placements: Placements;
+  readonly #lock: { release(): void };
+  /** Collections whose placement is being changed: their inserts wait. */
+  readonly #placing = new Map<string, Promise<unknown>>();
+  #closed: Promise<void> | undefined;
+
+  private constructor(parts: { platform: Platform; options: OpenOptions; identity: Identity; catalog: Catalog; shards: readonly Shard[]; lock: { release(): void } }) {
+    this.#platform = parts.platform;
+    this.#options = parts.options;
+    this.#catalog = parts.catalog;
+    this.#lock = parts.lock;
+    this.shardList = parts.shards;
+    this.databaseId = parts.identity.database;
+    this.nodeId = parts.identity.node;
+    this.#placements = new Placements(parts.shards.length, Buffer.from(parts.identity.database, 'hex'));
+  }
+
+  static async open(platform: Platform, options: OpenOptions): Promise<Engine> {
+    checkOptions(platform, options);
+    platform.files.makeDirectory('');
+    const lock = platform.files.lock(LOCK_FILE);
+    let catalog: Catalog | undefined;
+    try {
+      const identity = await loadIdentity(platform, options);
+      const databaseId = Buffer.from(identity.database, 'hex');
+      catalog = new Catalog(platform, databaseId);
+      const shards = await openShards(platform, options, identity.shards, databaseId, catalog);
+      const engine = new Engine({ platform, options, identity, catalog, shards, lock });
+      await engine.#loadPlacements();
+      return engine;
+    } catch (error) {
+      catalog?.close();
+      lock.release();
+      throw error;
+    }
+  }
+
+  get shardCount(): number {
+    return this.shardList.length;
+  }
+
+  // ---- writing
+
+  async insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
+    this.#checkOpen();
+    const batch = prepareBatch(items, this.#limits, false);
+    for (const item of batch) {
+      const placing = this.#placing.get(item.collection);
+      if (placing !== undefined) await placing.catch(() => undefined);
+    }
+    const shards = new Set(batch.map((item) => this.#placements.shardOf(item.collection, item.entity)));
+    const [shard] = shards;
+    if (shards.size !== 1 || shard === undefined) {
+      throw new VarveError('CROSS_SHARD', `the batch reaches shards ${[...shards].sort((a, b) => a - b).join(', ')}; place its collections in one group`, {
+        shards: [...shards].sort((a, b) => a - b),
+      });
+    }
+    return this.#shard(shard).insert(batch, options);
+  }
+
+  async put(
+    collection: string,
+    key: string,
+    body: JsonValue,
+    options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'> = {},
+  ): Promise<RecordHeader> {
+    return this.#insertOne({ collection, key, body }, options);
+  }
+
+  async delete(collection: string, key: string, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'> = {}): Promise<RecordHeader> {
+    return this.#insertOne({ collection, key, deleted: true }, options);
+  }
+
+  async #insertOne(item: InsertItem, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader> {
+    const { refs, expect, ...rest } = options;
+    const full = { ...item, ...(refs === undefined ? {} : { refs }), ...(expect === undefined ? {} : { expect }) };
+    const { records } = await this.insert([full], rest);
+    return records[0] as RecordHeader;
+  }
+
+  get #limits(): { maxBodyBytes: number; maxBatchBytes: number } {
+    return { maxBodyBytes: this.#options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, maxBatchBytes: this.#options.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES };
+  }
+
+  // ---- reading
+
+  now(): View {
+    this.#checkOpen();
+    return this.at(this.shardList.map((shard) => shard.visibleSeq));
+  }
+
+  at(positions: readonly (number | undefined)[]): View {
+    return new PositionsView(this, positions);
+  }
+
+  async asOf(point: Point): Promise<View> {
+    this.#checkOpen();
+    if (RECORD_ID.test(point)) return this.#asOfRecord(point);
+    const time = parseTime(point, 'asOf');
+    const now = Math.max(this.#platform.clock.nowMicros(), ...this.shardList.map((shard) => shard.lastTime));
+    if (time > now) throw new VarveError('TIME_AHEAD', `the time ${point} lies in the future`, { now: formatTime(now) });
+    return this.at(await Promise.all(this.shardList.map((shard) => shard.positionAt(time))));
+  }
+
+  #asOfRecord(id: string): View {
+    const { shard, seq } = parseRecordId(id, 'asOf');
+    const end = this.shardList[shard - 1]?.endOfBatch(seq);
+    if (end === undefined) throw new VarveError('INVALID', `asOf: there is no record ${id}`, { path: 'asOf', expected: 'the id of a record' });
+    return this.at(this.shardList.map((candidate) => (candidate.id === shard ? end : undefined)));
+  }
+
+  record(id: string): VersionRecord | undefined {
+    this.#checkOpen();
+    const { shard, seq } = parseRecordId(id);
+    return this.shardList[shard - 1]?.record(seq);
+  }
+
+  shardOf(collection: string, key: string): ShardId {
+    checkCollection(collection);
+    checkKey(key);
+    return this.#placements.shardOf(collection, entityKey(collection, key));
+  }
+
+  newestTime(): Timestamp | undefined {
+    const newest = Math.max(...this.shardList.map((shard) => shard.lastTime));
+    return newest === 0 ? undefined : (formatTime(newest) as Timestamp);
+  }
+
+  // ---- what views need
+
+  shardFor(collection: string, entity: string): Shard {
+    return this.#shard(this.#placements.shardOf(collection, entity));
+  }
+
+  homeOf(collection: string): Shard | undefined {
+    const home = this.#placements.home(collection);
+    return home === undefined ? undefined : this.#shard(home);
+  }
+
+  yield(): Promise<void> {
+    return this.#platform.clock.yield();
+  }
+
+  // ---- collections
+
+  async collections(): Promise<CollectionInfo[]> {
+    this.#checkOpen();
+    const infos = new Map<string, { entities: number; versions: number }>();
+    for (const name of this.#placements.names()) infos.set(name, { entities: 0, versions: 0 });
+    for (const shard of this.shardList) {
+      for (const [name, { alive, versions }] of await shard.counts()) {
+        if (name.startsWith('_') && shard.id !== 1) continue; // every shard has a copy
+        const info = infos.get(name) ?? { entities: 0, versions: 0 };
+        info.entities += alive;
+        info.versions += versions;
+        infos.set(name, info);
+      }
+    }
+    return [...infos].map(([name, info]) => ({ name, placement: this.#placements.of(name), ...info })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async collection(name: string): Promise<CollectionInfo | undefined> {
+    checkCollection(name);
+    return (await this.collections()).find((info) => info.name === name);
+  }
+
+  async setPlacement(collection: string, placement: string): Promise<CollectionInfo> {
+    this.#checkOpen();
+    checkCollection(collection);
+    checkPlacement(placement);
+    if (collection.startsWith('_')) throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
+    const before = this.#placing.get(collection) ?? Promise.resolve();
+    const work = before.catch(() => undefined).then(() => this.#changePlacement(collection, placement));
+    this.#placing.set(collection, work);
+    try {
+      await work;
+    } finally {
+      if (this.#placing.get(collection) === work) this.#placing.delete(collection);
+    }
+    return (await this.collection(collection)) as CollectionInfo;
+  }
+
+  /** Logged in every shard, or undone: inserts of the collection wait until one or the other. */
+  async #changePlacement(collection: string, placement: string): Promise<void> {
+    const current = this.#placements.of(collection);
+    const known = [...this.#placements.names()].includes(collection);
+    if (known && current === placement) return;
+    const info = await this.collection(collection);
+    if (info !== undefined && info.versions > 0) {
+      if (current === placement) return;
+      throw new VarveError('PLACEMENT_FIXED', `collection '${collection}' has records, so its placement stays '${current}'`, { collection, placement: current });
+    }
+    const done: Shard[] = [];
+    try {
+      for (const shard of this.shardList) {
+        await this.#logPlacement(shard, collection, placement);
+        done.push(shard);
+      }
+    } catch (error) {
+      const undo = known ? (shard: Shard) => this.#logPlacement(shard, collection, current) : (shard: Shard) => this.#forgetPlacement(shard, collection);
+      await Promise.allSettled(done.map(undo));
+      throw error;
+    }
+    this.#placements.set(collection, placement);
+  }
+
+  async #logPlacement(shard: Shard, collection: string, placement: string): Promise<void> {
+    await shard.insert(prepareBatch([{ collection: COLLECTIONS, key: collection, body: { placement } }], this.#limits, true), {});
+  }
+
+  async #forgetPlacement(shard: Shard, collection: string): Promise<void> {
+    await shard.insert(prepareBatch([{ collection: COLLECTIONS, key: collection, deleted: true }], this.#limits, true), {});
+  }
+
+  /** Reads what every shard says; a decision that a crash left in only some of them is completed. */
+  async #loadPlacements(): Promise<void> {
+    const said = this.shardList.map((shard) => (shard.damaged ? undefined : placementsIn(shard)));
+    for (const placements of said) for (const [collection, placement] of placements ?? []) this.#placements.set(collection, placement);
+    for (const [i, placements] of said.entries()) {
+      const shard = this.shardList[i] as Shard;
+      if (placements === undefined) continue;
+      for (const collection of this.#placements.names()) {
+        if (placements.get(collection) !== this.#placements.of(collection)) await this.#logPlacement(shard, collection, this.#placements.of(collection));
+      }
+    }
+  }
+
+  // ---- shards
+
+  shards(): ShardInfo[] {
+    return this.shardList.map((shard) => {
+      const tree = shard.tree;
+      return {
+        shard: shard.id,
+        role: 'owner',
+        state: shard.damaged ? 'damaged' : shard.stopped === undefined ? 'open' : 'read-only',
+        reason: shard.stopped ?? (shard.foldFailure === undefined ? undefined : `folding failed: ${shard.foldFailure}`),
+        epoch: shard.log.epoch,
+        firstSeq: shard.log.firstSeq as Seq,
+        lastSeq: shard.visibleSeq as Seq,
+        durableSeq: shard.log.durableSeq as Seq,
+        checkpoint: tree === undefined ? null : { seq: tree.seq as Seq, root: hex(tree.root.hash) },
+        liveBytes: shard.log.bytes,
+        deadBytes: 0,
+      };
+    });
+  }
+
+  async root(shard: number, seq?: number): Promise<RootInfo | undefined> {
+    this.#checkOpen();
+    const found = this.#shard(shard);
+    if (seq === undefined) {
+      const root = await found.root();
+      return { shard: found.id, seq: root.seq as Seq, root: hex(root.hash), entries: root.entries };
+    }
+    const checkpoint = (await found.checkpoints()).find((event) => event.throughSeq === seq);
+    return checkpoint && { shard: found.id, seq: seq as Seq, root: hex(checkpoint.root), entries: checkpoint.entries };
+  }
+
+  async checkpoint(shard?: number): Promise<void> {
+    this.#checkOpen();
+    await Promise.all((shard === undefined ? this.shardList : [this.#shard(shard)]).map((each) => each.checkpoint()));
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const results = await Promise.allSettled(this.shardList.map((shard) => shard.close()));
+    this.#catalog.close();
+    this.#lock.release();
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  #shard(id: number): Shard {
+    const shard = this.shardList[id - 1];
+    if (shard !== undefined) return shard;
+    throw new VarveError('INVALID', `there is no shard ${id}`, { path: 'shard', expected: `1 to ${this.shardList.length}` });
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== undefined) throw new VarveError('CLOSED', 'the database is closed', {});
+  }
+}
+
+function checkOptions(platform: Platform, options: OpenOptions): void {
+  const kind = platform.files.networkKind();
+  if (kind !== undefined && options.allowNetworkFileSystem !== true) {
+    throw new VarveError('NETWORK_FILE_SYSTEM', `the data directory is on a network file system (${kind}), whose locks and syncs cannot be relied on`, { kind });
+  }
+  const { shards } = options;
+  if (shards !== undefined && !(Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARD)) {
+    throw new VarveError('INVALID', `${shards} shards cannot be`, { path: 'shards', expected: `a whole number from 1 to ${MAX_SHARD}` });
+  }
+}
+
+async function loadIdentity(platform: Platform, options: OpenOptions): Promise<Identity> {
+  const found = readIdentity(platform);
+  if (found === undefined) return create(platform, options.shards ?? 1);
+  if (options.shards !== undefined && options.shards !== found.shards) {
+    throw new VarveError('INCOMPATIBLE', `the database has ${found.shards} shards, fixed at its creation; ${options.shards} were asked for`, {
+      expected: `${options.shards} shards`,
+      found: `${found.shards} shards`,
+    });
+  }
+  return found;
+}
+
+async function create(platform: Platform, shards: number): Promise<Identity> {
+  const { files } = platform;
+  for (let shard = 1; shard <= shards; shard++) {
+    const directory = shardDirectory(shard);
+    const log = `${directory}/log`;
+    if (files.exists(log) && files.list(log).length > 0) {
+      const what = `${NODE_FILE} is missing, but ${log} holds data`;
+      throw new VarveError('CORRUPT', `${what}: a new database is not begun over it`, { file: NODE_FILE, offset: 0, what });
+    }
+    files.makeDirectory(log);
+    files.makeDirectory(`${directory}/tree`);
+    await files.syncDirectory(directory);
+  }
+  await files.syncDirectory('shards');
+  await files.syncDirectory('');
+  return createIdentity(platform, shards);
+}
+
+async function openShards(platform: Platform, options: OpenOptions, count: number, databaseId: Uint8Array, catalog: Catalog): Promise<Shard[]> {
+  const cache = new NodeCache(options.nodeCacheBytes ?? 64 * MIB);
+  const opening = Array.from({ length: count }, (_, i) =>
+    Shard.open({
+      platform,
+      shard: (i + 1) as ShardId,
+      databaseId,
+      catalog,
+      cache,
+      segmentBytes: options.segmentBytes ?? 64 * MIB,
+      memtableBytes: (options.memtableBytes ?? 128 * MIB) / count,
+      checkpointRecords: options.checkpointRecords ?? 65_536,
+    }),
+  );
+  const opened = await Promise.allSettled(opening);
+  const failed = opened.find((result) => result.status === 'rejected');
+  const shards = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  if (failed === undefined) return shards;
+  await Promise.allSettled(shards.map((shard) => shard.close()));
+  throw failed.reason;
+}
+
+function placementsIn(shard: Shard): Map<string, string> {
+  const prefix = `${COLLECTIONS}\0`;
+  const found = new Map<string, string>();
+  for (const { entity, read } of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
+    found.set(splitEntityKey(entity).key, (read().body as { placement: string }).placement);
+  }
+  return found;
+}

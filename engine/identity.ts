@@ -1,0 +1,75 @@
+/**
+ * `node.json`: who this node and its database are. Written once at creation, last of all, so that its
+ * presence means the directory is whole; it carries its own hash, so that a changed digit is noticed.
+ */
+import stableStringify from 'fast-json-stable-stringify';
+import { VarveError } from './errors.js';
+import { blake3, hex } from './format/hash.js';
+import type { Platform } from './platform/platform.js';
+
+export const NODE_FILE = 'node.json';
+const FORMAT_VERSION = 1;
+
+export interface Identity {
+  readonly format: typeof FORMAT_VERSION;
+  /** 32 hex digits: names the database, the same on every replica, and keys the tree's boundaries. */
+  readonly database: string;
+  /** 32 hex digits: names this copy. */
+  readonly node: string;
+  readonly shards: number;
+}
+
+export function readIdentity(platform: Platform): Identity | undefined {
+  if (!platform.files.exists(NODE_FILE)) return undefined;
+  const text = platform.files.readFile(NODE_FILE).toString('utf8');
+  let value: (Identity & { check: string }) | undefined;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // told below, like every other damage
+  }
+  if (typeof value !== 'object' || value === null) throw damaged('it is not a JSON object');
+  const { check, ...identity } = value;
+  if (check !== checkOf(identity)) throw damaged('its check does not match its content');
+  if (identity.format !== FORMAT_VERSION) {
+    throw new VarveError('INCOMPATIBLE', `${NODE_FILE} has format ${identity.format}; this version reads ${FORMAT_VERSION}`, {
+      expected: `format ${FORMAT_VERSION}`,
+      found: `format ${identity.format}`,
+    });
+  }
+  return identity;
+}
+
+export async function createIdentity(platform: Platform, shards: number): Promise<Identity> {
+  const identity: Identity = {
+    format: FORMAT_VERSION,
+    database: Buffer.from(platform.randomBytes(16)).toString('hex'),
+    node: Buffer.from(platform.randomBytes(16)).toString('hex'),
+    shards,
+  };
+  const bytes = Buffer.from(`${JSON.stringify({ ...identity, check: checkOf(identity) }, null, 2)}\n`);
+  const temporary = `${NODE_FILE}.tmp`;
+  if (platform.files.exists(temporary)) platform.files.remove(temporary);
+  const file = platform.files.open(temporary, 'create');
+  try {
+    const written = await file.write(bytes, 0, bytes.length, 0);
+    if (written !== bytes.length) {
+      const reason = `only ${written} of ${bytes.length} bytes of ${NODE_FILE} could be written`;
+      throw new VarveError('NOT_WRITTEN', reason, { shard: 0, reason });
+    }
+    await file.sync();
+  } finally {
+    file.close();
+  }
+  platform.files.rename(temporary, NODE_FILE);
+  await platform.files.syncDirectory('');
+  return identity;
+}
+
+function checkOf(identity: object): string {
+  return hex(blake3(Buffer.from(stableStringify(identity))));
+}
+
+function damaged(why: string): VarveError {
+  return new VarveError('CORRUPT', `${NODE_FILE} is damaged: ${why}`, { file: NODE_FILE, offset: 0, what: why });
+}

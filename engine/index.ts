@@ -1,0 +1,33 @@
+/**
+ * Varve as a library: an embedded database of versioned entities.
+ *
+ *   const db = await open('./data');
+ *   await db.put('customers', 'alice', { city: 'Oslo' });
+ *   db.now().get('customers', 'alice')?.body;
+ *   const then = await db.asOf('2026-11-21T08:00:00Z');
+ *   then.get('customers', 'alice');
+ *   await db.close();
+ */
+import type { Database, OpenOptions } from './database.js';
+import { Engine } from './engine.js';
+import { nodePlatform } from './platform/node.js';
+import type { Platform } from './platform/platform.js';
+
+/** Opens (creating) the database in a directory. Throws LOCKED, INCOMPATIBLE, NETWORK_FILE_SYSTEM, CORRUPT. */
+export function open(directory: string, options: OpenOptions = {}): Promise<Database> {
+  return Engine.open(nodePlatform(directory), options);
+}
+
+/** The same over any platform: what the simulator uses. */
+export function openWith(platform: Platform, options: OpenOptions = {}): Promise<Database> {
+  return Engine.open(platform, options);
+}
+
+export type * from './database.js';
+export { type ErrorCode, type ErrorDetails, isVarveError, VarveError } from './errors.js';
+export { canonicalJson } from './format/canonical-json.js';
+export { checkCollection, checkKey } from './format/keys.js';
+export { canonicalFromBytes, parseStrict } from './format/strict-json.js';
+export { formatTime, parseTime } from './format/time.js';
+export { type Platform } from './platform/platform.js';
+export * from './types.js';

@@ -1,0 +1,111 @@
+/**
+ * Records newer than the last checkpoint, in memory, rebuilt from the log at open.
+ *
+ *   entity (latin1 string of its key bytes) -> slot of its newest version -> slot of the one before -> …
+ *
+ * Slots are columns of typed arrays: no object per version. Only durable records are added, in seq order.
+ * The fold reads a frozen memtable in key order while a new one takes what comes next.
+ */
+import { SortedKeys } from './sorted-keys.js';
+
+const HASH_BYTES = 32;
+const FIRST_CAPACITY = 1024;
+/** Rough bytes per slot (columns) and per entity (map entry, string header, sorted runs). */
+const SLOT_BYTES = 8 + 8 + 8 + 4 + 1 + HASH_BYTES;
+const ENTITY_BYTES = 96;
+
+export const NO_SLOT = -1;
+
+export class Memtable {
+  readonly #newest = new Map<string, number>();
+  readonly #keys = new SortedKeys();
+  #capacity = FIRST_CAPACITY;
+  #seqs = new Float64Array(FIRST_CAPACITY);
+  #times = new Float64Array(FIRST_CAPACITY);
+  #supersedes = new Float64Array(FIRST_CAPACITY);
+  #previous = new Int32Array(FIRST_CAPACITY);
+  #kinds = new Uint8Array(FIRST_CAPACITY);
+  #hashes = new Uint8Array(FIRST_CAPACITY * HASH_BYTES);
+  #count = 0;
+  #keyBytes = 0;
+
+  /** Versions held. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Approximate memory, bytes. */
+  get bytes(): number {
+    return this.#count * SLOT_BYTES + this.#newest.size * ENTITY_BYTES + this.#keyBytes;
+  }
+
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array): void {
+    if (this.#count === this.#capacity) this.#grow();
+    const slot = this.#count++;
+    const before = this.#newest.get(entity);
+    if (before === undefined) {
+      this.#keys.add(entity);
+      this.#keyBytes += entity.length;
+    }
+    this.#seqs[slot] = seq;
+    this.#times[slot] = time;
+    this.#supersedes[slot] = supersedes;
+    this.#previous[slot] = before ?? NO_SLOT;
+    this.#kinds[slot] = kind;
+    this.#hashes.set(hash, slot * HASH_BYTES);
+    this.#newest.set(entity, slot);
+  }
+
+  /** Slot of the entity's newest version with a seq up to `seq`, or NO_SLOT. */
+  find(entity: string, seq: number): number {
+    let slot = this.#newest.get(entity) ?? NO_SLOT;
+    while (slot !== NO_SLOT && this.seqAt(slot) > seq) slot = this.previousOf(slot);
+    return slot;
+  }
+
+  seqAt(slot: number): number {
+    return this.#seqs[slot] as number;
+  }
+
+  timeAt(slot: number): number {
+    return this.#times[slot] as number;
+  }
+
+  kindAt(slot: number): number {
+    return this.#kinds[slot] as number;
+  }
+
+  supersedesAt(slot: number): number {
+    return this.#supersedes[slot] as number;
+  }
+
+  /** A view: copy to keep. */
+  hashAt(slot: number): Uint8Array {
+    return this.#hashes.subarray(slot * HASH_BYTES, slot * HASH_BYTES + HASH_BYTES);
+  }
+
+  /** Slot of the same entity's version before this one, or NO_SLOT. */
+  previousOf(slot: number): number {
+    return this.#previous[slot] as number;
+  }
+
+  /** Entities from `from` on (inclusive) in byte order, as of this call. */
+  entitiesFrom(from: string): Iterator<string, undefined> {
+    return this.#keys.from(from);
+  }
+
+  #grow(): void {
+    this.#capacity *= 2;
+    this.#seqs = grown(this.#seqs, new Float64Array(this.#capacity));
+    this.#times = grown(this.#times, new Float64Array(this.#capacity));
+    this.#supersedes = grown(this.#supersedes, new Float64Array(this.#capacity));
+    this.#previous = grown(this.#previous, new Int32Array(this.#capacity));
+    this.#kinds = grown(this.#kinds, new Uint8Array(this.#capacity));
+    this.#hashes = grown(this.#hashes, new Uint8Array(this.#capacity * HASH_BYTES));
+  }
+}
+
+function grown<T extends Float64Array | Int32Array | Uint8Array>(from: T, into: T): T {
+  into.set(from);
+  return into;
+}

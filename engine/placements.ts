@@ -1,0 +1,64 @@
+/**
+ * In which shard an entity lives: by hash of its collection and key, or, for a collection placed in a group, all of
+ * it in the shard of the group's name. Placements are entities of the system collection `_collections`, logged in
+ * every shard, so that each shard's log tells them.
+ */
+import { VarveError } from './errors.js';
+import { halfSipHash } from './format/hash.js';
+import type { ShardId } from './types.js';
+
+export const COLLECTIONS = '_collections';
+const BY_KEY = 'key';
+const PLACEMENT = /^(key|group:[A-Za-z0-9_-]{1,64})$/;
+
+export class Placements {
+  readonly #shardCount: number;
+  readonly #hashKey: Uint32Array;
+  readonly #byCollection = new Map<string, string>();
+
+  /** `databaseId`: 16 bytes; its first 8 key the hash, so nobody can aim keys at one shard without knowing it. */
+  constructor(shardCount: number, databaseId: Uint8Array) {
+    this.#shardCount = shardCount;
+    const view = new DataView(databaseId.buffer, databaseId.byteOffset, databaseId.byteLength);
+    this.#hashKey = Uint32Array.of(view.getUint32(0, true), view.getUint32(4, true));
+  }
+
+  of(collection: string): string {
+    return this.#byCollection.get(collection) ?? BY_KEY;
+  }
+
+  set(collection: string, placement: string): void {
+    this.#byCollection.set(collection, placement);
+  }
+
+  unset(collection: string): void {
+    this.#byCollection.delete(collection);
+  }
+
+  /** Collections with a placement of their own. */
+  names(): IterableIterator<string> {
+    return this.#byCollection.keys();
+  }
+
+  /** The one shard of a grouped collection; undefined where keys decide. System collections are in every shard and read from the first. */
+  home(collection: string): ShardId | undefined {
+    if (collection.startsWith('_') || this.#shardCount === 1) return 1 as ShardId;
+    const placement = this.of(collection);
+    return placement === BY_KEY ? undefined : this.#hash(placement);
+  }
+
+  /** `entity`: latin1 string of its key bytes. */
+  shardOf(collection: string, entity: string): ShardId {
+    return this.home(collection) ?? this.#hash(entity);
+  }
+
+  #hash(text: string): ShardId {
+    return ((halfSipHash(this.#hashKey, Buffer.from(text, 'latin1')) % this.#shardCount) + 1) as ShardId;
+  }
+}
+
+/** Throws INVALID. */
+export function checkPlacement(placement: string): void {
+  if (PLACEMENT.test(placement)) return;
+  throw new VarveError('INVALID', `placement '${placement}' is not known`, { path: 'placement', expected: '"key" or "group:<name>", a name of 1–64 letters, digits, _ or -' });
+}

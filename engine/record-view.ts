@@ -1,0 +1,136 @@
+/** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
+import { hex } from './format/hash.js';
+import { storedRecordHash } from './format/record-hash.js';
+import { formatTime } from './format/time.js';
+import { KIND_TOMBSTONE, type StoredRecord } from './log/types.js';
+import { type HashHex, type JsonValue, type RecordHeader, type RecordId, recordId, type Seq, type ShardId, type Timestamp, type VersionRecord } from './types.js';
+
+const decoder = new TextDecoder();
+
+/** A record read back from the log. */
+export class StoredVersion implements VersionRecord {
+  readonly shard: ShardId;
+  readonly #stored: StoredRecord;
+  #hash: Uint8Array | undefined;
+
+  /** `hash`: where the index already told it; else it is computed when asked for. */
+  constructor(shard: ShardId, stored: StoredRecord, hash: Uint8Array | undefined) {
+    this.shard = shard;
+    this.#stored = stored;
+    this.#hash = hash;
+  }
+
+  get id(): RecordId {
+    return recordId(this.shard, this.#stored.seq);
+  }
+
+  get seq(): Seq {
+    return this.#stored.seq as Seq;
+  }
+
+  get time(): Timestamp {
+    return formatTime(this.#stored.time) as Timestamp;
+  }
+
+  get collection(): string {
+    return decoder.decode(this.#stored.collection);
+  }
+
+  get key(): string {
+    return decoder.decode(this.#stored.key);
+  }
+
+  get supersedes(): RecordId | null {
+    return this.#stored.supersedes === 0 ? null : recordId(this.shard, this.#stored.supersedes);
+  }
+
+  get refs(): readonly RecordId[] {
+    return this.#stored.refs.map((seq) => recordId(this.shard, seq));
+  }
+
+  get deleted(): boolean {
+    return this.#stored.kind === KIND_TOMBSTONE;
+  }
+
+  get hash(): HashHex {
+    this.#hash ??= storedRecordHash(this.shard, this.#stored);
+    return hex(this.#hash);
+  }
+
+  get bodyBytes(): Uint8Array | undefined {
+    return this.deleted ? undefined : this.#stored.body;
+  }
+
+  get body(): JsonValue | undefined {
+    return this.deleted ? undefined : (JSON.parse(decoder.decode(this.#stored.body)) as JsonValue);
+  }
+
+  toJSON(): object {
+    return { ...headerFields(this), ...(this.deleted ? {} : { body: this.body }) };
+  }
+}
+
+/** A record just inserted: what its insert answers. */
+export class InsertedVersion implements RecordHeader {
+  readonly shard: ShardId;
+  readonly seq: Seq;
+  readonly collection: string;
+  readonly key: string;
+  readonly deleted: boolean;
+  readonly #time: number;
+  readonly #supersedes: number;
+  readonly #refs: readonly number[];
+  readonly #hash: Uint8Array;
+
+  constructor(fields: {
+    shard: ShardId;
+    seq: number;
+    collection: string;
+    key: string;
+    deleted: boolean;
+    time: number;
+    supersedes: number;
+    refs: readonly number[];
+    hash: Uint8Array;
+  }) {
+    this.shard = fields.shard;
+    this.seq = fields.seq as Seq;
+    this.collection = fields.collection;
+    this.key = fields.key;
+    this.deleted = fields.deleted;
+    this.#time = fields.time;
+    this.#supersedes = fields.supersedes;
+    this.#refs = fields.refs;
+    this.#hash = fields.hash;
+  }
+
+  get id(): RecordId {
+    return recordId(this.shard, this.seq);
+  }
+
+  get time(): Timestamp {
+    return formatTime(this.#time) as Timestamp;
+  }
+
+  get supersedes(): RecordId | null {
+    return this.#supersedes === 0 ? null : recordId(this.shard, this.#supersedes);
+  }
+
+  get refs(): readonly RecordId[] {
+    return this.#refs.map((seq) => recordId(this.shard, seq));
+  }
+
+  get hash(): HashHex {
+    return hex(this.#hash);
+  }
+
+  toJSON(): object {
+    return headerFields(this);
+  }
+}
+
+/** The fields of the contract, in its order. */
+function headerFields(record: RecordHeader): object {
+  const { id, shard, seq, time, collection, key, supersedes, refs, deleted, hash } = record;
+  return { id, shard, seq, time, collection, key, supersedes, refs, deleted, hash };
+}

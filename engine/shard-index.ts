@@ -1,0 +1,221 @@
+/**
+ * Which versions a shard holds: memtable over memtable (while one is being folded) over tree, read as one.
+ *
+ *   active memtable   newer than the last freeze
+ *   frozen memtable   being folded; dropped once the tree holds it
+ *   tree              everything up to `treeSeq`
+ *
+ * A version lies in exactly one of the three, newest on top, so a search may stop at the first that answers.
+ * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
+ */
+import { readLeafValue, writeLeafValue } from './format/leaf-value.js';
+import { treeKey } from './format/keys.js';
+import { Memtable, NO_SLOT } from './memtable.js';
+import type { Platform } from './platform/platform.js';
+import type { TreeStore } from './tree/tree-store.js';
+import type { TreeChange, TreeRoot } from './tree/types.js';
+import { MAX_SEQ } from './types.js';
+
+/** What the index knows of one version. */
+export interface IndexEntry {
+  readonly seq: number;
+  readonly time: number;
+  readonly kind: number;
+  readonly supersedes: number;
+  readonly hash: Uint8Array;
+}
+
+
+export class ShardIndex {
+  readonly #platform: Platform;
+  readonly #store: TreeStore;
+  #active = new Memtable();
+  #frozen: { readonly table: Memtable; readonly throughSeq: number } | undefined;
+  #root: TreeRoot | undefined;
+  #treeSeq = 0;
+
+  constructor(platform: Platform, store: TreeStore) {
+    this.#platform = platform;
+    this.#store = store;
+  }
+
+  /** Starts from a tree that covers everything up to `seq`; undefined: from nothing. */
+  startFrom(root: TreeRoot | undefined, seq: number): void {
+    this.#root = root;
+    this.#treeSeq = seq;
+    this.#active = new Memtable();
+    this.#frozen = undefined;
+  }
+
+  /** Covers everything with a seq up to here. */
+  get treeSeq(): number {
+    return this.#treeSeq;
+  }
+
+  get root(): TreeRoot | undefined {
+    return this.#root;
+  }
+
+  /** Versions newer than the tree. */
+  get memoryCount(): number {
+    return this.#active.count + (this.#frozen?.table.count ?? 0);
+  }
+
+  get memoryBytes(): number {
+    return this.#active.bytes + (this.#frozen?.table.bytes ?? 0);
+  }
+
+  /** Versions in the memtable that takes new ones. */
+  get activeCount(): number {
+    return this.#active.count;
+  }
+
+  get activeBytes(): number {
+    return this.#active.bytes;
+  }
+
+  /** Adds a durable record; seqs only grow. */
+  add(entity: string, entry: IndexEntry): void {
+    this.#active.add(entity, entry.seq, entry.time, entry.kind, entry.supersedes, entry.hash);
+  }
+
+  /** The entity's newest version with a seq up to `seq`. */
+  find(entity: string, seq: number): IndexEntry | undefined {
+    const slot = this.#active.find(entity, seq);
+    if (slot !== NO_SLOT) return slotEntry(this.#active, slot);
+    const frozen = this.#frozen?.table;
+    if (frozen !== undefined) {
+      const older = frozen.find(entity, seq);
+      if (older !== NO_SLOT) return slotEntry(frozen, older);
+    }
+    return this.#findInTree(entity, seq);
+  }
+
+  #findInTree(entity: string, seq: number): IndexEntry | undefined {
+    if (this.#root === undefined) return undefined;
+    const found = this.#store.ceiling(this.#root, entity, seq);
+    return found === undefined ? undefined : readLeafValue(found.seq, found.value);
+  }
+
+  /** Versions of an entity, newest first, with seqs from `toSeq` down to `fromSeq`. */
+  *versions(entity: string, fromSeq: number, toSeq: number): Generator<IndexEntry, undefined> {
+    for (const table of [this.#active, this.#frozen?.table]) {
+      if (table === undefined) continue;
+      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT; slot = table.previousOf(slot)) {
+        if (table.seqAt(slot) < fromSeq) return;
+        yield slotEntry(table, slot);
+      }
+    }
+    if (this.#root === undefined) return;
+    const cursor = this.#store.cursor(this.#root);
+    if (!cursor.seek(treeKey(entity, toSeq))) return;
+    while (cursor.valid && cursor.entity() === entity && cursor.seq() >= fromSeq) {
+      yield readLeafValue(cursor.seq(), cursor.value());
+      cursor.next();
+    }
+  }
+
+  /** The same, oldest first. */
+  *versionsAscending(entity: string, fromSeq: number, toSeq: number): Generator<IndexEntry, undefined> {
+    if (this.#root !== undefined) {
+      const cursor = this.#store.cursor(this.#root);
+      // Lands on the oldest wanted version or just behind it.
+      if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
+      else if (cursor.entity() !== entity || cursor.seq() < fromSeq) cursor.previous();
+      while (cursor.valid && cursor.entity() === entity && cursor.seq() >= fromSeq && cursor.seq() <= toSeq) {
+        yield readLeafValue(cursor.seq(), cursor.value());
+        cursor.previous();
+      }
+    }
+    for (const table of [this.#frozen?.table, this.#active]) {
+      if (table === undefined) continue;
+      const slots: number[] = [];
+      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && table.seqAt(slot) >= fromSeq; slot = table.previousOf(slot)) slots.push(slot);
+      for (const slot of slots.reverse()) yield slotEntry(table, slot);
+    }
+  }
+
+  /**
+   * Entities from `from` on (inclusive) in key order, each with its newest version up to `seq`; entities without
+   * one are left out. Holds for as long as nothing is awaited between two steps.
+   */
+  *entities(from: string, seq: number): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
+    const tables = this.#frozen === undefined ? [this.#active] : [this.#active, this.#frozen.table];
+    const keys = tables.map((table) => table.entitiesFrom(from));
+    const heads = keys.map((iterator) => iterator.next().value);
+    const cursor = this.#root === undefined ? undefined : this.#store.cursor(this.#root);
+    cursor?.seek(treeKey(from, MAX_SEQ));
+    for (;;) {
+      let entity = cursor?.valid === true ? cursor.entity() : undefined;
+      for (const head of heads) if (head !== undefined && (entity === undefined || head < entity)) entity = head;
+      if (entity === undefined) return;
+      let entry: IndexEntry | undefined;
+      for (const [i, table] of tables.entries()) {
+        if (heads[i] !== entity) continue;
+        const slot = entry === undefined ? table.find(entity, seq) : NO_SLOT;
+        if (slot !== NO_SLOT) entry = slotEntry(table, slot);
+        heads[i] = (keys[i] as Iterator<string, undefined>).next().value;
+      }
+      if (cursor?.valid === true && cursor.entity() === entity) {
+        if (entry === undefined && cursor.seekSeq(seq)) entry = readLeafValue(cursor.seq(), cursor.value());
+        cursor.nextEntity(entity);
+      }
+      if (entry !== undefined) yield { entity, entry };
+    }
+  }
+
+  /** Every entry of a tree in key order. */
+  *treeEntries(root: TreeRoot | undefined): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
+    if (root === undefined) return;
+    const cursor = this.#store.cursor(root);
+    for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: readLeafValue(cursor.seq(), cursor.value()) };
+  }
+
+  /**
+   * Folds the memtable into the tree; `throughSeq` is what it covers. Reads and additions go on meanwhile. If it
+   * fails, nothing is lost: the frozen memtable stays and the next fold begins with it.
+   */
+  async fold(throughSeq: number): Promise<void> {
+    if (this.#frozen === undefined) this.#freeze(throughSeq);
+    else {
+      await this.#foldFrozen();
+      this.#freeze(throughSeq);
+    }
+    await this.#foldFrozen();
+  }
+
+  #freeze(throughSeq: number): void {
+    this.#frozen = { table: this.#active, throughSeq };
+    this.#active = new Memtable();
+  }
+
+  async #foldFrozen(): Promise<void> {
+    const frozen = this.#frozen;
+    if (frozen === undefined) return;
+    if (frozen.table.count > 0) {
+      this.#root = await this.#store.fold(this.#root, changesOf(frozen.table), frozen.throughSeq, () => this.#platform.clock.yield());
+    }
+    this.#treeSeq = frozen.throughSeq;
+    this.#frozen = undefined;
+  }
+}
+
+function slotEntry(table: Memtable, slot: number): IndexEntry {
+  return {
+    seq: table.seqAt(slot),
+    time: table.timeAt(slot),
+    kind: table.kindAt(slot),
+    supersedes: table.supersedesAt(slot),
+    hash: table.hashAt(slot),
+  };
+}
+
+/** The memtable as a sorted run of tree entries. */
+function* changesOf(table: Memtable): Generator<TreeChange, undefined> {
+  const entities = table.entitiesFrom('');
+  for (let next = entities.next(); next.done !== true; next = entities.next()) {
+    for (let slot = table.find(next.value, MAX_SEQ); slot !== NO_SLOT; slot = table.previousOf(slot)) {
+      yield { key: treeKey(next.value, table.seqAt(slot)), value: writeLeafValue(slotEntry(table, slot)) };
+    }
+  }
+}

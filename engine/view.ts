@@ -1,0 +1,97 @@
+/** The database at one point in time: positions, one per shard. Everything newer is ignored; nothing is pinned. */
+import type { HistoryOptions, HistoryPage, ListOptions, View } from './database.js';
+import { VarveError } from './errors.js';
+import { checkCollection, checkKey, entityKey, entityPrefix } from './format/keys.js';
+import type { Shard } from './shard.js';
+import { MAX_SEQ, type VersionRecord } from './types.js';
+
+const DEFAULT_LIMIT = 100;
+/** Entities read before others get a turn. */
+const PAGE = 200;
+/** Sorts after every key of a collection: keys hold no byte above 0xf4. */
+const AFTER_ALL = '\xff';
+
+export interface ViewSource {
+  readonly shardList: readonly Shard[];
+  /** The shard of an entity. */
+  shardFor(collection: string, entity: string): Shard;
+  /** The one shard a collection is placed in, or undefined where its keys decide. */
+  homeOf(collection: string): Shard | undefined;
+  yield(): Promise<void>;
+}
+
+export class PositionsView implements View {
+  readonly positions: readonly (number | undefined)[];
+  readonly #source: ViewSource;
+
+  constructor(source: ViewSource, positions: readonly (number | undefined)[]) {
+    this.#source = source;
+    this.positions = positions;
+  }
+
+  get(collection: string, key: string): VersionRecord | undefined {
+    const { entity, shard } = this.#locate(collection, key);
+    return shard.get(entity, this.#position(shard));
+  }
+
+  history(collection: string, key: string, options: HistoryOptions = {}): HistoryPage {
+    const { entity, shard } = this.#locate(collection, key);
+    const limit = options.limit ?? DEFAULT_LIMIT;
+    const fromSeq = options.fromSeq ?? 1;
+    const toSeq = Math.min(options.toSeq ?? MAX_SEQ, this.#position(shard));
+    if (toSeq < fromSeq) return { records: [], nextSeq: undefined, complete: true };
+    const read = options.order === 'asc' ? shard.oldestVersions : shard.versions;
+    const records = read.call(shard, entity, fromSeq, toSeq, limit + 1);
+    const next = records.length > limit ? records.pop() : undefined;
+    return { records, nextSeq: next?.seq, complete: true };
+  }
+
+  list(collection: string, options: ListOptions = {}): VersionRecord[] {
+    checkCollection(collection, 'collection');
+    const limit = options.limit ?? DEFAULT_LIMIT;
+    const prefix = entityPrefix(collection, options.prefix ?? '');
+    const after = options.after === undefined ? undefined : justAfter(entityKey(collection, options.after));
+    const from = after !== undefined && after > prefix ? after : prefix;
+    const home = this.#source.homeOf(collection);
+    const shards = home === undefined ? this.#source.shardList : [home];
+    const found = shards.flatMap((shard) => shard.alive(from, prefix + AFTER_ALL, this.#position(shard), limit));
+    if (shards.length > 1) found.sort((a, b) => (a.entity < b.entity ? -1 : 1));
+    return found.slice(0, limit).map((entry) => entry.read());
+  }
+
+  async *entities(collection: string, options: ListOptions = {}): AsyncIterableIterator<VersionRecord> {
+    let left = options.limit ?? Number.POSITIVE_INFINITY;
+    let after = options.after;
+    while (left > 0) {
+      const limit = Math.min(PAGE, left);
+      const page = this.list(collection, { ...options, limit, ...(after === undefined ? {} : { after }) });
+      yield* page;
+      left -= page.length;
+      const last = page.at(-1);
+      if (last === undefined || page.length < limit) return;
+      after = last.key;
+      await this.#source.yield();
+    }
+  }
+
+  #locate(collection: string, key: string): { entity: string; shard: Shard } {
+    checkCollection(collection, 'collection');
+    checkKey(key, 'key');
+    const entity = entityKey(collection, key);
+    return { entity, shard: this.#source.shardFor(collection, entity) };
+  }
+
+  #position(shard: Shard): number {
+    const position = this.positions[shard.id - 1];
+    if (position !== undefined) return position;
+    const here = this.positions.flatMap((known, i) => (known === undefined ? [] : [i + 1]));
+    throw new VarveError('CROSS_SHARD', `the point in time is a record of shard ${here.join(', ')}, and the question reaches shard ${shard.id}: use a time`, {
+      shards: [...here, shard.id],
+    });
+  }
+}
+
+/** Between this entity and every later one: its last byte is a zero, and keys hold no byte below 0x20. */
+function justAfter(entity: string): string {
+  return `${entity.slice(0, -1)}\x01`;
+}
