@@ -28,12 +28,7 @@ export class TreeFiles {
   /** Makes the directory if need be and deletes unfinished files. Answers the names that do not belong. */
   async prepare(): Promise<string[]> {
     const files = this.#fileSystem;
-    if (!files.exists(this.#directory)) {
-      files.makeDirectory(this.#directory);
-      for (let slash = this.#directory.lastIndexOf('/'); slash > 0; slash = this.#directory.lastIndexOf('/', slash - 1)) {
-        await files.syncDirectory(this.#directory.slice(0, slash));
-      }
-    }
+    if (!files.exists(this.#directory)) files.makeDirectory(this.#directory);
     const strays: string[] = [];
     for (const name of files.list(this.#directory)) {
       const number = parseTreeFileName(name.replace(/\.tmp$/, ''));
@@ -43,7 +38,16 @@ export class TreeFiles {
       else strays.push(`${this.#directory}/${name}`);
     }
     this.#numbers.sort((a, b) => a - b);
+    if (this.#numbers.length === 0) await this.#syncParents();
     return strays;
+  }
+
+  /** Before the first file: whoever made the directories may have died before they were durable. */
+  async #syncParents(): Promise<void> {
+    for (let path = this.#directory; path !== ''; ) {
+      path = path.slice(0, Math.max(0, path.lastIndexOf('/')));
+      await this.#fileSystem.syncDirectory(path);
+    }
   }
 
   /** Numbers of the files there are, ascending. */

@@ -74,6 +74,8 @@ export class TreeStore {
     const strays = await files.prepare();
     const { newest, tail, findings } = findRoots(files);
     for (const file of strays) findings.push({ kind: 'stray', file, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a tree file' });
+    // Its writer may have been killed between writing and syncing it; what is served must not vanish in a power cut.
+    if (newest !== undefined) await files.writableFile(newest.file).sync();
     const last = { file: newest?.file ?? 0, offset: newest?.offset ?? 0 };
     const writer = new NodeWriter(files, fileBytes, last, tail !== undefined && tail.end < fileBytes ? tail : undefined);
     return new TreeStore(files, new NodeReader(files, cache), writer, new BoundaryRule(databaseId, targetBytes), findings);
