@@ -31,14 +31,20 @@ export function createApp(context: ServerContext): RequestListener {
   });
   app.use((error: unknown, req: IncomingMessage, res: ServerResponse, _next: express.NextFunction) => {
     // The router's own failure: a path parameter whose percent-encoding is not UTF-8.
-    const problem = error instanceof URIError || isBadParam(error) ? invalid('path', 'percent-encoded UTF-8', 'the path has a broken percent-encoding') : error;
+    const problem =
+      error instanceof URIError || isBadParam(error)
+        ? invalid('path', 'percent-encoded UTF-8', 'the path has a broken percent-encoding')
+        : error;
     answerError(problem, req, res, context);
   });
 
   return (req, res) => {
     const started = performance.now();
     res.on('finish', () => {
-      context.logger.debug({ method: req.method, path: pathOf(req), status: res.statusCode, ms: Math.round(performance.now() - started) }, 'request');
+      context.logger.debug(
+        { method: req.method, path: pathOf(req), status: res.statusCode, ms: Math.round(performance.now() - started) },
+        'request',
+      );
     });
     try {
       checkRequest(req);

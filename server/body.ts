@@ -52,7 +52,12 @@ export function mediaType(req: IncomingMessage): string | undefined {
 export function requireMediaType(req: IncomingMessage, supported: readonly string[], optional = false): string {
   const encoding = req.headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    throw new Problem('unsupported-media-type', 'Compressed request bodies are not taken.', { supported }, { headers: { 'Accept-Encoding': 'identity' } });
+    throw new Problem(
+      'unsupported-media-type',
+      'Compressed request bodies are not taken.',
+      { supported },
+      { headers: { 'Accept-Encoding': 'identity' } },
+    );
   }
   const type = mediaType(req);
   if (type === undefined && optional) return supported[0]!;
@@ -72,7 +77,11 @@ export interface HeldBody {
 /** The whole body. 413 over `limitBytes`, 408 past the deadline, 503 where the memory for bodies is used up. */
 export function readBody({ req, context }: Exchange, what: string, limitBytes: number): Promise<HeldBody> {
   const tooLarge = (actual?: number) =>
-    new Problem('too-large', `The ${what} is over its limit of ${limitBytes} bytes.`, { what, limit: limitBytes, ...(actual === undefined ? {} : { actual }) });
+    new Problem('too-large', `The ${what} is over its limit of ${limitBytes} bytes.`, {
+      what,
+      limit: limitBytes,
+      ...(actual === undefined ? {} : { actual }),
+    });
   const overloaded = () => new Problem('overloaded', 'The memory for request bodies is used up.');
   const declared = req.headers['content-length'];
   const declaredBytes = declared === undefined ? 0 : Number(declared);
@@ -115,7 +124,8 @@ export function readBody({ req, context }: Exchange, what: string, limitBytes: n
         },
       });
     };
-    const onBroken = () => fail(new Problem('invalid', 'The request ended before its body did.', { path: 'body', expected: 'a whole body' }));
+    const onBroken = () =>
+      fail(new Problem('invalid', 'The request ended before its body did.', { path: 'body', expected: 'a whole body' }));
     const deadline = setTimeout(() => {
       fail(new Problem('request-timeout', 'The body took too long to arrive.', {}, { headers: { Connection: 'close' } }));
     }, context.limits.bodyTimeoutMs);
@@ -125,7 +135,12 @@ export function readBody({ req, context }: Exchange, what: string, limitBytes: n
 }
 
 /** Reads the whole body, hands it to `use`, and gives the memory back once that has settled. */
-export async function withBody<T>(exchange: Exchange, what: string, limitBytes: number, use: (bytes: Buffer) => T | Promise<T>): Promise<T> {
+export async function withBody<T>(
+  exchange: Exchange,
+  what: string,
+  limitBytes: number,
+  use: (bytes: Buffer) => T | Promise<T>,
+): Promise<T> {
   const body = await readBody(exchange, what, limitBytes);
   try {
     return await use(body.bytes);

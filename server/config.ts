@@ -3,7 +3,6 @@
  * flag, its default and how it is read; the environment variable and the key in the file follow from its name
  * (`maxBodyBytes`: `--max-body-bytes`, `VARVE_MAX_BODY_BYTES`, `"maxBodyBytes"`).
  */
-import { readFileSync } from 'node:fs';
 import { type OpenOptions, parseStrict } from '../engine/index.js';
 import { ConfigError, parseListen } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
@@ -40,7 +39,8 @@ const integer =
 const bytes: Reader<number> = (value, name) => {
   const match = /^(\d{1,15}) ?([kmg]i?)?b?$/i.exec(value);
   const number = Number(match?.[1]) * (UNITS[(match?.[2] ?? '').toLowerCase()] ?? Number.NaN);
-  if (!Number.isSafeInteger(number) || number < 1) throw new ConfigError(`${name} must be a number of bytes such as 65536 or 64MiB, not '${value}'`);
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new ConfigError(`${name} must be a number of bytes such as 65536 or 64MiB, not '${value}'`);
   return number;
 };
 const yesOrNo: Reader<boolean> = (value, name) => {
@@ -98,8 +98,8 @@ export type FlagValues = Readonly<Partial<Record<SettingName | 'config', string 
 export interface ConfigSources {
   readonly flags?: FlagValues;
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** For the config file; node's by default. */
-  readonly readText?: (path: string) => string;
+  /** Reads the config file: the server itself keeps its hands off the disk. */
+  readonly readText: (path: string) => string;
 }
 
 export function flagName(name: string): string {
@@ -111,10 +111,10 @@ export function environmentName(name: string): string {
 }
 
 /** The settings to serve with. Throws ConfigError, with a message for the person, for what cannot be used. */
-export function loadConfig(sources: ConfigSources = {}): ServeConfig {
+export function loadConfig(sources: ConfigSources): ServeConfig {
   const { flags = {}, env = process.env } = sources;
   const path = flags.config ?? given(env[environmentName('config')]);
-  const file = path === undefined ? {} : readConfigFile(String(path), sources.readText ?? ((from) => readFileSync(from, 'utf8')));
+  const file = path === undefined ? {} : readConfigFile(String(path), sources.readText);
   const config: Record<string, unknown> = {};
   for (const name of Object.keys(SETTINGS) as SettingName[]) {
     const { read, default: fallback } = SETTINGS[name];
@@ -141,16 +141,19 @@ function readConfigFile(path: string, readText: (path: string) => string): Reado
   } catch (error) {
     throw new ConfigError(`cannot read the config file ${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw new ConfigError(`the config file ${path} must hold one JSON object`);
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw new ConfigError(`the config file ${path} must hold one JSON object`);
   for (const [name, value] of Object.entries(parsed)) {
-    if (!Object.hasOwn(SETTINGS, name)) throw new ConfigError(`the config file ${path} has an unknown key '${name}'; known are ${Object.keys(SETTINGS).join(', ')}`);
+    if (!Object.hasOwn(SETTINGS, name))
+      throw new ConfigError(`the config file ${path} has an unknown key '${name}'; known are ${Object.keys(SETTINGS).join(', ')}`);
     if (typeof value === 'object') throw new ConfigError(`${name} in the config file ${path} must be a string, a number, true or false`);
   }
   return parsed as Record<string, unknown>;
 }
 
 export function openOptionsOf(config: ServeConfig): OpenOptions {
-  const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } = config;
+  const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } =
+    config;
   return {
     allowNetworkFileSystem,
     maxBodyBytes,
@@ -168,5 +171,14 @@ const ENVELOPE_BYTES = 64 * 1024;
 
 export function limitsOf(config: ServeConfig): Partial<Limits> {
   const { maxBodyBytes, maxBatchBytes, bodyMemoryBytes, maxConnections, bodyTimeoutMs, idleTimeoutMs, shutdownTimeoutMs } = config;
-  return { maxBodyBytes, maxBatchBytes, maxLineBytes: maxBodyBytes + ENVELOPE_BYTES, bodyMemoryBytes, maxConnections, bodyTimeoutMs, idleTimeoutMs, shutdownTimeoutMs };
+  return {
+    maxBodyBytes,
+    maxBatchBytes,
+    maxLineBytes: maxBodyBytes + ENVELOPE_BYTES,
+    bodyMemoryBytes,
+    maxConnections,
+    bodyTimeoutMs,
+    idleTimeoutMs,
+    shutdownTimeoutMs,
+  };
 }

@@ -16,7 +16,11 @@ export type Question = Readonly<Record<string, string>>;
 
 const envelope = z.tuple([z.literal(VERSION), z.record(z.string(), z.string()), z.unknown()]);
 
-export const seq = z.number().int().min(0).max(2 ** 48 - 1);
+export const seq = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 48 - 1);
 /** Positions of a view, one a shard. */
 export const positions = z.array(seq.nullable()).min(1).max(65_535);
 
@@ -32,7 +36,12 @@ export function encodeCursor(question: Question, place: unknown): string {
  * The question and the place of a cursor. `fixed` must be the same in it; of `given` (parameters the client sent again) each must
  * be the same or is refused.
  */
-export function decodeCursor<S extends z.ZodType>(text: string, fixed: Question, given: Question, place: S): { question: Question; place: z.output<S> } {
+export function decodeCursor<S extends z.ZodType>(
+  text: string,
+  fixed: Question,
+  given: Question,
+  place: S,
+): { question: Question; place: z.output<S> } {
   if (!/^[A-Za-z0-9_-]+$/.test(text)) throw refuse();
   let parsed: unknown;
   try {
@@ -45,7 +54,8 @@ export function decodeCursor<S extends z.ZodType>(text: string, fixed: Question,
   const [, question, rawPlace] = whole.data;
   for (const [name, value] of Object.entries(fixed)) if (question[name] !== value) throw refuse();
   for (const [name, value] of Object.entries(given)) {
-    if (question[name] !== value) throw invalid(name, 'the value of the first page, or none', `${name} is not what the cursor's first page was asked with`);
+    if (question[name] !== value)
+      throw invalid(name, 'the value of the first page, or none', `${name} is not what the cursor's first page was asked with`);
   }
   const checked = place.safeParse(rawPlace);
   if (!checked.success) throw refuse();

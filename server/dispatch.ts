@@ -9,7 +9,13 @@ import { Problem, problemOf } from './problem.js';
 import { readQuery } from './requests.js';
 
 /** Never rejects. */
-export async function dispatch(route: Route, req: IncomingMessage, res: ServerResponse, params: Exchange['params'], context: ServerContext): Promise<void> {
+export async function dispatch(
+  route: Route,
+  req: IncomingMessage,
+  res: ServerResponse,
+  params: Exchange['params'],
+  context: ServerContext,
+): Promise<void> {
   try {
     const method = req.method === 'HEAD' ? 'GET' : req.method;
     const endpoint = Object.hasOwn(route.endpoints, method ?? '') ? route.endpoints[method as Method] : undefined;

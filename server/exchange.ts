@@ -78,7 +78,9 @@ export function parseEnvelope<S extends z.ZodType>(schema: S, value: unknown, at
 }
 
 function problemOfIssues(issues: readonly z.core.$ZodIssue[], unknownSlug: 'unknown-parameter' | 'unknown-field', at = ''): Problem {
-  const unknown = issues.flatMap((issue) => (issue.code === 'unrecognized_keys' ? issue.keys.map((key) => place([...issue.path, key], at)) : []));
+  const unknown = issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys' ? issue.keys.map((key) => place([...issue.path, key], at)) : [],
+  );
   if (unknown.length > 0) {
     const what = unknownSlug === 'unknown-parameter' ? 'query parameter' : 'field';
     const fields: ProblemFields = unknownSlug === 'unknown-parameter' ? { parameters: unknown } : { fields: unknown };

@@ -45,7 +45,10 @@ export function isLoopback(host: string): boolean {
 
 /** The name in `host[:port]`, or undefined where that is malformed. */
 function hostName(header: string): string | undefined {
-  return /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::\d{1,5})?$/.exec(header)?.slice(1).find((name) => name !== undefined);
+  return /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+))(?::\d{1,5})?$/
+    .exec(header)
+    ?.slice(1)
+    .find((name) => name !== undefined);
 }
 
 /** Throws the problem to answer with, if any. */

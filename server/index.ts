@@ -1,10 +1,21 @@
 /**
  * The HTTP side of Varve: a server over an open database (`startServer`), and all of `varve serve` (`loadConfig`, `serve`).
  */
-export { type ConfigSources, DEFAULT_DATA, DEFAULT_LISTEN, environmentName, type FlagValues, flagName, loadConfig, SETTINGS, type ServeConfig, type SettingName } from './config.js';
+export {
+  type ConfigSources,
+  DEFAULT_DATA,
+  DEFAULT_LISTEN,
+  environmentName,
+  type FlagValues,
+  flagName,
+  loadConfig,
+  SETTINGS,
+  type ServeConfig,
+  type SettingName,
+} from './config.js';
 export { ConfigError, isLoopback, parseListen } from './guard.js';
 export { DEFAULT_LIMITS, type Limits } from './limits.js';
 export { createLogger, type Logger, type LogLevel } from './logging.js';
 export { KINDS, Problem, type ProblemBody, problemOf, type Slug } from './problem.js';
-export { type Serving, type ServeOptions, serve, type SignalSource } from './serve.js';
+export { type ServeOptions, type Serving, type SignalSource, serve } from './serve.js';
 export { type RunningServer, type ServerOptions, startServer } from './start.js';

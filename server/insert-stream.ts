@@ -105,9 +105,8 @@ export async function insertStream(exchange: Exchange, insert: InsertLine): Prom
     };
 
     await Promise.all([read(), answer()]);
-    const last = { inserted, failed };
-    if (ended === 'whole') writer.pushText(`${JSON.stringify({ done: true, ...last })}\n`);
-    else writer.pushText(`${JSON.stringify({ done: false, ...last, error: new Problem('draining', 'The server is shutting down.') })}\n`);
+    // Cut short (the client left, or the server shuts down): every line begun has its answer, and the last line is missing.
+    if (ended === 'whole') writer.pushText(`${JSON.stringify({ done: true, inserted, failed })}\n`);
     writer.end();
   } finally {
     bodyMemory.give(reservedBytes);

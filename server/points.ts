@@ -22,7 +22,9 @@ export function positionIn(view: View, shard: number): number {
   const position = view.positions[shard - 1];
   if (position !== undefined) return position;
   const reached = view.positions.findIndex((other) => other !== undefined) + 1;
-  throw new VarveError('CROSS_SHARD', `the point in time is a record of shard ${reached}, the question is of shard ${shard}`, { shards: [reached, shard] });
+  throw new VarveError('CROSS_SHARD', `the point in time is a record of shard ${reached}, the question is of shard ${shard}`, {
+    shards: [reached, shard],
+  });
 }
 
 /**
@@ -34,5 +36,6 @@ export async function positionBefore(db: Database, point: string, shard: number,
   positionIn(view, shard);
   const time = RECORD_ID.test(point) ? db.record(point)?.time : point;
   if (time === undefined) throw invalid(parameter, 'an RFC 3339 time, or the id of a record');
-  return positionIn(await db.asOf(formatTime(parseTime(time) - 1)), shard);
+  const micros = parseTime(time);
+  return micros === 0 ? 0 : positionIn(await db.asOf(formatTime(micros - 1)), shard);
 }

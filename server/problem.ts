@@ -15,7 +15,7 @@ interface Kind {
 }
 
 export const KINDS = {
-  'invalid': { status: 400, title: 'The request is not valid' },
+  invalid: { status: 400, title: 'The request is not valid' },
   'unknown-parameter': { status: 400, title: 'A query parameter is not known here' },
   'unknown-field': { status: 400, title: 'A field of the request is not known' },
   'time-ahead': { status: 400, title: 'The time lies in the future' },
@@ -29,8 +29,8 @@ export const KINDS = {
   'request-timeout': { status: 408, title: 'The request took too long to arrive' },
   'time-behind': { status: 409, title: 'The time is not later than the newest' },
   'placement-fixed': { status: 409, title: 'The placement is fixed once a collection has records' },
-  'deleted': { status: 410, title: 'The entity was deleted' },
-  'trimmed': { status: 410, title: 'The point in time lies before what is kept' },
+  deleted: { status: 410, title: 'The entity was deleted' },
+  trimmed: { status: 410, title: 'The point in time lies before what is kept' },
   'precondition-failed': { status: 412, title: 'The entity is not at the expected version' },
   'too-large': { status: 413, title: 'Too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported here' },
@@ -38,16 +38,16 @@ export const KINDS = {
   'bad-ref': { status: 422, title: 'A reference does not name an earlier record of its shard' },
   'idempotency-mismatch': { status: 422, title: 'The idempotency key was used with other content' },
   'headers-too-large': { status: 431, title: 'The request headers are too large' },
-  'internal': { status: 500, title: 'Something went wrong inside' },
-  'corrupt': { status: 500, title: 'Stored bytes failed their check' },
+  internal: { status: 500, title: 'Something went wrong inside' },
+  corrupt: { status: 500, title: 'Stored bytes failed their check' },
   'not-written': { status: 503, title: 'The write did not reach the disk', retryAfter: 1 },
   'outcome-unknown': { status: 503, title: 'The write may or may not survive', retryAfter: 1 },
-  'damaged': { status: 503, title: 'Part of the log is damaged and the answer would not be exact', retryAfter: 60 },
+  damaged: { status: 503, title: 'Part of the log is damaged and the answer would not be exact', retryAfter: 60 },
   'read-only': { status: 503, title: 'The database takes no writes', retryAfter: 5 },
-  'overloaded': { status: 503, title: 'Too much is under way', retryAfter: 1 },
-  'recovering': { status: 503, title: 'The database is being opened', retryAfter: 1 },
-  'draining': { status: 503, title: 'The server is shutting down', retryAfter: 5 },
-  'unavailable': { status: 503, title: 'The database cannot be used', retryAfter: 30 },
+  overloaded: { status: 503, title: 'Too much is under way', retryAfter: 1 },
+  recovering: { status: 503, title: 'The database is being opened', retryAfter: 1 },
+  draining: { status: 503, title: 'The server is shutting down', retryAfter: 5 },
+  unavailable: { status: 503, title: 'The database cannot be used', retryAfter: 30 },
 } as const satisfies Record<string, Kind>;
 
 export type Slug = keyof typeof KINDS;
@@ -124,7 +124,10 @@ export const FROM_ENGINE: { readonly [C in ErrorCode]: Mapping<C> } = {
     detail: 'Part of this shard is damaged and no copy is at hand; the answer would not be exact.',
     fields: ({ shard, fromSeq, toSeq }) => ({ shard, fromSeq, toSeq }),
   },
-  CORRUPT: { slug: 'corrupt', detail: 'What is stored failed its checksum; nothing is answered from it. The log of the server names the place.' },
+  CORRUPT: {
+    slug: 'corrupt',
+    detail: 'What is stored failed its checksum; nothing is answered from it. The log of the server names the place.',
+  },
   TRIMMED: { slug: 'trimmed', fields: ({ horizon }) => ({ horizon }) },
   LOCKED: { slug: 'unavailable', detail: 'Another process holds the data directory.' },
   NETWORK_FILE_SYSTEM: { slug: 'unavailable', detail: 'The data directory is on a network file system.' },

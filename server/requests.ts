@@ -72,11 +72,13 @@ export function isNotModified(req: IncomingMessage, id: string): boolean {
 export function readRefs(req: IncomingMessage): readonly string[] | undefined {
   const header = req.headers['varve-refs'];
   if (header === undefined) return undefined;
-  return String(header).split(',').map((part, index) => {
-    const id = part.trim();
-    if (!RECORD_ID.test(id)) throw invalid(`Varve-Refs[${index}]`, 'a record id: 16 lowercase hex digits');
-    return id;
-  });
+  return String(header)
+    .split(',')
+    .map((part, index) => {
+      const id = part.trim();
+      if (!RECORD_ID.test(id)) throw invalid(`Varve-Refs[${index}]`, 'a record id: 16 lowercase hex digits');
+      return id;
+    });
 }
 
 export function checkIdempotencyKey(key: string, path: string): string {

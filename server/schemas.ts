@@ -15,7 +15,11 @@ const hashText = z.string().regex(/^[0-9a-f]{64}$/, 'a hash: 64 lowercase hex di
 const count = z.number().int().nonnegative();
 
 /** A `+` of an RFC 3339 offset arrives from a query as a space unless it was escaped; a point never has one of its own. */
-const point = z.string().min(1).max(64).transform((text) => text.replace(/ (?=\d\d:\d\d$)/, '+'));
+const point = z
+  .string()
+  .min(1)
+  .max(64)
+  .transform((text) => text.replace(/ (?=\d\d:\d\d$)/, '+'));
 const limit = z
   .string()
   .regex(/^\d{1,6}$/, `a number from 1 to ${MAX_LIMIT}`)
@@ -29,7 +33,13 @@ const seqText = z
   .string()
   .regex(/^\d{1,15}$/, 'a seq')
   .transform(Number)
-  .pipe(z.number().int().min(1).max(2 ** 48 - 1));
+  .pipe(
+    z
+      .number()
+      .int()
+      .min(1)
+      .max(2 ** 48 - 1),
+  );
 
 // --- query parameters, by route
 
@@ -47,7 +57,10 @@ export const listQuery = z.strictObject({
   asOf: point.optional(),
   prefix: z.string().max(512).optional(),
   after: z.string().max(512).optional(),
-  bodies: z.enum(['true', 'false']).default('true').transform((text) => text === 'true'),
+  bodies: z
+    .enum(['true', 'false'])
+    .default('true')
+    .transform((text) => text === 'true'),
   limit,
   cursor,
 });

@@ -23,7 +23,8 @@ async function getCollection(exchange: Exchange): Promise<void> {
   parseQuery(noQuery, exchange);
   const name = param(exchange, 'collection');
   const info = await database(exchange).collection(name);
-  if (info === undefined) throw new Problem('not-found', `There is no collection ${name}; it comes into being with its first record.`, { collection: name });
+  if (info === undefined)
+    throw new Problem('not-found', `There is no collection ${name}; it comes into being with its first record.`, { collection: name });
   sendJson(exchange.res, 200, collectionAnswer(info));
 }
 
@@ -33,11 +34,16 @@ async function putCollection(exchange: Exchange): Promise<void> {
   const name = param(exchange, 'collection');
   if (name.startsWith('_')) throw new VarveError('SYSTEM_COLLECTION', `${name} is a system collection`, { collection: name });
   requireMediaType(exchange.req, ['application/json'], true);
-  const { placement } = await withBody(exchange, 'collection', ENVELOPE_BYTES, (bytes) => parseEnvelope(placementEnvelope, parseStrict(bytes)));
+  const { placement } = await withBody(exchange, 'collection', ENVELOPE_BYTES, (bytes) =>
+    parseEnvelope(placementEnvelope, parseStrict(bytes)),
+  );
   sendJson(exchange.res, 200, collectionAnswer(await db.setPlacement(name, placement)));
 }
 
 export const collectionRoutes: readonly Route[] = [
   { path: '/v1/collections', endpoints: { GET: { role: 'read', handle: listCollections } } },
-  { path: '/v1/collections/:collection', endpoints: { GET: { role: 'read', handle: getCollection }, PUT: { role: 'admin', handle: putCollection } } },
+  {
+    path: '/v1/collections/:collection',
+    endpoints: { GET: { role: 'read', handle: getCollection }, PUT: { role: 'admin', handle: putCollection } },
+  },
 ];

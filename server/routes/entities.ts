@@ -1,6 +1,8 @@
 /**
  * One entity: insert a version, end it, its version at a point in time, its history.
  */
+
+import { z } from 'zod';
 import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord } from '../../engine/index.js';
 import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send } from '../answers.js';
 import { requireMediaType, withBody } from '../body.js';
@@ -10,7 +12,6 @@ import { positionBefore, positionIn, viewAt } from '../points.js';
 import { Problem } from '../problem.js';
 import { isNotModified, readExpect, readInsertOptions, readRefs } from '../requests.js';
 import { entityQuery, historyQuery, insertQuery, noQuery } from '../schemas.js';
-import { z } from 'zod';
 import { listEntities } from './listing.js';
 
 /** More refs than this do not fit into a header that every client takes. */

@@ -16,12 +16,20 @@ function readyz(exchange: Exchange): void {
   const { verbose } = parseQuery(readyQuery, exchange);
   const { context, res } = exchange;
   const shards = context.phase === 'ready' ? (context.db?.shards() ?? []) : [];
-  const checks = shards.map(({ shard, state, reason }) => ({ shard, state, ...(reason === undefined ? {} : { reason: reasonWord(state) }) }));
+  const checks = shards.map(({ shard, state, reason }) => ({
+    shard,
+    state,
+    ...(reason === undefined ? {} : { reason: reasonWord(state) }),
+  }));
   const details = verbose === true ? { shards: checks } : {};
   const readOnly = shards.filter((shard) => shard.state === 'read-only');
   if (context.phase !== 'ready') throw notReady(context.phase, [context.phase], details);
   if (readOnly.length > 0) {
-    throw notReady('read-only', readOnly.map(({ shard }) => `shard ${shard} is read-only: a write to its disk failed`), details);
+    throw notReady(
+      'read-only',
+      readOnly.map(({ shard }) => `shard ${shard} is read-only: a write to its disk failed`),
+      details,
+    );
   }
   sendJson(res, 200, { status: 'ready', ...details });
 }
@@ -43,7 +51,7 @@ function pointer(exchange: Exchange): void {
     collections: '/v1/collections',
     shards: '/v1/shards',
     health: ['/livez', '/readyz?verbose'],
-    try: "curl -X PUT -H 'Content-Type: application/json' -d '{\"name\":\"Alice\"}' http://127.0.0.1:7411/v1/collections/customers/entities/alice",
+    try: 'curl -X PUT -H \'Content-Type: application/json\' -d \'{"name":"Alice"}\' http://127.0.0.1:7411/v1/collections/customers/entities/alice',
   });
 }
 

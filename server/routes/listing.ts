@@ -8,7 +8,7 @@ import { decodeCursor, encodeCursor, positions, type Question } from '../cursor.
 import { database, type Exchange, param, parseQuery } from '../exchange.js';
 import { LineWriter } from '../ndjson.js';
 import { viewAt } from '../points.js';
-import { invalid, Problem, problemOf } from '../problem.js';
+import { invalid, Problem } from '../problem.js';
 import { negotiate } from '../requests.js';
 import { listQuery } from '../schemas.js';
 
@@ -29,7 +29,8 @@ export async function listEntities(exchange: Exchange): Promise<void> {
 
   const fixed: Question = { db: db.databaseId, route: 'list', collection };
   const given: Record<string, string> = {};
-  for (const name of ['asOf', 'prefix', 'after', 'bodies'] as const) if (exchange.query[name] !== undefined) given[name] = String(asked[name]);
+  for (const name of ['asOf', 'prefix', 'after', 'bodies'] as const)
+    if (exchange.query[name] !== undefined) given[name] = String(asked[name]);
   let question: Question = { ...fixed, bodies: String(asked.bodies), ...given };
   let view: View;
   let after = asked.after;
@@ -62,21 +63,32 @@ export async function listEntities(exchange: Exchange): Promise<void> {
 /** The view a cursor names, unless it asks for what does not exist yet. */
 function viewOf(db: Database, positions: readonly (number | null)[]): View {
   const newest = db.now().positions;
-  const fits = positions.length === newest.length && positions.every((position, index) => position === null || position <= (newest[index] ?? 0));
+  const fits =
+    positions.length === newest.length && positions.every((position, index) => position === null || position <= (newest[index] ?? 0));
   if (!fits) throw invalid('cursor', 'a cursor as an earlier page of the same question gave it');
   return db.at(positions.map((position) => position ?? undefined));
 }
 
 function options(prefix: string | undefined, after: string | undefined, limit: number | undefined): ListOptions {
-  return { ...(prefix === undefined ? {} : { prefix }), ...(after === undefined ? {} : { after }), ...(limit === undefined ? {} : { limit }) };
+  return {
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(after === undefined ? {} : { after }),
+    ...(limit === undefined ? {} : { limit }),
+  };
 }
 
 function keyAndId(record: VersionRecord, after = ''): Buffer {
   return Buffer.from(`{"id":"${record.id}","key":${JSON.stringify(record.key)}}${after}`);
 }
 
-/** The last line tells that it is whole; a stream that is cut by us ends in `"done":false` and why. */
-async function streamEntities({ req, res, context }: Exchange, view: View, collection: string, options: ListOptions, bodies: boolean): Promise<void> {
+/** The last line tells that it is whole; a stream that is cut short has none. */
+async function streamEntities(
+  { req, res, context }: Exchange,
+  view: View,
+  collection: string,
+  options: ListOptions,
+  bodies: boolean,
+): Promise<void> {
   const entities = view.entities(collection, options)[Symbol.asyncIterator]();
   try {
     // The first one before the first byte: a refusal is then still an answer of its own.
@@ -94,8 +106,9 @@ async function streamEntities({ req, res, context }: Exchange, view: View, colle
       }
       writer.pushText(`{"done":true,"count":${count}}\n`);
     } catch (error) {
+      // The broken connection and the missing last line tell it; any line more would be taken for an entity.
       context.logger.warn({ err: error }, 'a listing was cut short');
-      writer.pushText(`${JSON.stringify({ done: false, count, error: problemOf(error) })}\n`);
+      return void res.destroy();
     }
     writer.end();
   } finally {

@@ -28,7 +28,9 @@ function listShards(exchange: Exchange): void {
 function getShard(exchange: Exchange): void {
   parseQuery(noQuery, exchange);
   const shard = shardNumber(exchange);
-  const info = database(exchange).shards().find((candidate) => candidate.shard === shard);
+  const info = database(exchange)
+    .shards()
+    .find((candidate) => candidate.shard === shard);
   if (info === undefined) throw new Problem('not-found', `There is no shard ${shard}.`);
   sendJson(exchange.res, 200, shardAnswer(info));
 }

@@ -1,0 +1,388 @@
+/** One entity over HTTP: inserting, ending, reading newest and as of, history. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { canonicalJson } from '../../engine/index.js';
+import { historyAnswer, problemAnswer, record, recordHeader } from '../../server/schemas.js';
+import { TestServer } from './support.js';
+
+let s: TestServer;
+beforeAll(async () => {
+  s = await TestServer.start();
+});
+afterAll(() => s.stop());
+
+const entity = (key: string) => `/v1/collections/c/entities/${encodeURIComponent(key)}`;
+
+describe('PUT', () => {
+  it('inserts a version and answers the record without its body', async () => {
+    const reply = await s.put('alice', { b: 1, a: [true, null] });
+    expect(reply.status).toBe(201);
+    expect(recordHeader.parse(reply.json)).toMatchObject({
+      shard: 1,
+      collection: 'c',
+      key: 'alice',
+      supersedes: null,
+      refs: [],
+      deleted: false,
+    });
+    expect(reply.headers).toMatchObject({
+      etag: `"${reply.json.id}"`,
+      location: `/v1/records/${reply.json.id}`,
+      'content-type': 'application/json',
+    });
+    expect((await s.get(String(reply.headers.location))).json.body).toEqual({ b: 1, a: [true, null] });
+  });
+
+  it('takes any JSON value, and gives its canonical bytes back', async () => {
+    for (const value of [null, 0, -1.5, '', 'é漢😀', [], {}, [[], {}], { z: 1, a: { c: 'x', b: null } }, false]) {
+      expect((await s.put('any', value)).status).toBe(201);
+      expect((await s.get(`${entity('any')}?view=body`)).bytes.equals(canonicalJson(value))).toBe(true);
+      expect((await s.get(entity('any'))).json.body).toEqual(value);
+    }
+  });
+
+  it('takes every key there is, percent-encoded', async () => {
+    for (const key of ['a/b', 'a b', 'ü', '漢/字', '%', '%2F', '?', '#', 'a+b', '...', '😀', 'history', '"', '\\', 'x'.repeat(512), ' ']) {
+      expect((await s.put(key, { key })).json, key).toMatchObject({ key });
+      expect((await s.get(entity(key))).json, key).toMatchObject({ key, body: { key } });
+      expect((await s.get(`${entity(key)}/history`)).json.records, key).toHaveLength(1);
+    }
+  });
+
+  it('refuses keys that are none', async () => {
+    for (const path of ['%00', '%0a', 'x'.repeat(513), encodeURIComponent('漢'.repeat(171)), '%7f']) {
+      const reply = await s.ask('PUT', `/v1/collections/c/entities/${path}`, { body: '1' });
+      expect(reply.status, path).toBe(400);
+      expect(problemAnswer.parse(reply.json)).toMatchObject({ type: 'urn:varve:invalid' });
+    }
+    for (const path of ['.', '..', '%2e', '%2E%2E'])
+      expect((await s.ask('PUT', `/v1/collections/c/entities/${path}`, { body: '1' })).status, path).toBe(400);
+    expect((await s.ask('PUT', '/v1/collections/c/entities/', { body: '1' })).status).toBe(404);
+    for (const path of ['%', '%zz', '%ff', '%c3%28', '%ed%a0%80']) {
+      expect((await s.ask('PUT', `/v1/collections/c/entities/${path}`, { body: '1' })).json, path).toMatchObject({
+        status: 400,
+        path: 'path',
+      });
+    }
+  });
+
+  it("refuses collections that are none, and the system's own", async () => {
+    for (const name of ['1c', 'c.d', 'x'.repeat(65), '-', 'c%2Fd']) {
+      expect((await s.ask('PUT', `/v1/collections/${name}/entities/k`, { body: '1' })).json, name).toMatchObject({
+        type: 'urn:varve:invalid',
+      });
+    }
+    expect((await s.ask('PUT', '/v1/collections/_collections/entities/k', { body: '1' })).json).toMatchObject({
+      status: 403,
+      type: 'urn:varve:system-collection',
+    });
+  });
+
+  it('refuses bodies that are not exactly JSON, naming the place', async () => {
+    for (const body of [
+      '',
+      '{',
+      '{"a":1,"a":2}',
+      '[1e400]',
+      '9007199254740993',
+      '"\\ud800"',
+      '1 2',
+      "{'a':1}",
+      '\ufeff1',
+      '['.repeat(65) + ']'.repeat(65),
+    ]) {
+      const reply = await s.ask('PUT', entity('bad'), { body });
+      expect(reply.json, body).toMatchObject({ status: 400, type: 'urn:varve:invalid' });
+      expect(reply.json.path, body).toBeTruthy();
+    }
+    const reply = await s.ask('PUT', entity('bad'), { body: Buffer.from([0x22, 0xff, 0x22]) });
+    expect(reply.json).toMatchObject({ status: 400, type: 'urn:varve:invalid' });
+    expect((await s.get(entity('bad'))).status).toBe(404);
+  });
+
+  it('stores __proto__ as a property like any other', async () => {
+    await s.ask('PUT', entity('proto'), { body: '{"__proto__":{"a":1},"b":2}' });
+    expect((await s.get(`${entity('proto')}?view=body`)).text).toBe('{"__proto__":{"a":1},"b":2}');
+  });
+
+  it('knows media types', async () => {
+    const put = (headers: Record<string, string>) => s.ask('PUT', entity('typed'), { headers, body: '1' });
+    expect((await put({ 'Content-Type': 'application/json; charset=UTF-8' })).status).toBe(201);
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/json; charset=latin1', 'multipart/form-data']) {
+      expect((await put({ 'Content-Type': type })).json, type).toMatchObject({ status: 415, type: 'urn:varve:unsupported-media-type' });
+    }
+    expect((await put({ 'Content-Encoding': 'gzip' })).status).toBe(415);
+  });
+
+  it('holds to If-Match and If-None-Match', async () => {
+    const first = (await s.put('cond', 1, { 'If-None-Match': '*' })).json;
+    expect((await s.put('cond', 2, { 'If-None-Match': '*' })).json).toMatchObject({
+      status: 412,
+      type: 'urn:varve:precondition-failed',
+      current: first.id,
+    });
+    const second = (await s.put('cond', 2, { 'If-Match': `"${first.id}"` })).json;
+    expect(second.supersedes).toBe(first.id);
+    for (const tag of [`"${first.id}"`, `W/"${second.id}"`, '"nothing"']) {
+      expect((await s.put('cond', 3, { 'If-Match': tag })).json, tag).toMatchObject({ status: 412, current: second.id });
+    }
+    expect((await s.put('cond', 3, { 'If-Match': `"${first.id}", "${second.id}"` })).status).toBe(201);
+    expect((await s.put('cond', 4, { 'If-Match': '*' })).status).toBe(201);
+    expect((await s.put('never', 4, { 'If-Match': '*' })).json).toMatchObject({ status: 412, current: null });
+    expect((await s.put('cond', 4, { 'If-Match': 'unquoted' })).status).toBe(400);
+  });
+
+  it('keeps refs, and refuses those that name nothing earlier', async () => {
+    const target = (await s.put('target', 1)).json.id;
+    const reply = await s.put('refs', 1, { 'Varve-Refs': `${target}, ${target}` });
+    expect(reply.status).toBe(201);
+    expect((await s.get(entity('refs'))).json.refs).toContain(target);
+    expect((await s.put('refs', 1, { 'Varve-Refs': '0001ffffffffffff' })).json).toMatchObject({
+      status: 422,
+      type: 'urn:varve:bad-ref',
+      reason: 'unknown',
+    });
+    expect((await s.put('refs', 1, { 'Varve-Refs': 'x' })).status).toBe(400);
+  });
+
+  it('gives the first answer again for the same idempotency key', async () => {
+    const headers = { 'Idempotency-Key': 'once' };
+    const first = await s.put('idem', { a: 1 }, headers);
+    const again = await s.put('idem', { a: 1 }, headers);
+    expect(first.headers['idempotent-replay']).toBeUndefined();
+    expect(again).toMatchObject({ status: 201, json: first.json, headers: { 'idempotent-replay': 'true', etag: first.headers.etag } });
+    expect((await s.put('idem', { a: 2 }, headers)).json).toMatchObject({ status: 422, type: 'urn:varve:idempotency-mismatch' });
+    const [one, two] = await Promise.all([s.put('race', 1, { 'Idempotency-Key': 'r' }), s.put('race', 1, { 'Idempotency-Key': 'r' })]);
+    expect(one.json).toEqual(two.json);
+    expect((await s.put('idem', 1, { 'Idempotency-Key': 'a b' })).status).toBe(400);
+  });
+
+  it('knows acks, and refuses what it does not know', async () => {
+    for (const acks of ['local', 'quorum']) expect((await s.ask('PUT', `${entity('acks')}?acks=${acks}`, { body: '1' })).status).toBe(201);
+    expect((await s.ask('PUT', `${entity('acks')}?acks=some`, { body: '1' })).json).toMatchObject({ status: 400, path: 'acks' });
+    expect((await s.ask('PUT', `${entity('acks')}?fsync=no&x=1`, { body: '1' })).json).toMatchObject({
+      type: 'urn:varve:unknown-parameter',
+      parameters: ['fsync', 'x'],
+    });
+    expect((await s.ask('PUT', `${entity('acks')}?acks=local&acks=local`, { body: '1' })).status).toBe(400);
+  });
+});
+
+describe('Varve-Time', () => {
+  it('gives a version its own time, later than the newest and not in the future', async () => {
+    const own = await TestServer.start();
+    const put = (time: string) => own.put('k', 1, { 'Varve-Time': time });
+    expect((await put('2001-02-03T04:05:06+01:00')).json.time).toBe('2001-02-03T03:05:06.000000Z');
+    expect((await put('2001-02-03T03:05:06Z')).json).toMatchObject({
+      status: 409,
+      type: 'urn:varve:time-behind',
+      newest: '2001-02-03T03:05:06.000000Z',
+    });
+    expect((await put('9999-01-01T00:00:00Z')).json).toMatchObject({ status: 400 });
+    expect((await put('2200-01-01T00:00:00Z')).json).toMatchObject({ status: 400, type: 'urn:varve:time-ahead' });
+    expect((await put('yesterday')).json).toMatchObject({ status: 400, type: 'urn:varve:invalid' });
+    expect((await put('2001-02-03T03:05:06.000001Z')).status).toBe(201);
+    await own.stop();
+  });
+});
+
+describe('DELETE', () => {
+  it('inserts a tombstone; afterwards the entity is gone, its past is not', async () => {
+    const alive = (await s.put('gone', { a: 1 })).json;
+    const reply = await s.ask('DELETE', entity('gone'));
+    expect(reply.status).toBe(200);
+    expect(recordHeader.parse(reply.json)).toMatchObject({ deleted: true, supersedes: alive.id });
+    const now = await s.get(entity('gone'));
+    expect(now).toMatchObject({ status: 410, json: { type: 'urn:varve:deleted', tombstone: reply.json } });
+    expect(now.headers['cache-control']).toBe('no-cache');
+    expect((await s.get(`${entity('gone')}?asOf=${alive.id}`)).json.body).toEqual({ a: 1 });
+    expect((await s.get(`/v1/records/${reply.json.id}`)).json).toEqual(reply.json);
+    expect((await s.put('gone', 2, { 'If-None-Match': '*' })).json.supersedes).toBe(reply.json.id);
+  });
+
+  it('is 404 where there is nothing to end', async () => {
+    expect((await s.ask('DELETE', entity('nobody'))).json).toMatchObject({ status: 404, type: 'urn:varve:nothing-to-delete' });
+    await s.put('twice', 1);
+    await s.ask('DELETE', entity('twice'));
+    expect((await s.ask('DELETE', entity('twice'))).status).toBe(404);
+  });
+
+  it('holds to the same conditions', async () => {
+    const { id } = (await s.put('dcond', 1)).json;
+    expect((await s.ask('DELETE', entity('dcond'), { headers: { 'If-Match': '"0001000000000001"' } })).json).toMatchObject({
+      status: 412,
+      current: id,
+    });
+    const headers = { 'If-Match': `"${id}"`, 'Idempotency-Key': 'd' };
+    const first = await s.ask('DELETE', entity('dcond'), { headers });
+    expect(first.status).toBe(200);
+    expect(await s.ask('DELETE', entity('dcond'), { headers })).toMatchObject({
+      status: 200,
+      json: first.json,
+      headers: { 'idempotent-replay': 'true' },
+    });
+  });
+});
+
+describe('GET', () => {
+  it('answers the newest version, and any earlier one by time and by id', async () => {
+    const versions = [];
+    for (let n = 1; n <= 3; n++) versions.push((await s.put('past', { n })).json);
+    for (const [index, version] of versions.entries()) {
+      for (const point of [version.id, version.time]) {
+        const reply = await s.get(`${entity('past')}?asOf=${point}`);
+        expect(record.parse(reply.json)).toEqual({ ...version, body: { n: index + 1 } });
+        expect(reply.headers.etag).toBe(`"${version.id}"`);
+      }
+    }
+    expect((await s.get(entity('past'))).json).toEqual({ ...versions[2], body: { n: 3 } });
+    expect((await s.get(`${entity('past')}?asOf=2001-01-01T00:00:00Z`)).json).toMatchObject({ status: 404, type: 'urn:varve:not-found' });
+    expect((await s.get(`${entity('past')}?asOf=2001-01-01T00:00:00+02:00`)).status).toBe(404);
+    expect((await s.get(`${entity('past')}?asOf=2200-01-01T00:00:00Z`)).json).toMatchObject({ status: 400, type: 'urn:varve:time-ahead' });
+    for (const point of ['', 'now', '0001ffffffffffff', '0000000000000000', '2026-13-01T00:00:00Z']) {
+      expect((await s.get(`${entity('past')}?asOf=${point}`)).json, point).toMatchObject({ status: 400, path: 'asOf' });
+    }
+  });
+
+  it('answers 304 to whoever has this version', async () => {
+    const { id } = (await s.put('etag', 1)).json;
+    for (const path of [entity('etag'), `/v1/records/${id}`]) {
+      const reply = await s.get(path, { 'If-None-Match': `W/"${id}"` });
+      expect(reply).toMatchObject({ status: 304, text: '', headers: { etag: `"${id}"`, 'cache-control': 'no-cache' } });
+    }
+    expect((await s.get(entity('etag'), { 'If-None-Match': '"0001000000000001"' })).status).toBe(200);
+  });
+
+  it('gives the bare body with the rest in headers', async () => {
+    const target = (await s.put('bare', 0)).json;
+    const version = (await s.put('bare', { a: 1 }, { 'Varve-Refs': target.id })).json;
+    const reply = await s.get(`${entity('bare')}?view=body`);
+    expect(reply).toMatchObject({ status: 200, text: '{"a":1}' });
+    expect(reply.headers).toMatchObject({
+      etag: `"${version.id}"`,
+      'varve-id': version.id,
+      'varve-time': version.time,
+      'varve-seq': String(version.seq),
+      'varve-supersedes': target.id,
+      'varve-refs': target.id,
+      'varve-hash': version.hash,
+    });
+  });
+
+  it('answers HEAD as GET without the body', async () => {
+    await s.put('head', { a: 1 });
+    const [get, head] = [await s.get(entity('head')), await s.ask('HEAD', entity('head'))];
+    expect(head).toMatchObject({ status: 200, text: '' });
+    expect(head.headers['content-length']).toBe(get.headers['content-length']);
+  });
+
+  it('is never cached', async () => {
+    for (const path of [entity('head'), entity('nobody'), '/v1/collections', '/v1/shards', '/nowhere']) {
+      expect((await s.get(path)).headers['cache-control'], path).toBe('no-cache');
+    }
+  });
+
+  it('finds records by id', async () => {
+    expect((await s.get('/v1/records/0001ffffffffffff')).json).toMatchObject({ status: 404, type: 'urn:varve:not-found' });
+    expect((await s.get('/v1/records/0007000000000001')).status).toBe(404);
+    for (const id of ['x', '0001000000000A3F', '00010000000000001'])
+      expect((await s.get(`/v1/records/${id}`)).json, id).toMatchObject({ status: 400 });
+  });
+});
+
+describe('history', () => {
+  const history = (query = '') => s.get(`${entity('h')}/history${query}`);
+  let versions: { id: string; time: string }[];
+  beforeAll(async () => {
+    versions = [];
+    for (let n = 0; n < 7; n++) versions.push(n === 3 ? (await s.ask('DELETE', entity('h'))).json : (await s.put('h', { n })).json);
+  });
+  const ids = (reply: { json: { records: { id: string }[] } }) =>
+    reply.json.records.map(({ id }) => versions.findIndex((version) => version.id === id));
+
+  it('lists every version, newest first, tombstones too', async () => {
+    const reply = await history();
+    const answer = historyAnswer.parse(reply.json);
+    expect(ids(reply)).toEqual([6, 5, 4, 3, 2, 1, 0]);
+    expect(answer).toMatchObject({ next: null, complete: true });
+    expect(reply.json.records[0].body).toEqual({ n: 6 });
+    expect(reply.json.records[3]).not.toHaveProperty('body');
+    expect(ids(await history('?order=asc'))).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  });
+
+  it('goes through pages of any size in both orders', async () => {
+    for (const order of ['desc', 'asc']) {
+      for (const limit of [1, 2, 3, 7, 8]) {
+        const seen: number[] = [];
+        let query = `?order=${order}&limit=${limit}`;
+        for (;;) {
+          const reply = await history(query);
+          expect(reply.status).toBe(200);
+          seen.push(...ids(reply));
+          if (reply.json.next === null) break;
+          expect(reply.json.records).toHaveLength(limit);
+          query = `?limit=${limit}&cursor=${reply.json.next}`;
+        }
+        expect(seen, `${order} ${limit}`).toEqual(order === 'asc' ? [0, 1, 2, 3, 4, 5, 6] : [6, 5, 4, 3, 2, 1, 0]);
+      }
+    }
+  });
+
+  it('keeps to a range of points, both ends included', async () => {
+    for (const point of ['id', 'time'] as const) {
+      const at = (n: number) => versions[n]![point];
+      expect(ids(await history(`?from=${at(2)}&to=${at(4)}`)), point).toEqual([4, 3, 2]);
+      expect(ids(await history(`?from=${at(5)}`)), point).toEqual([6, 5]);
+      expect(ids(await history(`?to=${at(0)}&order=asc`)), point).toEqual([0]);
+      expect(ids(await history(`?from=${at(4)}&to=${at(2)}`)), point).toEqual([]);
+    }
+    expect(ids(await history('?from=1970-01-01T00:00:00Z'))).toHaveLength(7);
+    expect(ids(await history('?to=1970-01-01T00:00:00Z'))).toEqual([]);
+  });
+
+  it('pages see no version that came after the first of them', async () => {
+    await s.put('h2', 0);
+    await s.put('h2', 1);
+    const path = `${entity('h2')}/history`;
+    const first = (await s.get(`${path}?order=asc&limit=1`)).json;
+    await s.put('h2', 2);
+    const second = (await s.get(`${path}?cursor=${first.next}`)).json;
+    expect(second.records.map(({ body }: { body: number }) => body)).toEqual([1]);
+    expect(second.next).toBeNull();
+  });
+
+  it('refuses what it cannot mean', async () => {
+    const { next } = (await history('?limit=2')).json;
+    for (const query of [
+      'limit=0',
+      'limit=1001',
+      'limit=x',
+      'order=up',
+      'from=x',
+      'to=0001ffffffffffff',
+      'cursor=x',
+      `cursor=${next}&order=asc`,
+      `cursor=${next.slice(2)}`,
+    ]) {
+      expect((await history(`?${query}`)).json, query).toMatchObject({ status: 400, type: 'urn:varve:invalid' });
+    }
+    expect((await s.get(`${entity('h2')}/history?cursor=${next}`)).json).toMatchObject({ status: 400, path: 'cursor' });
+    expect((await history('?before=1')).json).toMatchObject({ type: 'urn:varve:unknown-parameter', parameters: ['before'] });
+    expect((await s.get(`${entity('nobody')}/history`)).status).toBe(404);
+  });
+
+  it('ends a page of large bodies early', async () => {
+    const own = await TestServer.start({ limits: { maxPageBytes: 3000 } });
+    for (let n = 0; n < 70; n++) await own.put('big', 'x'.repeat(100));
+    const seen: number[] = [];
+    let query = '';
+    for (;;) {
+      const { records, next } = (await own.get(`${entity('big')}/history${query}`)).json;
+      seen.push(records.length);
+      if (next === null) break;
+      query = `?cursor=${next}`;
+    }
+    expect(seen.length).toBeGreaterThan(1);
+    expect(seen.reduce((a, b) => a + b)).toBe(70);
+    await own.stop();
+  });
+});
