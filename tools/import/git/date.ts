@@ -25,16 +25,3 @@ export function gitDate(raw: string): GitDate {
   const zone = !sane || offset === 0 ? 'Z' : `${match?.[2]}${String(hours).padStart(2, '0')}:${String(minutes).padStart(2, '0')}`;
   return { micros: seconds * 1e6, text: shown + zone };
 }
-
-/** As the server writes times: UTC with microseconds. */
-export function timestampOf(micros: number): string {
-  const fraction = micros % 1e6;
-  return `${new Date((micros - fraction) / 1000).toISOString().slice(0, 19)}.${String(fraction).padStart(6, '0')}Z`;
-}
-
-/** The inverse, for times the server wrote. */
-export function microsOf(timestamp: string): number {
-  const match = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,6}))?Z$/.exec(timestamp);
-  if (match === null) throw new Error(`'${timestamp}' is not a time as the server writes it`);
-  return Date.parse(`${match[1]}Z`) * 1000 + Number((match[2] ?? '').padEnd(6, '0'));
-}

@@ -11,8 +11,8 @@
  * in the future is not taken either: it too becomes just past the newest.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import { formatTime, parseTime } from '../../../engine/index.js';
 import { ConnectionError, entityPath, type HttpClient, ProblemError } from '../../http-client.js';
-import { microsOf, timestampOf } from './date.js';
 import type { GitCommit } from './log.js';
 import type { Part } from './parts.js';
 
@@ -94,7 +94,7 @@ export class ImportTarget {
     }
     if (newest === undefined) return { ids, newest: undefined };
     const record = await this.#client.json<Listed>('GET', entityPath(this.#names.commits, newest.key));
-    this.#newestMicros = microsOf(record.time);
+    this.#newestMicros = parseTime(record.time);
     const incomplete = record.body['incomplete'] === true;
     return { ids, newest: { sha: newest.key, id: record.id, incomplete } };
   }
@@ -142,7 +142,7 @@ export class ImportTarget {
       try {
         const answer = await this.#client.json<{ records: Header[] }>('POST', '/v1/records', {
           headers: { 'content-type': 'application/json', 'idempotency-key': `import-git-${this.#run}-${this.#sent}` },
-          body: `{"time":"${timestampOf(micros)}","records":[${joined}]}`,
+          body: `{"time":"${formatTime(micros)}","records":[${joined}]}`,
         });
         if (micros !== commit.committed.micros) this.shifted += 1;
         this.#newestMicros = micros;
@@ -150,7 +150,7 @@ export class ImportTarget {
       } catch (error) {
         if (attempt === ATTEMPTS) throw error;
         if (error instanceof ProblemError && error.slug === 'time-behind') {
-          this.#newestMicros = microsOf(String(error.problem['newest']));
+          this.#newestMicros = parseTime(String(error.problem['newest']));
           micros = this.#newestMicros + 1;
         } else if (error instanceof ProblemError && error.slug === 'time-ahead') {
           micros = (this.#newestMicros ?? EARLIEST_MICROS) + 1;

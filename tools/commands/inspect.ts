@@ -1,0 +1,2 @@
+import type { AddCommand } from '../command.js';
+export const addInspect: AddCommand = () => {};

@@ -1,0 +1,89 @@
+/**
+ * The command line as a function: arguments and an Io in, an exit code out. 0 done, 1 found a difference or
+ * failed, 2 wrong usage. The one place that turns errors into lines for people.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { VarveError } from '../engine/index.js';
+import type { AddCommand } from './command.js';
+import { addCheck } from './commands/check.js';
+import { addDelete } from './commands/delete.js';
+import { addDump } from './commands/dump.js';
+import { addGet } from './commands/get.js';
+import { addHistory } from './commands/history.js';
+import { addImport } from './commands/import-git.js';
+import { addInspect } from './commands/inspect.js';
+import { addList } from './commands/list.js';
+import { addLoad } from './commands/load.js';
+import { addPut } from './commands/put.js';
+import { addServe } from './commands/serve.js';
+import { ConnectionError, ProblemError } from './http-client.js';
+import { GitError } from './import/git/git.js';
+import { Difference, type Io, printable, say, UsageError } from './output.js';
+
+const VERBS: readonly AddCommand[] = [addServe, addPut, addDelete, addGet, addHistory, addList, addLoad, addDump, addImport, addInspect, addCheck];
+
+const START = `
+Start here:
+  $ varve serve                                  a server on 127.0.0.1:7411, data in ./varve-data
+  $ varve put customers alice '{"city":"Oslo"}'  insert a version
+  $ varve history customers alice                every version there ever was
+  $ varve import git .                           this repository's whole history
+  $ varve <verb> --help                          examples for each verb
+`;
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  try {
+    await program(io).parseAsync([...args], { from: 'user' });
+    return 0;
+  } catch (error) {
+    return tell(error, io);
+  }
+}
+
+function program(io: Io): Command {
+  const root = new Command('varve');
+  // Before any verb is added: verbs take these over.
+  root.exitOverride();
+  root.configureOutput({
+    writeOut: (text) => void io.stdout.write(text),
+    writeErr: (text) => void io.stderr.write(text),
+    getOutHasColors: () => false,
+    getErrHasColors: () => false,
+  });
+  root.description('Varve: a database that keeps every version of everything').version(version(), '-V, --version').showHelpAfterError('(--help shows examples)');
+  root.addHelpText('after', START);
+  for (const add of VERBS) add(root, io);
+  return root;
+}
+
+/** Says what went wrong, in one line where it is not a bug of ours, and gives the exit code. */
+function tell(error: unknown, io: Io): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') return 0; // whoever read our output has read enough
+  if (error instanceof UsageError) {
+    say(io, `varve: ${printable(error.message)}`);
+    return 2;
+  }
+  if (error instanceof Difference) {
+    if (error.message !== '') say(io, `varve: ${printable(error.message)}`);
+    return 1;
+  }
+  const meant = error instanceof ProblemError || error instanceof ConnectionError || error instanceof VarveError || error instanceof GitError;
+  const plain = error instanceof Error && (meant || error.constructor === Error || 'syscall' in error);
+  say(io, plain ? `varve: ${printable(error.message)}` : `varve: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  return 1;
+}
+
+/** Sources and build lie at different depths below package.json. */
+function version(): string {
+  for (const up of ['../package.json', '../../package.json']) {
+    try {
+      const read = JSON.parse(readFileSync(new URL(up, import.meta.url), 'utf8')) as { name?: string; version?: string };
+      if (read.name === 'varve' && read.version !== undefined) return read.version;
+    } catch {
+      // The other depth, then.
+    }
+  }
+  return 'unknown';
+}
