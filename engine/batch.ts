@@ -6,7 +6,6 @@ import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { CONTENT_HASH_BYTES, MAX_RECORDS_PER_BATCH, MAX_REFS_PER_RECORD } from './format/limits.js';
 import { parseRecordId, type InsertItem } from './types.js';
 
-const encoder = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 const INDEX_REF = /^#(0|[1-9][0-9]{0,8})$/;
 
@@ -60,13 +59,25 @@ function prepareItem(item: InsertItem, index: number, limits: BatchLimits, syste
     collection: item.collection,
     key: item.key,
     entity: entityKey(item.collection, item.key),
-    collectionBytes: encoder.encode(item.collection),
-    keyBytes: encoder.encode(item.key),
+    collectionBytes: collectionBytes(item.collection),
+    keyBytes: Buffer.from(item.key),
     deleted: item.deleted === true,
     body: bodyOf(item, at, limits),
     refs: refsOf(item.refs, index, at),
     expect: typeof item.expect === 'string' && item.expect !== '*' ? [item.expect] : (item.expect as Expectation),
   };
+}
+
+let lastCollection = '';
+let lastCollectionBytes: Uint8Array = NO_BYTES;
+
+/** Most batches are of one collection. */
+function collectionBytes(collection: string): Uint8Array {
+  if (collection !== lastCollection) {
+    lastCollection = collection;
+    lastCollectionBytes = Buffer.from(collection);
+  }
+  return lastCollectionBytes;
 }
 
 function bodyOf(item: InsertItem, at: string, limits: BatchLimits): Uint8Array {
@@ -103,7 +114,7 @@ function tooLarge(what: string, limit: number, actual: number): VarveError {
 export function contentHash(items: readonly PreparedItem[], time: string | undefined): Uint8Array {
   const parts: Uint8Array[] = [];
   const head = JSON.stringify([time ?? null, items.map((item) => [item.collection, item.key, item.deleted, item.refs.map((ref) => ref.text), item.expect ?? null, item.expect === null, item.body.length])]);
-  parts.push(encoder.encode(head));
+  parts.push(Buffer.from(head));
   for (const item of items) parts.push(item.body);
   return blake3(...parts).subarray(0, CONTENT_HASH_BYTES);
 }

@@ -26,6 +26,8 @@ export class Group {
   readonly waiters: Waiter[] = [];
   /** Time of the oldest batch inside, for reads as of a time; Infinity while there is none. */
   firstTime = Number.POSITIVE_INFINITY;
+  /** Of the newest batch inside. */
+  lastSeq = 0;
   /** Encoded so far; counts against the queue's limit. */
   queuedBytes = 0;
   /** Resolves when the group is durable; rejects with what its waiters were told. */
@@ -93,6 +95,7 @@ export class CommitQueue {
   added(group: Group, waiter: Waiter, time: number): void {
     group.waiters.push(waiter);
     group.firstTime = Math.min(group.firstTime, time);
+    group.lastSeq = group.builder.lastSeq;
     this.#queuedBytes += group.builder.bytes - group.queuedBytes;
     group.queuedBytes = group.builder.bytes;
     this.#running ??= this.#run();
@@ -102,6 +105,11 @@ export class CommitQueue {
   get pending(): readonly Group[] {
     const gathered = this.#groups.filter((group) => group.waiters.length > 0);
     return this.#inFlight === undefined ? gathered : [this.#inFlight, ...gathered];
+  }
+
+  /** The group that a seq not yet durable waits in. */
+  groupOf(seq: number): Group | undefined {
+    return this.pending.find((group) => seq <= group.lastSeq);
   }
 
   /** Waits for the group on its way to the disk, whatever becomes of it. */

@@ -251,11 +251,29 @@ export class Engine implements Database, ViewSource {
   }
 
   async #logPlacement(shard: Shard, collection: string, placement: string): Promise<void> {
-    await shard.insert(prepareBatch([{ collection: COLLECTIONS, key: collection, body: { placement } }], this.#limits, true), {});
+    await this.#logDecision(shard, { collection: COLLECTIONS, key: collection, body: { placement } });
   }
 
   async #forgetPlacement(shard: Shard, collection: string): Promise<void> {
-    await shard.insert(prepareBatch([{ collection: COLLECTIONS, key: collection, deleted: true }], this.#limits, true), {});
+    await this.#logDecision(shard, { collection: COLLECTIONS, key: collection, deleted: true });
+  }
+
+  /**
+   * At the moment just past the shard's newest record rather than the clock's: otherwise no history from before the decision could
+   * be loaded after it, and a history is loaded into a collection that was placed first.
+   */
+  async #logDecision(shard: Shard, item: InsertItem): Promise<void> {
+    const batch = prepareBatch([item], this.#limits, true);
+    for (let time: number | undefined = shard.lastTime + 1, attempts = 1; ; attempts++) {
+      try {
+        await shard.insert(batch, time === undefined ? {} : { time: formatTime(time) });
+        return;
+      } catch (error) {
+        if (attempts < DECISION_ATTEMPTS && isVarveError(error, 'TIME_BEHIND')) time = parseTime(error.details.newest) + 1;
+        else if (time !== undefined && (isVarveError(error, 'TIME_BEHIND') || isVarveError(error, 'TIME_AHEAD'))) time = undefined;
+        else throw error;
+      }
+    }
   }
 
   /** Reads what every shard says; a decision that a crash left in only some of them is completed. */

@@ -3,7 +3,8 @@
  *
  *   entity (latin1 string of its key bytes) -> slot of its newest version -> slot of the one before -> …
  *
- * Slots are columns of typed arrays: no object per version. Only durable records are added, in seq order.
+ * Slots are columns of typed arrays: no object per version. Records are added in seq order when they are queued;
+ * readers ask with the seq that is visible to them, and what fails on its way to the disk is taken away again.
  * The fold reads a frozen memtable in key order while a new one takes what comes next.
  */
 import { SortedKeys } from './sorted-keys.js';
@@ -11,7 +12,7 @@ import { SortedKeys } from './sorted-keys.js';
 const HASH_BYTES = 32;
 const FIRST_CAPACITY = 1024;
 /** Rough bytes per slot (columns) and per entity (map entry, string header, sorted runs). */
-const SLOT_BYTES = 8 + 8 + 8 + 4 + 1 + HASH_BYTES;
+const SLOT_BYTES = 8 + 8 + 8 + 4 + 1 + HASH_BYTES + 8;
 const ENTITY_BYTES = 96;
 
 export const NO_SLOT = -1;
@@ -26,6 +27,7 @@ export class Memtable {
   #previous = new Int32Array(FIRST_CAPACITY);
   #kinds = new Uint8Array(FIRST_CAPACITY);
   #hashes = new Uint8Array(FIRST_CAPACITY * HASH_BYTES);
+  #entities: string[] = [];
   #count = 0;
   #keyBytes = 0;
 
@@ -53,7 +55,34 @@ export class Memtable {
     this.#previous[slot] = before ?? NO_SLOT;
     this.#kinds[slot] = kind;
     this.#hashes.set(hash, slot * HASH_BYTES);
+    this.#entities[slot] = entity;
     this.#newest.set(entity, slot);
+  }
+
+  /** Takes away every version above `seq`: they were never durable. Their entities stay known, without versions. */
+  rollBack(seq: number): void {
+    while (this.#count > 0 && this.seqAt(this.#count - 1) > seq) {
+      const slot = --this.#count;
+      this.#newest.set(this.#entities[slot] as string, this.previousOf(slot));
+    }
+    this.#entities.length = this.#count;
+  }
+
+  /** Moves every version above `seq` to a new memtable, which is returned. */
+  splitAbove(seq: number): Memtable {
+    const rest = new Memtable();
+    let first = this.#count;
+    while (first > 0 && this.seqAt(first - 1) > seq) first--;
+    this.copyTo(rest, first);
+    this.rollBack(seq);
+    return rest;
+  }
+
+  /** Adds every version from slot `first` on to another memtable. */
+  copyTo(other: Memtable, first = 0): void {
+    for (let slot = first; slot < this.#count; slot++) {
+      other.add(this.#entities[slot] as string, this.seqAt(slot), this.timeAt(slot), this.kindAt(slot), this.supersedesAt(slot), this.hashAt(slot));
+    }
   }
 
   /** Slot of the entity's newest version with a seq up to `seq`, or NO_SLOT. */

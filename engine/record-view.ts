@@ -82,26 +82,21 @@ export class InsertedVersion implements RecordHeader {
   readonly #refs: readonly number[];
   readonly #hash: Uint8Array;
 
-  constructor(fields: {
-    shard: ShardId;
-    seq: number;
-    collection: string;
-    key: string;
-    deleted: boolean;
-    time: number;
-    supersedes: number;
-    refs: readonly number[];
-    hash: Uint8Array;
-  }) {
-    this.shard = fields.shard;
-    this.seq = fields.seq as Seq;
-    this.collection = fields.collection;
-    this.key = fields.key;
-    this.deleted = fields.deleted;
-    this.#time = fields.time;
-    this.#supersedes = fields.supersedes;
-    this.#refs = fields.refs;
-    this.#hash = fields.hash;
+  constructor(
+    shard: ShardId,
+    item: { readonly collection: string; readonly key: string; readonly deleted: boolean },
+    version: { readonly seq: number; readonly time: number; readonly supersedes: number; readonly refs: readonly number[] },
+    hash: Uint8Array,
+  ) {
+    this.shard = shard;
+    this.seq = version.seq as Seq;
+    this.collection = item.collection;
+    this.key = item.key;
+    this.deleted = item.deleted;
+    this.#time = version.time;
+    this.#supersedes = version.supersedes;
+    this.#refs = version.refs;
+    this.#hash = hash;
   }
 
   get id(): RecordId {

@@ -20,7 +20,11 @@ export class ShardCounts {
   }
 
   add(collection: string, isAlive: boolean, wasAlive: boolean): void {
-    count(this.#since, collection, (isAlive ? 1 : 0) - (wasAlive ? 1 : 0), 1);
+    countVersion(this.#since, collection, isAlive, wasAlive);
+  }
+
+  addAll(counts: Counts): void {
+    for (const [collection, { alive, versions }] of counts) count(this.#since, collection, alive, versions);
   }
 
   /** As of the moment the promise resolves. */
@@ -48,6 +52,11 @@ export class TreeCounter {
     this.#entity = entity;
     count(this.counts, collection, isNewest && isAlive ? 1 : 0, 1);
   }
+}
+
+/** One more version of an entity in `counts`. */
+export function countVersion(counts: Counts, collection: string, isAlive: boolean, wasAlive: boolean): void {
+  count(counts, collection, (isAlive ? 1 : 0) - (wasAlive ? 1 : 0), 1);
 }
 
 function count(counts: Counts, collection: string, alive: number, versions: number): void {

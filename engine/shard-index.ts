@@ -47,6 +47,15 @@ export class ShardIndex {
     this.#frozen = undefined;
   }
 
+  /** What is queued above `seq`, to be given back with `restoreQueued` once the index has been loaded anew. */
+  takeQueued(seq: number): Memtable {
+    return this.#active.splitAbove(seq);
+  }
+
+  restoreQueued(queued: Memtable): void {
+    queued.copyTo(this.#active);
+  }
+
   /** Covers everything with a seq up to here. */
   get treeSeq(): number {
     return this.#treeSeq;
@@ -74,9 +83,14 @@ export class ShardIndex {
     return this.#active.bytes;
   }
 
-  /** Adds a durable record; seqs only grow. */
-  add(entity: string, entry: IndexEntry): void {
-    this.#active.add(entity, entry.seq, entry.time, entry.kind, entry.supersedes, entry.hash);
+  /** Adds a record, queued or durable; seqs only grow. */
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array): void {
+    this.#active.add(entity, seq, time, kind, supersedes, hash);
+  }
+
+  /** Takes away what was queued above `seq` and failed. */
+  rollBack(seq: number): void {
+    this.#active.rollBack(seq);
   }
 
   /** The entity's newest version with a seq up to `seq`. */
@@ -172,7 +186,7 @@ export class ShardIndex {
   }
 
   /**
-   * Folds the memtable into the tree; `throughSeq` is what it covers. Reads and additions go on meanwhile. If it
+   * Folds the memtable into the tree up to `throughSeq`, which must be durable. Reads and additions go on meanwhile. If it
    * fails, nothing is lost: the frozen memtable stays and the next fold begins with it.
    */
   async fold(throughSeq: number): Promise<void> {
@@ -184,9 +198,11 @@ export class ShardIndex {
     await this.#foldFrozen();
   }
 
+  /** What is queued above `throughSeq` stays in the active memtable. */
   #freeze(throughSeq: number): void {
-    this.#frozen = { table: this.#active, throughSeq };
-    this.#active = new Memtable();
+    const table = this.#active;
+    this.#active = table.splitAbove(throughSeq);
+    this.#frozen = { table, throughSeq };
   }
 
   async #foldFrozen(): Promise<void> {

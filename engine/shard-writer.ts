@@ -12,6 +12,7 @@ import { bodyHash, recordHash, storedRecordHash, TOMBSTONE_BODY_HASH } from './f
 import { formatTime, parseTime } from './format/time.js';
 import { type Idempotency, KIND_PUT, KIND_TOMBSTONE, type NewRecord, type ShardLog } from './log/index.js';
 import { InsertedVersion } from './record-view.js';
+import { type Counts, countVersion } from './shard-counts.js';
 import type { ShardIndex } from './shard-index.js';
 import type { Platform } from './platform/platform.js';
 import { type InsertOptions, type InsertResult, MAX_SEQ, recordId, type RecordHeader, type ShardId } from './types.js';
@@ -20,24 +21,9 @@ const NO_SALT = new Uint8Array(0);
 const IDEMPOTENCY_MEMORY_MICROS = 24 * 3600 * 1e6;
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 
-/** A record on its way: what the index takes in once it is durable. */
-export interface PendingRecord {
-  readonly entity: string;
-  readonly collection: string;
-  readonly seq: number;
-  readonly time: number;
-  readonly kind: number;
-  readonly supersedes: number;
-  readonly hash: Uint8Array;
-  /** Whether the entity was alive before; for the collection's counts. */
-  readonly wasAlive: boolean;
-}
-
 interface Newest {
   readonly seq: number;
   readonly kind: number;
-  /** Set while its group is on the way to the disk. */
-  readonly group: Group | undefined;
 }
 
 interface InFlight {
@@ -51,13 +37,13 @@ export interface ShardWriterDeps {
   readonly queue: CommitQueue;
   log(): ShardLog;
   index(): ShardIndex;
-  /** Takes durable records into the index and the counts; everything up to `throughSeq` is visible from now on. */
-  apply(records: readonly PendingRecord[], throughSeq: number): void;
+  visibleSeq(): number;
+  /** Everything up to `seq` is durable, and visible from now on; `counts` is what it adds to the collections. */
+  committed(seq: number, counts: Counts | undefined): void;
 }
 
 export class ShardWriter {
   readonly #deps: ShardWriterDeps;
-  readonly #pending = new Map<string, Newest>();
   readonly #inFlight = new Map<string, InFlight>();
   #lastSeq = 0;
   #lastTime = 0;
@@ -72,7 +58,6 @@ export class ShardWriter {
   startFrom(lastSeq: number, lastTime: number): void {
     this.#lastSeq = lastSeq;
     this.#lastTime = lastTime;
-    this.#pending.clear();
   }
 
   get lastTime(): number {
@@ -112,7 +97,7 @@ export class ShardWriter {
     this.#lastSeq = seq;
     return new Promise((resolve, reject) => {
       const committed = () => {
-        this.#deps.apply([], seq);
+        this.#deps.committed(seq, undefined);
         resolve(seq);
       };
       this.#deps.queue.added(group, { committed, failed: reject }, this.#lastTime);
@@ -121,47 +106,55 @@ export class ShardWriter {
 
   /** The entity's newest version, queued ones included. */
   newest(entity: string): Newest | undefined {
-    const pending = this.#pending.get(entity);
-    if (pending !== undefined) return pending;
-    const entry = this.#deps.index().find(entity, MAX_SEQ);
-    return entry === undefined ? undefined : { seq: entry.seq, kind: entry.kind, group: undefined };
+    return this.#deps.index().find(entity, MAX_SEQ);
   }
 
   async #commit(items: readonly PreparedItem[], options: InsertOptions, idempotency: Idempotency | undefined): Promise<InsertResult> {
-    const group = this.#deps.queue.gathering();
+    const { shard, queue, platform } = this.#deps;
+    const index = this.#deps.index();
+    const group = queue.gathering();
     const time = this.#timeFor(options.time);
-    const firstSeq = this.#lastSeq + 1;
-    const staged = new Map<string, Newest>();
+    const before = this.#lastSeq;
     const records: NewRecord[] = [];
-    const pending: PendingRecord[] = [];
     const versions: RecordHeader[] = [];
-    for (const [i, item] of items.entries()) {
-      const before = staged.get(item.entity) ?? this.newest(item.entity);
-      const refusal = refusalOf(this.#deps.shard, item, before);
-      if (refusal !== undefined) return refuse(refusal, before?.group);
-      const seq = firstSeq + i;
-      const kind = item.deleted ? KIND_TOMBSTONE : KIND_PUT;
-      const supersedes = before?.seq ?? 0;
-      const refs = resolved(item.refs, (ref) => this.#resolveRef(ref, firstSeq));
-      const salt = item.deleted ? NO_SALT : this.#deps.platform.randomBytes(SALT_BYTES);
-      const fields = { seq, time, kind, supersedes, refs } as const;
-      const hash = recordHash({ ...fields, shard: this.#deps.shard, collection: item.collectionBytes, key: item.keyBytes, bodyHash: item.deleted ? TOMBSTONE_BODY_HASH : bodyHash(salt, item.body) });
-      records.push({ kind, supersedes, refs, collection: item.collectionBytes, key: item.keyBytes, body: item.body, salt });
-      pending.push({ entity: item.entity, collection: item.collection, seq, time, kind, supersedes, hash, wasAlive: before !== undefined && before.kind === KIND_PUT });
-      versions.push(new InsertedVersion({ ...fields, shard: this.#deps.shard, collection: item.collection, key: item.key, deleted: item.deleted, hash }));
-      staged.set(item.entity, { seq, kind, group });
+    const counts: Counts = new Map();
+    try {
+      for (const item of items) {
+        const newest = this.newest(item.entity);
+        const refusal = refusalOf(shard, item, newest);
+        if (refusal !== undefined) {
+          // What it rests on may be queued by others, never by this batch itself.
+          const restsOn = newest !== undefined && newest.seq <= before ? queue.groupOf(newest.seq) : undefined;
+          index.rollBack(before);
+          return await refuse(refusal, newest !== undefined && newest.seq > this.#deps.visibleSeq() ? restsOn : undefined);
+        }
+        const seq = before + 1 + versions.length;
+        const kind = item.deleted ? KIND_TOMBSTONE : KIND_PUT;
+        const supersedes = newest?.seq ?? 0;
+        const refs = item.refs.length === 0 ? NO_REFS : item.refs.map((ref) => this.#resolveRef(ref, before + 1));
+        const salt = item.deleted ? NO_SALT : platform.randomBytes(SALT_BYTES);
+        const { collectionBytes: collection, keyBytes: key, body } = item;
+        const bodyHashed = item.deleted ? TOMBSTONE_BODY_HASH : bodyHash(salt, body);
+        const hash = recordHash({ shard, seq, time, kind, collection, key, supersedes, refs, bodyHash: bodyHashed });
+        records.push({ kind, supersedes, refs, collection, key, body, salt });
+        versions.push(new InsertedVersion(shard, item, { seq, time, supersedes, refs }, hash));
+        countVersion(counts, item.collection, kind === KIND_PUT, newest?.kind === KIND_PUT);
+        index.add(item.entity, seq, time, kind, supersedes, hash);
+      }
+      group.builder.addBatch(idempotency === undefined ? { firstSeq: before + 1, time, records } : { firstSeq: before + 1, time, records, idempotency });
+    } catch (error) {
+      index.rollBack(before);
+      throw error;
     }
-    group.builder.addBatch({ firstSeq, time, records, ...(idempotency === undefined ? {} : { idempotency }) });
-    this.#lastSeq = firstSeq + items.length - 1;
+    this.#lastSeq = before + items.length;
     this.#lastTime = time;
-    for (const [entity, newest] of staged) this.#pending.set(entity, newest);
+    const lastSeq = this.#lastSeq;
     return new Promise((resolve, reject) => {
       const committed = () => {
-        this.#deps.apply(pending, firstSeq + pending.length - 1);
-        for (const record of pending) if (this.#pending.get(record.entity)?.seq === record.seq) this.#pending.delete(record.entity);
+        this.#deps.committed(lastSeq, counts);
         resolve({ records: versions, replayed: false });
       };
-      this.#deps.queue.added(group, { committed, failed: reject }, time);
+      queue.added(group, { committed, failed: reject }, time);
     });
   }
 
@@ -199,17 +192,12 @@ export class ShardWriter {
       if (stored === undefined) continue;
       const text = new TextDecoder();
       records.push(
-        new InsertedVersion({
-          shard: this.#deps.shard,
-          seq,
-          collection: text.decode(stored.collection),
-          key: text.decode(stored.key),
-          deleted: stored.kind === KIND_TOMBSTONE,
-          time: stored.time,
-          supersedes: stored.supersedes,
-          refs: stored.refs,
-          hash: storedRecordHash(this.#deps.shard, stored),
-        }),
+        new InsertedVersion(
+          this.#deps.shard,
+          { collection: text.decode(stored.collection), key: text.decode(stored.key), deleted: stored.kind === KIND_TOMBSTONE },
+          stored,
+          storedRecordHash(this.#deps.shard, stored),
+        ),
       );
     }
     return { records, replayed: true };
@@ -217,10 +205,6 @@ export class ShardWriter {
 }
 
 const NO_REFS: readonly number[] = [];
-
-function resolved(refs: readonly PreparedRef[], resolve: (ref: PreparedRef) => number): readonly number[] {
-  return refs.length === 0 ? NO_REFS : refs.map(resolve);
-}
 
 /** Waits for what the refusal rests on, so that it never tells of a write that did not survive. */
 async function refuse(refusal: VarveError, group: Group | undefined): Promise<never> {

@@ -21,7 +21,7 @@ import { StoredVersion } from './record-view.js';
 import { type IndexEntry, ShardIndex } from './shard-index.js';
 import { type Counts, ShardCounts, TreeCounter } from './shard-counts.js';
 import { ShardFolder } from './shard-folder.js';
-import { type PendingRecord, ShardWriter } from './shard-writer.js';
+import { ShardWriter } from './shard-writer.js';
 import { EMPTY_ROOT_HASH, type NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { type InsertOptions, type InsertResult, MAX_SEQ, type ShardId } from './types.js';
@@ -85,7 +85,8 @@ export class Shard {
       queue: this.#queue,
       log: () => this.#log,
       index: () => this.#index,
-      apply: (records, throughSeq) => this.#apply(records, throughSeq),
+      visibleSeq: () => this.#visibleSeq,
+      committed: (seq, counts) => this.#committed(seq, counts),
     });
     this.#folder = new ShardFolder({
       clock: options.platform.clock,
@@ -177,6 +178,7 @@ export class Shard {
     const untouched = failure?.reachedDisk === 'no';
     this.#stopped = reason;
     this.#unknownOutcome ||= !untouched;
+    this.#index.rollBack(this.#visibleSeq);
     this.#retryReopen(FIRST_RETRY_MS);
     const notWritten = new VarveError('NOT_WRITTEN', `nothing was written: ${reason}`, { shard, reason }, error);
     const unknown = new VarveError('OUTCOME_UNKNOWN', `the write may or may not survive: ${reason}`, { shard, reason }, error);
@@ -204,13 +206,11 @@ export class Shard {
     this.#queue.reset();
   }
 
-  #apply(records: readonly PendingRecord[], throughSeq: number): void {
-    for (const record of records) {
-      this.#index.add(record.entity, record);
-      this.#counts.add(record.collection, record.kind === KIND_PUT, record.wasAlive);
-    }
-    this.#visibleSeq = throughSeq;
-    if (records.length > 0) this.#folder.startIfDue();
+  #committed(seq: number, counts: Counts | undefined): void {
+    this.#visibleSeq = seq;
+    if (counts === undefined) return;
+    this.#counts.addAll(counts);
+    this.#folder.startIfDue();
   }
 
   #scheduleMark(): void {
@@ -441,7 +441,7 @@ export class Shard {
     const entity = entityKeyFromBytes(stored.collection, stored.key);
     const before = this.#index.find(entity, MAX_SEQ);
     const { seq, time, kind, supersedes } = stored;
-    this.#index.add(entity, { seq, time, kind, supersedes, hash: storedRecordHash(this.id, stored) });
+    this.#index.add(entity, seq, time, kind, supersedes, storedRecordHash(this.id, stored));
     this.#counts.add(splitEntityKey(entity).collection, kind === KIND_PUT, before?.kind === KIND_PUT);
   }
 
@@ -488,8 +488,10 @@ export class Shard {
   async #rebuild(): Promise<void> {
     await this.#folder.settled();
     await this.#queue.inFlightSettled();
+    const queued = this.#index.takeQueued(this.#visibleSeq);
     await this.#store.removeAll();
     await this.#loadIndex();
+    this.#index.restoreQueued(queued);
   }
 
   /** Finishes what is queued, folds, marks and seals. */
