@@ -55,9 +55,21 @@ export class LogContext {
   /** Makes the directory and its parents durable, once per process. */
   async ensureDirectory(): Promise<void> {
     if (this.#directoryDurable) return;
-    this.platform.files.makeDirectory(this.directory);
+    const { files } = this.platform;
+    files.makeDirectory(this.directory);
     const names = this.directory.split('/');
-    for (let depth = names.length - 1; depth >= 0; depth--) await this.platform.files.syncDirectory(names.slice(0, depth).join('/'));
+    const paths = names.map((_, depth) => names.slice(0, depth + 1).join('/'));
+    try {
+      for (let depth = names.length - 1; depth >= 0; depth--) await files.syncDirectory(depth === 0 ? '' : paths[depth - 1]!);
+    } catch (error) {
+      // A failed sync may count as done from now on: what is empty is made anew the next time, so that there is something to sync.
+      try {
+        for (const path of paths.reverse()) files.remove(path);
+      } catch {
+        // Not empty: older than this failure.
+      }
+      throw error;
+    }
     this.#directoryDurable = true;
   }
 }

@@ -14,6 +14,8 @@ import type { LogContext } from './context.js';
 import { LogFailure, step } from './failure.js';
 import type { Segment } from './segment-state.js';
 
+const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
 /** The segment being written, and the handle it is written through. */
 export interface ActiveSegment {
   readonly segment: Segment;
@@ -73,6 +75,12 @@ export async function appendMark(active: ActiveSegment, epoch: number, attestedS
 
 /** One write; a short one is a failure that leaves the frame provably incomplete, for its checksum comes last. */
 async function writeWhole(file: File, bytes: Uint8Array, position: number, reachedDisk: 'no' | 'maybe'): Promise<void> {
-  const written = await step('the log cannot be written', 'write', reachedDisk, () => file.write(bytes, 0, bytes.length, position));
+  const written = await step('the log cannot be written', 'write', reachedDisk, () =>
+    file.write(bytes, 0, bytes.length, position).catch((error: NodeJS.ErrnoException) => {
+      // Without room nothing was taken at all: the same as a short write of no bytes.
+      if (NO_ROOM.has(error.code ?? '')) return 0;
+      throw error;
+    }),
+  );
   if (written !== bytes.length) throw new LogFailure(`only ${written} of ${bytes.length} bytes could be written: the disk is full?`, 'write', 'no');
 }

@@ -164,11 +164,10 @@ export class ShardLog implements ReplaySource {
     let nextSeq = 0;
     if (segment !== undefined) {
       this.loadFooter(segment);
-      if (time >= segment.maxTime && this.#endsWithRecord(segment)) return segment.lastSeq;
-      ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
+      if (time >= segment.maxTime && this.#endsWithRecord(segment)) seq = segment.lastSeq;
+      else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
     }
-    const later = all.slice(at + 1).find((other) => other.records > 0);
-    this.#checkNoGapBetween(seq, nextSeq > 0 ? nextSeq : (later?.base ?? this.#durableSeq + 1));
+    if (this.context.findings.length > 0) this.#checkNoGapBetween(seq, nextSeq > 0 ? nextSeq : this.#firstRecordFrom(at + 1));
     return seq;
   }
 
@@ -337,6 +336,14 @@ export class ShardLog implements ReplaySource {
     }
     if (segment.index === undefined) this.loadFooter(segment);
     return segment;
+  }
+
+  /** Seq of the first record in the segments from this one on; just beyond the log where there is none. */
+  #firstRecordFrom(at: number): number {
+    const segment = this.#segments.all.slice(at).find((other) => other.records > 0);
+    if (segment === undefined) return this.#durableSeq + 1;
+    this.loadFooter(segment);
+    return segment.index!.seqAt(0);
   }
 
   /** Whether the last thing in the segment is a record, so that its last seq is a batch's end. */
