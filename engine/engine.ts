@@ -7,7 +7,7 @@
 import { prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
 import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
-import { VarveError } from './errors.js';
+import { isVarveError, VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { checkCollection, checkKey, entityKey, splitEntityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
@@ -36,6 +36,8 @@ import { PositionsView, type ViewSource } from './view.js';
 const MIB = 1024 * 1024;
 const RECORD_ID = /^[0-9a-f]{16}$/;
 const LOCK_FILE = 'lock.sqlite';
+/** Tries to log a decision just past what others are writing, before the clock's time is taken. */
+const DECISION_ATTEMPTS = 100;
 
 export class Engine implements Database, ViewSource {
   readonly databaseId: string;

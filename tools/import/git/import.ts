@@ -85,7 +85,8 @@ export async function importGit(client: HttpClient, repo: string, options: Impor
       for await (const part of readAhead(partsOf(commits, blobs, options, note))) {
         await target.send(part, (incomplete) => commitBody(part.commit, options.maxBody, incomplete ? () => {} : note, incomplete));
         for (const item of part.items) counts[item.body === undefined ? 'tombstones' : 'files'] += 1;
-        if (part.last) options.progress?.((counts.commits += 1), fresh);
+        if (part.last) counts.commits += 1;
+        options.progress?.(counts.commits, fresh);
       }
     } finally {
       blobs.close();

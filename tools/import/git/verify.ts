@@ -61,7 +61,8 @@ export async function verifyGit(client: HttpClient, repo: string, tip: string, o
       }
       for (const [path, expected] of tree) differences.push(`${sha}: ${path} is missing, in git ${expected}`);
     }
-    options.progress?.((done += 1), shas.length);
+    done += 1;
+    options.progress?.(done, shas.length);
     if (differences.length >= MAX_DIFFERENCES) break;
   }
   return { commits: done, entries, contents: hashed.size, differences };
