@@ -20,7 +20,7 @@ import { LevelWalker } from './level-walker.js';
 import { NodeBuilder, INNER_ITEM_BYTES } from './node-builder.js';
 import type { NodeReader } from './node-reader.js';
 import type { NodeWriter, WrittenNode } from './node-writer.js';
-import { EMPTY_ROOT_HASH, HASH_BYTES, INNER_VALUE_BYTES, MAX_LEVEL } from './node.js';
+import { EMPTY_ROOT_HASH, HASH_BYTES, INNER_VALUE_BYTES, MAX_LEVEL, type Node } from './node.js';
 import type { TreeChange, TreeRoot } from './types.js';
 
 /** Nodes read or written between two yields: a few milliseconds of work. */
@@ -98,8 +98,8 @@ class LevelFold {
   *#build(): Generator<void, void> {
     for (; this.#change !== undefined; this.#advance()) {
       const { key, value } = this.#change;
-      if (value === undefined || !this.#builder.add(key, value)) continue;
-      this.#write();
+      if (value === undefined) continue;
+      this.#add(key, value);
       if (this.#sliceIsOver()) yield;
     }
     if (this.#builder.count > 0) this.#write();
@@ -115,21 +115,33 @@ class LevelFold {
       while (this.#change !== undefined) {
         const { key: changed, value } = this.#change;
         const at = node.search(changed, changed.length, i);
-        for (; i < at; i++) if (this.#builder.addFrom(node, i)) this.#write();
+        this.#keep(node, i, at);
+        i = at;
         if (at === node.count && !last) break;
         if (at < node.count && node.compareKey(at, changed, changed.length) === 0) i++;
-        if (value !== undefined && this.#builder.add(changed, value)) {
-          this.#write();
-          if (this.#sliceIsOver()) yield;
-        }
+        if (value !== undefined) this.#add(changed, value);
+        if (this.#sliceIsOver()) yield;
         this.#advance();
       }
-      for (; i < node.count; i++) if (this.#builder.addFrom(node, i)) this.#write();
+      this.#keep(node, i, node.count);
       this.#nodes++;
       if (this.#sliceIsOver()) yield;
       if (last && this.#builder.count > 0) this.#write();
       if (last || this.#builder.count === 0) return;
       node = walker.next();
+    }
+  }
+
+  #add(key: Uint8Array, value: Uint8Array): void {
+    this.#builder.add(key, value);
+    if (this.#builder.full) this.#write();
+  }
+
+  /** Takes over entries of an old node. */
+  #keep(node: Node, from: number, to: number): void {
+    for (let i = from; i < to; ) {
+      i = this.#builder.addRun(node, i, to);
+      if (this.#builder.full) this.#write();
     }
   }
 

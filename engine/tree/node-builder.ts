@@ -1,14 +1,14 @@
 /**
  * Gathers entries in key order and encodes them as one node (the layout is node.ts's).
  *
- * Invariants: entries come strictly ascending (the caller's part); after `add` or `addFrom` said true the node is full by
- * the boundary rule and must be encoded and `reset`; an empty builder is at a boundary. Its buffers hold the largest node
+ * Invariants: entries come strictly ascending (the caller's part); once `full` the node must be encoded and the builder
+ * `reset` before it takes more; an empty builder is at a boundary. Its buffers hold the largest node
  * the rule allows, so nothing grows. In memory only.
  */
 import { assert } from '../errors.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { BoundaryRule } from './boundary.js';
-import { copyBytes, readU48, writeU16 } from './bytes.js';
+import { copyBytes, readU16, readU48, writeU16 } from './bytes.js';
 import { ADDRESS_BYTES, HASH_BYTES, INNER_MARK, INNER_VALUE_BYTES, LEAF_MARK, NODE_HEADER_BYTES, type Node } from './node.js';
 import { LEAF_VALUE_BYTES } from './types.js';
 
@@ -20,6 +20,8 @@ export class NodeBuilder {
   count = 0;
   /** Entries below, this node's own if it is a leaf. */
   entries = 0;
+  /** The boundary rule ends the node here. */
+  full = false;
   readonly #rule: BoundaryRule;
   readonly #valueBytes: number;
   readonly #addressBytes: number;
@@ -44,46 +46,57 @@ export class NodeBuilder {
     this.#addresses = Buffer.allocUnsafeSlow(most * this.#addressBytes);
   }
 
-  /** `value`: of a leaf its 47 bytes, of an inner node INNER_ITEM_BYTES. True where the node ends here. */
-  add(key: Uint8Array, value: Uint8Array): boolean {
+  /** `value`: of a leaf its 47 bytes, of an inner node INNER_ITEM_BYTES. */
+  add(key: Uint8Array, value: Uint8Array): void {
     assert(key.length <= MAX_TREE_KEY_BYTES, 'a tree key is within its limit');
     assert(value.length === this.#valueBytes + this.#addressBytes, 'a tree value has its fixed length');
     const at = this.#keyEnd();
     copyBytes(key, 0, key.length, this.#keys, at);
     copyBytes(value, 0, this.#valueBytes, this.#values, this.count * this.#valueBytes);
-    if (this.#addressBytes > 0) copyBytes(value, this.#valueBytes, value.length, this.#addresses, this.count * ADDRESS_BYTES);
-    return this.#added(at, at + key.length);
+    if (this.#addressBytes > 0) {
+      copyBytes(value, this.#valueBytes, value.length, this.#addresses, this.count * ADDRESS_BYTES);
+      this.entries += readU48(value, HASH_BYTES);
+    }
+    this.#added(at, at + key.length);
   }
 
-  /** Adds entry `index` of a node of the same level. */
-  addFrom(node: Node, index: number): boolean {
-    const at = this.#keyEnd();
-    const { bytes, prefixBytes } = node;
+  /** Adds entries from `from` on of a node of the same level, up to `to` or the node's end; answers where it stopped. */
+  addRun(node: Node, from: number, to: number): number {
+    const { bytes, prefixBytes, restsAt } = node;
     const prefixAt = node.start + NODE_HEADER_BYTES;
-    const rest = node.restStart(index);
-    const restEnd = node.restEnd(index);
-    copyBytes(bytes, prefixAt, prefixAt + prefixBytes, this.#keys, at);
-    copyBytes(bytes, rest, restEnd, this.#keys, at + prefixBytes);
-    const value = node.valuesAt + index * this.#valueBytes;
-    copyBytes(bytes, value, value + this.#valueBytes, this.#values, this.count * this.#valueBytes);
-    if (this.#addressBytes > 0) {
-      const address = node.addressesAt + index * ADDRESS_BYTES;
-      copyBytes(bytes, address, address + ADDRESS_BYTES, this.#addresses, this.count * ADDRESS_BYTES);
+    const before = this.count;
+    let rest = node.restStart(from);
+    let index = from;
+    while (index < to && !this.full) {
+      const restEnd = restsAt + readU16(bytes, node.endsAt + 2 * index);
+      const at = this.#keyEnd();
+      copyBytes(bytes, prefixAt, prefixAt + prefixBytes, this.#keys, at);
+      copyBytes(bytes, rest, restEnd, this.#keys, at + prefixBytes);
+      this.#added(at, at + prefixBytes + restEnd - rest);
+      rest = restEnd;
+      index++;
     }
-    return this.#added(at, at + prefixBytes + restEnd - rest);
+    const value = node.valuesAt + from * this.#valueBytes;
+    bytes.copy(this.#values, before * this.#valueBytes, value, value + (index - from) * this.#valueBytes);
+    if (this.#addressBytes > 0) {
+      const address = node.addressesAt + from * ADDRESS_BYTES;
+      bytes.copy(this.#addresses, before * ADDRESS_BYTES, address, address + (index - from) * ADDRESS_BYTES);
+      for (let i = before; i < this.count; i++) this.entries += readU48(this.#values, i * INNER_VALUE_BYTES + HASH_BYTES);
+    }
+    return index;
   }
 
   #keyEnd(): number {
     return this.count === 0 ? 0 : this.#ends[this.count - 1]!;
   }
 
-  #added(keyStart: number, keyEnd: number): boolean {
-    this.entries += this.level === 0 ? 1 : readU48(this.#values, this.count * INNER_VALUE_BYTES + HASH_BYTES);
+  #added(keyStart: number, keyEnd: number): void {
+    if (this.level === 0) this.entries++;
     this.#ends[this.count] = keyEnd;
     this.count++;
     const size = keyEnd - keyStart + this.#valueBytes + 2;
     this.#filled += size;
-    return this.#rule.ends(this.level, this.count, this.#filled, size, this.#keys, keyStart, keyEnd);
+    this.full = this.#rule.ends(this.level, this.count, this.#filled, size, this.#keys, keyStart, keyEnd);
   }
 
   /** A copy of the newest key. */
@@ -142,6 +155,7 @@ export class NodeBuilder {
   reset(): void {
     this.count = 0;
     this.entries = 0;
+    this.full = false;
     this.#filled = 0;
   }
 }

@@ -18,6 +18,7 @@ import type { TreeRoot } from './types.js';
 
 const FIRST_CHUNK_BYTES = 64 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
+const MAX_SPARE_CHUNKS = 4;
 /** Offsets in a tree file are 32 bits wide. */
 export const MAX_FILE_BYTES = 2 ** 31;
 
@@ -38,6 +39,8 @@ interface Chunk {
   readonly file: number;
   readonly offset: number;
   readonly bytes: Buffer;
+  /** What `bytes` is a view of. */
+  readonly buffer: Buffer;
 }
 
 export class NodeWriter {
@@ -56,6 +59,8 @@ export class NodeWriter {
   #chunkUsed = 0;
   #pendingBytes = 0;
   #nextChunkBytes = FIRST_CHUNK_BYTES;
+  /** Buffers to use again within this fold. */
+  #spare: Buffer[] = [];
   #dirty = new Set<number>();
   #busy = false;
   #failure: unknown;
@@ -96,6 +101,7 @@ export class NodeWriter {
     this.#end = 0;
     this.#unmade = [];
     this.#pending = [];
+    this.#spare = [];
     this.#chunk = undefined;
     this.#chunkUsed = 0;
     this.#pendingBytes = 0;
@@ -132,8 +138,7 @@ export class NodeWriter {
     }
     if (this.#chunk === undefined || this.#chunkUsed + length > this.#chunk.length) {
       this.#closeChunk();
-      this.#chunk = Buffer.allocUnsafeSlow(Math.max(this.#nextChunkBytes, length));
-      this.#nextChunkBytes = Math.min(this.#nextChunkBytes * 2, CHUNK_BYTES);
+      this.#chunk = this.#newChunk(length);
       this.#chunkFile = this.#file;
       this.#chunkOffset = this.#end;
     }
@@ -144,9 +149,22 @@ export class NodeWriter {
     return at;
   }
 
+  /** A written one where possible: fresh memory costs a page fault every 4 KiB. */
+  #newChunk(length: number): Buffer {
+    const spare = this.#spare.pop();
+    if (spare !== undefined && spare.length >= length) return spare;
+    const chunk = Buffer.allocUnsafeSlow(Math.max(this.#nextChunkBytes, length));
+    this.#nextChunkBytes = Math.min(this.#nextChunkBytes * 2, CHUNK_BYTES);
+    return chunk;
+  }
+
+  #keep(chunk: Buffer): void {
+    if (this.#spare.length < MAX_SPARE_CHUNKS) this.#spare.push(chunk);
+  }
+
   #closeChunk(): void {
     if (this.#chunk !== undefined && this.#chunkUsed > 0) {
-      this.#pending.push({ file: this.#chunkFile, offset: this.#chunkOffset, bytes: this.#chunk.subarray(0, this.#chunkUsed) });
+      this.#pending.push({ file: this.#chunkFile, offset: this.#chunkOffset, bytes: this.#chunk.subarray(0, this.#chunkUsed), buffer: this.#chunk });
     }
     this.#chunk = undefined;
     this.#chunkUsed = 0;
@@ -165,6 +183,7 @@ export class NodeWriter {
         this.#unmade.shift();
       }
       await writeFully(this.#files.writableFile(chunk.file), chunk.bytes, chunk.offset);
+      this.#keep(chunk.buffer);
       this.#dirty.add(chunk.file);
       this.#pendingBytes -= chunk.bytes.length;
     }
@@ -182,6 +201,7 @@ export class NodeWriter {
       await this.#write();
       await this.#sync();
       this.#nextChunkBytes = FIRST_CHUNK_BYTES;
+      this.#spare = [];
       this.#last = place;
     });
   }

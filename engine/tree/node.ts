@@ -114,6 +114,16 @@ export class Node {
     return i - length;
   }
 
+  /** Whether entry `index`'s key, at least that long, begins with `key[0, length)`. */
+  beginsWith(index: number, key: Uint8Array, length: number): boolean {
+    const { bytes } = this;
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    const shared = Math.min(this.prefixBytes, length);
+    for (let i = 0; i < shared; i++) if (bytes[prefixAt + i] !== key[i]) return false;
+    for (let i = shared, rest = this.restStart(index); i < length; i++, rest++) if (bytes[rest] !== key[i]) return false;
+    return true;
+  }
+
   restStart(index: number): number {
     return this.restsAt + (index === 0 ? 0 : readU16(this.bytes, this.endsAt + 2 * index - 2));
   }

@@ -32,18 +32,24 @@ export function writeSeq(into: Uint8Array, at: number, seq: number): void {
 
 /** The seq in an entry's key. */
 export function seqAt(node: Node, index: number): number {
-  const at = node.keyLength(index) - SEQ_BYTES;
-  const high = node.keyByte(index, at) * 0x100 + node.keyByte(index, at + 1);
-  const low =
-    node.keyByte(index, at + 2) * 0x1000000 + node.keyByte(index, at + 3) * 0x10000 + node.keyByte(index, at + 4) * 0x100 + node.keyByte(index, at + 5);
+  const { bytes } = node;
+  const at = node.restEnd(index) - SEQ_BYTES;
+  if (at < node.restStart(index)) {
+    const key = node.key(index);
+    return seqFrom(key, key.length - SEQ_BYTES);
+  }
+  return seqFrom(bytes, at);
+}
+
+function seqFrom(bytes: Uint8Array, at: number): number {
+  const high = (bytes[at]! << 8) | bytes[at + 1]!;
+  const low = ((bytes[at + 2]! << 24) | (bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!) >>> 0;
   return MAX_SEQ - (high * U32 + low);
 }
 
 /** Whether an entry is a version of the entity in `entity[0, length)`. */
 export function sameEntity(node: Node, index: number, entity: Uint8Array, length: number): boolean {
-  if (node.keyLength(index) !== length + SEQ_BYTES) return false;
-  for (let i = 0; i < length; i++) if (node.keyByte(index, i) !== entity[i]) return false;
-  return true;
+  return node.keyLength(index) === length + SEQ_BYTES && node.beginsWith(index, entity, length);
 }
 
 export interface FoundVersion {
