@@ -19,13 +19,18 @@ const COMMON: Headers = {
   'Cross-Origin-Resource-Policy': 'same-origin',
 };
 
+const ONE_WRITE_BYTES = 16 * 1024;
+
 export function send(res: ServerResponse, status: number, headers: Headers, body?: string | Uint8Array): void {
   const length = body === undefined ? undefined : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
   const all: Headers = { ...COMMON, ...headers };
   if (length !== undefined) all['Content-Length'] = length;
   else if (status !== 204 && status !== 304) all['Content-Length'] = 0;
   res.writeHead(status, all);
-  res.end(body);
+  // A string goes out in one write with the headers, bytes in a second one.
+  if (body instanceof Uint8Array && body.length <= ONE_WRITE_BYTES)
+    res.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'), 'latin1');
+  else res.end(body);
 }
 
 export function sendJson(res: ServerResponse, status: number, value: unknown, headers: Headers = {}): void {

@@ -1,12 +1,13 @@
 /**
- * The request listener: guard, then Express with every route of routes/. Express only matches paths here; handlers work on node's own
- * request and response.
+ * The request listener: guard, then the hot path, then Express with every route of routes/. Express only matches paths here; handlers
+ * work on node's own request and response.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express from 'express';
 import { answerError, dispatch, pathOf } from './dispatch.js';
 import type { Route, ServerContext } from './exchange.js';
 import { checkRequest } from './guard.js';
+import { matchHot } from './hot-path.js';
 import { invalid, Problem } from './problem.js';
 import { collectionRoutes } from './routes/collections.js';
 import { entityRoutes } from './routes/entities.js';
@@ -39,13 +40,7 @@ export function createApp(context: ServerContext): RequestListener {
   });
 
   return (req, res) => {
-    const started = performance.now();
-    res.on('finish', () => {
-      context.logger.debug(
-        { method: req.method, path: pathOf(req), status: res.statusCode, ms: Math.round(performance.now() - started) },
-        'request',
-      );
-    });
+    if (context.logger.isLevelEnabled('debug')) logRequest(req, res, context);
     try {
       checkRequest(req);
       if (context.phase === 'draining' && !ALWAYS.has(pathOf(req))) {
@@ -54,10 +49,20 @@ export function createApp(context: ServerContext): RequestListener {
     } catch (error) {
       return answerError(error, req, res, context);
     }
-    app(req, res);
+    const hot = matchHot(req.url ?? '');
+    if (hot === undefined) app(req, res);
+    else void dispatch(hot.route, req, res, hot.params, context);
   };
 }
 
 function isBadParam(error: unknown): boolean {
   return error instanceof Error && 'status' in error && error.status === 400;
+}
+
+function logRequest(req: IncomingMessage, res: ServerResponse, context: ServerContext): void {
+  const started = performance.now();
+  res.on('finish', () => {
+    const ms = Math.round(performance.now() - started);
+    context.logger.debug({ method: req.method, path: pathOf(req), status: res.statusCode, ms }, 'request');
+  });
 }

@@ -171,16 +171,18 @@ async function getHistory(exchange: Exchange): Promise<void> {
 
 const ENTITY = '/v1/collections/:collection/entities/:key';
 
+export const entityRoute: Route = {
+  path: ENTITY,
+  endpoints: {
+    GET: { role: 'read', handle: getEntity },
+    PUT: { role: 'write', handle: putEntity },
+    DELETE: { role: 'write', handle: deleteEntity },
+  },
+};
+
 export const entityRoutes: readonly Route[] = [
   { path: '/v1/collections/:collection/entities', endpoints: { GET: { role: 'read', handle: listEntities } } },
-  {
-    path: ENTITY,
-    endpoints: {
-      GET: { role: 'read', handle: getEntity },
-      PUT: { role: 'write', handle: putEntity },
-      DELETE: { role: 'write', handle: deleteEntity },
-    },
-  },
+  entityRoute,
   { path: `${ENTITY}/history`, endpoints: { GET: { role: 'read', handle: getHistory } } },
   { path: '/v1/records/:id', endpoints: { GET: { role: 'read', handle: getRecord } } },
 ];

@@ -51,4 +51,6 @@ function insertItem({ collection, key, body, deleted, refs, expect }: BatchItem)
   };
 }
 
-export const recordRoutes: readonly Route[] = [{ path: '/v1/records', endpoints: { POST: { role: 'write', handle: postRecords } } }];
+export const recordsRoute: Route = { path: '/v1/records', endpoints: { POST: { role: 'write', handle: postRecords } } };
+
+export const recordRoutes: readonly Route[] = [recordsRoute];

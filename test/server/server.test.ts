@@ -4,7 +4,10 @@ import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROUTES } from '../../server/app.js';
+import { matchHot } from '../../server/hot-path.js';
 import { startServer } from '../../server/index.js';
+import { entityRoute } from '../../server/routes/entities.js';
+import { recordsRoute } from '../../server/routes/records.js';
 import { problemAnswer, rootAnswer, shardAnswer, shardsAnswer } from '../../server/schemas.js';
 import { linesOf, readReply, TestServer } from './support.js';
 
@@ -256,5 +259,25 @@ describe('a failing disk', () => {
     expect(lines[1]).toEqual({ done: true, inserted: 0, failed: 1 });
     s.platform.faults.clear();
     await s.stop();
+  });
+});
+
+describe('the hot path', () => {
+  it('matches what Express would match, and nothing else', () => {
+    expect(matchHot('/v1/collections/c/entities/a%2Fb?asOf=x')).toEqual({ route: entityRoute, params: { collection: 'c', key: 'a/b' } });
+    expect(matchHot('/v1/records?acks=local')?.route).toBe(recordsRoute);
+    const others = [
+      '/',
+      '/v1/records/',
+      '/v1/records/x',
+      '/v1/collections/c/entities',
+      '/v1/collections/c/entities/',
+      '/v1/collections/c/entities/k/history',
+      '/V1/records',
+      '/v1/collections/c/entities/%ff',
+      '/v1/collections/%/entities/k',
+    ];
+    for (const target of others) expect(matchHot(target), target).toBeUndefined();
+    for (const route of [entityRoute, recordsRoute]) expect(ROUTES).toContain(route);
   });
 });
