@@ -17,20 +17,25 @@ import { scanFrames } from './frame-scanner.js';
 import type { Segment } from './segment-state.js';
 import type { StoredRecord } from './types.js';
 
-/** Reads are synchronous, so one buffer serves all of them; larger ones get their own. */
-const SCRATCH: Buffer = Buffer.allocUnsafeSlow(64 * 1024);
+/**
+ * Reads are synchronous and go to the free end of one slab, so that a record can stay where it was read: what is given out is
+ * not copied and never overwritten. Larger reads get a buffer of their own.
+ */
+const SLAB_BYTES = 32 * 1024;
+const MAX_SLAB_READ_BYTES = 8 * 1024;
+let slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+let slabUsed = 0;
 const MAX_READ_BYTES = 512 * 1024 * 1024;
 
 /** Where the last walk found its record. */
-const found = { bytes: SCRATCH, at: 0, length: 0 };
+const found = { bytes: slab, at: 0, length: 0 };
 
 /** The record, undefined where the segment holds none with this seq; throws CORRUPT. `segment.index` is loaded. */
 export function readRecord(segment: Segment, file: File, seq: number): StoredRecord | undefined {
   if (locate(segment, file, seq)) {
     const { bytes, at, length } = found;
-    const copy = Buffer.allocUnsafe(length);
-    copyBytes(bytes, at, length, copy);
-    const record = decodeRecord(copy, 0, length);
+    if (bytes === slab) slabUsed = at + length;
+    const record = decodeRecord(bytes, at, length);
     if (record !== undefined) return record;
   }
   return readVerified(segment, file, seq);
@@ -42,43 +47,50 @@ export function readBatchEnd(segment: Segment, file: File, seq: number): number 
   return readVerified(segment, file, seq)?.batchEndSeq;
 }
 
-function copyBytes(from: Buffer, at: number, length: number, to: Buffer): void {
-  from.copy(to, 0, at, at + length);
-}
-
 /** Fills `found` with a record whose checksum passes. */
 function locate(segment: Segment, file: File, seq: number): boolean {
   const index = segment.index!;
   const entry = index.floorSeq(seq);
   if (entry < 0) return false;
   const start = index.offsetAt(entry);
-  const bytes = readWindow(segment, file, entry, start);
-  const at = walkToSeq(bytes.buffer, bytes.length, start, seq);
+  const { buffer, from, to } = readWindow(segment, file, entry, start);
+  const at = walkToSeq(buffer, from, to, start - from, seq);
   if (at < 0) return false;
-  const length = recordLengthAt(bytes.buffer, at, bytes.length);
-  if (length === 0 || !recordIsIntact(bytes.buffer, at, length, segment.place.recordSeed)) return false;
-  found.bytes = bytes.buffer;
+  const length = recordLengthAt(buffer, at, to);
+  if (length === 0 || !recordIsIntact(buffer, at, length, segment.place.recordSeed)) return false;
+  found.bytes = buffer;
   found.at = at;
   found.length = length;
   return true;
 }
 
-const windowRead: { buffer: Buffer; length: number } = { buffer: SCRATCH, length: 0 };
+/** `buffer[from, to)` holds what was read. */
+const windowRead = { buffer: slab, from: 0, to: 0 };
 
 /** The bytes from this entry to the next. */
-function readWindow(segment: Segment, file: File, entry: number, start: number): { buffer: Buffer; length: number } {
+function readWindow(segment: Segment, file: File, entry: number, start: number): typeof windowRead {
   const index = segment.index!;
   const end = entry + 1 < index.count ? index.offsetAt(entry + 1) : segment.dataEnd;
   const wanted = end - start;
   if (wanted <= 0 || wanted > MAX_READ_BYTES) throw corrupt(segment.path, start, 'the index points outside the segment');
-  windowRead.buffer = wanted <= SCRATCH.length ? SCRATCH : Buffer.allocUnsafeSlow(wanted);
-  windowRead.length = file.read(windowRead.buffer, 0, wanted, start);
+  if (wanted > MAX_SLAB_READ_BYTES) {
+    windowRead.buffer = Buffer.allocUnsafeSlow(wanted);
+    windowRead.from = 0;
+  } else {
+    if (slabUsed + wanted > SLAB_BYTES) {
+      slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      slabUsed = 0;
+    }
+    windowRead.buffer = slab;
+    windowRead.from = slabUsed;
+  }
+  windowRead.to = windowRead.from + file.read(windowRead.buffer, windowRead.from, wanted, start);
   return windowRead;
 }
 
-/** Position of the record with this seq in `bytes[0, end)`, which stands at `offset` in the file and begins with an item; -1 where the walk does not meet it. */
-function walkToSeq(bytes: Buffer, end: number, offset: number, seq: number): number {
-  for (let at = 0; at < end; ) {
+/** Position of the record with this seq in `bytes[from, end)`, which begins with an item; `offset` is the file's at `bytes[0]`. -1 where the walk does not meet it. */
+function walkToSeq(bytes: Buffer, from: number, end: number, offset: number, seq: number): number {
+  for (let at = from; at < end; ) {
     const tag = bytes[at];
     if (tag === RECORD_TAG) {
       if (at + RECORD_SEQ_AT + 6 > end) return -1;
@@ -163,9 +175,9 @@ export function positionInSegment(segment: Segment, file: File, time: number): T
   if (entry < 0) throw corrupt(segment.path, SEGMENT_HEADER_BYTES, 'the index begins later than the segment');
   const start = index.offsetAt(entry);
   const nextEntrySeq = entry + 1 < index.count ? index.seqAt(entry + 1) : 0;
-  const { buffer: bytes, length: end } = readWindow(segment, file, entry, start);
+  const { buffer: bytes, from, to: end } = readWindow(segment, file, entry, start);
   let seq = 0;
-  let at = 0;
+  let at = from;
   while (at < end) {
     const tag = bytes[at];
     if (tag === RECORD_TAG) {
@@ -178,7 +190,7 @@ export function positionInSegment(segment: Segment, file: File, time: number): T
       continue;
     }
     // Step into every batch and frame: the search is by time, not by seq.
-    const next = tag === BATCH_TAG ? afterBatchHead(bytes, at, end) : afterItem(bytes, at, end, start, 0);
+    const next = tag === BATCH_TAG ? afterBatchHead(bytes, at, end) : afterItem(bytes, at, end, start - from, 0);
     if (next <= at) break;
     at = next;
   }

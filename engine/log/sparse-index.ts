@@ -60,16 +60,28 @@ export class SparseIndex {
     return getU64(this.#bytes, entry * INDEX_ENTRY_BYTES + 16);
   }
 
-  /** The last entry with a seq up to `seq`; -1 where none. */
+  /** The last entry with a seq up to `seq`; -1 where none. Seqs are nearly evenly spread, so it looks where it should be first. */
   floorSeq(seq: number): number {
+    const last = this.#count - 1;
+    if (last < 0 || this.seqAt(0) > seq) return -1;
+    const lastSeq = this.seqAt(last);
+    if (lastSeq <= seq) return last;
+    const first = this.seqAt(0);
+    // Invariant: seqAt(low) <= seq < seqAt(high).
     let low = 0;
-    let high = this.#count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.seqAt(middle) <= seq) low = middle + 1;
-      else high = middle;
+    let high = last;
+    let guess = Math.floor(((seq - first) / (lastSeq - first)) * last);
+    for (let step = 1; high - low > 1; step *= 2) {
+      if (guess <= low || guess >= high) guess = (low + high) >>> 1;
+      if (this.seqAt(guess) <= seq) {
+        low = guess;
+        guess += step;
+      } else {
+        high = guess;
+        guess -= step;
+      }
     }
-    return low - 1;
+    return low;
   }
 
   /** The last entry with a time up to `time`; -1 where none. */

@@ -7,22 +7,22 @@ export type RecordKind = typeof KIND_PUT | typeof KIND_TOMBSTONE;
 
 /** A record as it stands in a segment. Byte fields are views into the buffer that was read: copy to keep. */
 export interface StoredRecord {
-  kind: RecordKind;
-  seq: number;
-  time: Micros;
+  readonly kind: RecordKind;
+  readonly seq: number;
+  readonly time: Micros;
   /** Last seq of the record's batch: "as of this id" means as of there. */
-  batchEndSeq: number;
+  readonly batchEndSeq: number;
   /** 0 for an entity's first version. */
-  supersedes: number;
-  refs: readonly number[];
-  collection: Uint8Array;
-  key: Uint8Array;
+  readonly supersedes: number;
+  readonly refs: readonly number[];
+  readonly collection: Uint8Array;
+  readonly key: Uint8Array;
   /** Empty for a tombstone. */
-  body: Uint8Array;
-  /** 16 bytes; empty once erased. */
-  salt: Uint8Array;
-  /** Set once erased: BLAKE3(salt, body) kept in place of both. */
-  bodyHash: Uint8Array | undefined;
+  readonly body: Uint8Array;
+  /** 16 bytes; empty for a tombstone, and once erased. */
+  readonly salt: Uint8Array;
+  /** Set once erased: the body hash kept in place of salt and body. */
+  readonly bodyHash: Uint8Array | undefined;
 }
 
 /** A record to append. */
