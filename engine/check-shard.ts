@@ -13,7 +13,7 @@ import { hashCheckpoint } from './format/checkpoint-hash.js';
 import { checkKey, entityKeyFromBytes, treeKey } from './format/keys.js';
 import { equalBytes } from './format/bytes.js';
 import { hex } from './format/hash.js';
-import { readLeafValue, writeLeafValue } from './format/leaf-value.js';
+import { LeafEntry, writeLeafValue } from './format/leaf-value.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { canonicalFromBytes } from './format/strict-json.js';
 import { isGap } from './log/replay.js';
@@ -243,10 +243,11 @@ class ShardCheck {
   async #checkVersions(): Promise<void> {
     if (this.#root === undefined || this.#holeAt < Number.POSITIVE_INFINITY) return;
     const cursor = this.#scratchTree.cursor(this.#root);
-    let newer: { entity: string; seq: number; supersedes: number; time: number } | undefined;
+    let newer: { entity: string; seq: number; supersedes: number } | undefined;
     let seen = 0;
     for (let valid = cursor.seekFirst(); valid; valid = cursor.next()) {
-      const here = { entity: cursor.entity(), ...readLeafValue(cursor.seq(), cursor.value()) };
+      const { seq, supersedes } = new LeafEntry(cursor.seq(), cursor.value());
+      const here = { entity: cursor.entity(), seq, supersedes };
       const expected = newer?.entity === here.entity ? here.seq : 0;
       if (newer !== undefined && newer.supersedes !== expected) {
         this.#damage(this.#logDirectory, 0, newer.seq, newer.seq, `the record supersedes ${newer.supersedes}; the version before it is ${expected}`);

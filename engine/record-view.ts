@@ -62,7 +62,9 @@ export class StoredVersion implements VersionRecord {
   }
 
   get body(): JsonValue | undefined {
-    return this.deleted ? undefined : (JSON.parse(decoder.decode(this.#stored.body)) as JsonValue);
+    if (this.deleted) return undefined;
+    const { body } = this.#stored;
+    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString()) as JsonValue;
   }
 
   toJSON(): object {

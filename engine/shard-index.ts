@@ -8,7 +8,7 @@
  * A version lies in exactly one of the three, newest on top, so a search may stop at the first that answers.
  * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
  */
-import { readLeafValue, writeLeafValue } from './format/leaf-value.js';
+import { LeafEntry, writeLeafValue } from './format/leaf-value.js';
 import { treeKey } from './format/keys.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import type { Platform } from './platform/platform.js';
@@ -108,7 +108,7 @@ export class ShardIndex {
   #findInTree(entity: string, seq: number): IndexEntry | undefined {
     if (this.#root === undefined) return undefined;
     const found = this.#store.ceiling(this.#root, entity, seq);
-    return found === undefined ? undefined : readLeafValue(found.seq, found.value);
+    return found === undefined ? undefined : new LeafEntry(found.seq, found.value);
   }
 
   /** Versions of an entity, newest first, with seqs from `toSeq` down to `fromSeq`. */
@@ -124,7 +124,7 @@ export class ShardIndex {
     const cursor = this.#store.cursor(this.#root);
     if (!cursor.seek(treeKey(entity, toSeq))) return;
     while (cursor.valid && cursor.entity() === entity && cursor.seq() >= fromSeq) {
-      yield readLeafValue(cursor.seq(), cursor.value());
+      yield new LeafEntry(cursor.seq(), cursor.value());
       cursor.next();
     }
   }
@@ -137,7 +137,7 @@ export class ShardIndex {
       if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
       else if (cursor.entity() !== entity || cursor.seq() < fromSeq) cursor.previous();
       while (cursor.valid && cursor.entity() === entity && cursor.seq() >= fromSeq && cursor.seq() <= toSeq) {
-        yield readLeafValue(cursor.seq(), cursor.value());
+        yield new LeafEntry(cursor.seq(), cursor.value());
         cursor.previous();
       }
     }
@@ -159,20 +159,23 @@ export class ShardIndex {
     const heads = keys.map((iterator) => iterator.next().value);
     const cursor = this.#root === undefined ? undefined : this.#store.cursor(this.#root);
     cursor?.seek(treeKey(from, MAX_SEQ));
+    let inTree = cursor?.valid === true ? cursor.entity() : undefined;
     for (;;) {
-      let entity = cursor?.valid === true ? cursor.entity() : undefined;
+      let entity = inTree;
       for (const head of heads) if (head !== undefined && (entity === undefined || head < entity)) entity = head;
       if (entity === undefined) return;
       let entry: IndexEntry | undefined;
-      for (const [i, table] of tables.entries()) {
+      for (let i = 0; i < tables.length; i++) {
         if (heads[i] !== entity) continue;
+        const table = tables[i] as Memtable;
         const slot = entry === undefined ? table.find(entity, seq) : NO_SLOT;
         if (slot !== NO_SLOT) entry = slotEntry(table, slot);
         heads[i] = (keys[i] as Iterator<string, undefined>).next().value;
       }
-      if (cursor?.valid === true && cursor.entity() === entity) {
-        if (entry === undefined && cursor.seekSeq(seq)) entry = readLeafValue(cursor.seq(), cursor.value());
+      if (cursor !== undefined && inTree === entity) {
+        if (entry === undefined && (cursor.seq() <= seq || cursor.seekSeq(seq))) entry = new LeafEntry(cursor.seq(), cursor.value());
         cursor.nextEntity(entity);
+        inTree = cursor.valid ? cursor.entity() : undefined;
       }
       if (entry !== undefined) yield { entity, entry };
     }
@@ -182,7 +185,7 @@ export class ShardIndex {
   *treeEntries(root: TreeRoot | undefined): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
     if (root === undefined) return;
     const cursor = this.#store.cursor(root);
-    for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: readLeafValue(cursor.seq(), cursor.value()) };
+    for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: new LeafEntry(cursor.seq(), cursor.value()) };
   }
 
   /**

@@ -42,6 +42,8 @@ const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 5000;
 /** Records replayed or counted before others get a turn. */
 const REPLAY_SLICE = 2000;
+/** About three records of usual size: what a point read takes from the disk. */
+const INDEX_INTERVAL_BYTES = 1024;
 const NO_HASH = new Uint8Array(32);
 
 export function shardDirectory(shard: number): string {
@@ -386,7 +388,7 @@ export class Shard {
   async #open(): Promise<void> {
     const { platform, shard, databaseId, segmentBytes, cache } = this.#options;
     const directory = shardDirectory(shard);
-    this.#log = await ShardLog.open({ platform, directory: `${directory}/log`, shard, databaseId, segmentBytes });
+    this.#log = await ShardLog.open({ platform, directory: `${directory}/log`, shard, databaseId, segmentBytes, indexIntervalBytes: INDEX_INTERVAL_BYTES });
     this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache });
     this.#index = new ShardIndex(platform, this.#store);
     try {

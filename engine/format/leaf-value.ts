@@ -31,16 +31,32 @@ export function writeLeafValue(fields: Omit<LeafFields, 'seq'>): Uint8Array {
   return value;
 }
 
-/** `seq` comes from the entry's key. */
-export function readLeafValue(seq: number, value: Uint8Array): LeafFields {
-  const high = (value[SUPERSEDES_AT + 4] as number) + (value[SUPERSEDES_AT + 5] as number) * 0x100;
-  return {
-    seq,
-    time: readUint32(value, TIME_AT) + readUint32(value, TIME_AT + 4) * U32,
-    kind: value[KIND_AT] as number,
-    supersedes: readUint32(value, SUPERSEDES_AT) + high * U32,
-    hash: value.subarray(0, KIND_AT),
-  };
+/** A leaf value's fields, read when asked for; `seq` comes from the entry's key. Keeps `value`. */
+export class LeafEntry implements LeafFields {
+  readonly seq: number;
+  readonly #value: Uint8Array;
+
+  constructor(seq: number, value: Uint8Array) {
+    this.seq = seq;
+    this.#value = value;
+  }
+
+  get kind(): number {
+    return this.#value[KIND_AT] as number;
+  }
+
+  get time(): number {
+    return readUint32(this.#value, TIME_AT) + readUint32(this.#value, TIME_AT + 4) * U32;
+  }
+
+  get supersedes(): number {
+    const high = (this.#value[SUPERSEDES_AT + 4] as number) + (this.#value[SUPERSEDES_AT + 5] as number) * 0x100;
+    return readUint32(this.#value, SUPERSEDES_AT) + high * U32;
+  }
+
+  get hash(): Uint8Array {
+    return this.#value.subarray(0, KIND_AT);
+  }
 }
 
 function writeUint32(into: Uint8Array, at: number, value: number): void {

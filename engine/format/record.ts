@@ -110,17 +110,67 @@ export function decodeRecord(bytes: Uint8Array, at: number, length: number): Sto
     }
     refs = list;
   }
-  return {
-    kind,
-    seq,
-    time,
-    batchEndSeq,
-    supersedes,
-    refs,
-    collection: view(bytes, collectionAt, keyAt),
-    key: view(bytes, keyAt, proofAt),
-    body: bodyAt === bodyEnd ? NO_BYTES : view(bytes, bodyAt, bodyEnd),
-    salt: flags === FLAG_SALTED ? view(bytes, proofAt, bodyAt) : NO_BYTES,
-    bodyHash: flags === FLAG_ERASED ? view(bytes, proofAt, bodyAt) : undefined,
-  };
+  return new DecodedRecord(bytes, { kind, seq, time, batchEndSeq, supersedes, refs }, flags, collectionAt, keyAt, proofAt, bodyAt, bodyEnd);
+}
+
+/** Byte fields become views when asked for: most readers want the body alone. */
+class DecodedRecord implements StoredRecord {
+  readonly kind: RecordKind;
+  readonly seq: number;
+  readonly time: number;
+  readonly batchEndSeq: number;
+  readonly supersedes: number;
+  readonly refs: readonly number[];
+  readonly #bytes: Uint8Array;
+  readonly #flags: number;
+  readonly #collectionAt: number;
+  readonly #keyAt: number;
+  readonly #proofAt: number;
+  readonly #bodyAt: number;
+  readonly #end: number;
+
+  constructor(
+    bytes: Uint8Array,
+    head: Pick<StoredRecord, 'kind' | 'seq' | 'time' | 'batchEndSeq' | 'supersedes' | 'refs'>,
+    flags: number,
+    collectionAt: number,
+    keyAt: number,
+    proofAt: number,
+    bodyAt: number,
+    end: number,
+  ) {
+    this.kind = head.kind;
+    this.seq = head.seq;
+    this.time = head.time;
+    this.batchEndSeq = head.batchEndSeq;
+    this.supersedes = head.supersedes;
+    this.refs = head.refs;
+    this.#bytes = bytes;
+    this.#flags = flags;
+    this.#collectionAt = collectionAt;
+    this.#keyAt = keyAt;
+    this.#proofAt = proofAt;
+    this.#bodyAt = bodyAt;
+    this.#end = end;
+  }
+
+  get collection(): Buffer {
+    return view(this.#bytes, this.#collectionAt, this.#keyAt);
+  }
+
+  get key(): Buffer {
+    return view(this.#bytes, this.#keyAt, this.#proofAt);
+  }
+
+  get body(): Buffer {
+    return view(this.#bytes, this.#bodyAt, this.#end);
+  }
+
+  get salt(): Uint8Array {
+    return this.#flags === FLAG_SALTED ? view(this.#bytes, this.#proofAt, this.#bodyAt) : NO_BYTES;
+  }
+
+  get bodyHash(): Uint8Array | undefined {
+    return this.#flags === FLAG_ERASED ? view(this.#bytes, this.#proofAt, this.#bodyAt) : undefined;
+  }
 }
