@@ -59,6 +59,12 @@ export class LeafEntry implements LeafFields {
   }
 }
 
+/** The same as a plain object. */
+export function readLeafValue(seq: number, value: Uint8Array): LeafFields {
+  const { time, kind, supersedes, hash } = new LeafEntry(seq, value);
+  return { seq, time, kind, supersedes, hash };
+}
+
 function writeUint32(into: Uint8Array, at: number, value: number): void {
   into[at] = value & 0xff;
   into[at + 1] = (value >>> 8) & 0xff;
