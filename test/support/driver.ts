@@ -90,6 +90,7 @@ class Driver {
   readonly #hashes = new Map<string, string>();
   #issued: Issued[] = [];
   #tokens = 0;
+  #floor = '';
   /** Answers given for a point in time, to be given again. */
   #remembered: { time: string; listing: string[] }[] = [];
 
@@ -113,6 +114,7 @@ class Driver {
     this.#db = await openWith(this.#platform, { ...this.#openOptions, shards: this.#options.shards });
     await this.#db.setPlacement('grouped', 'group:g');
     await this.#db.setPlacement('grouped2', 'group:g');
+    this.#floor = this.#db.newestTime() ?? '';
     for (const collection of COLLECTIONS) {
       for (const key of KEYS) {
         if (this.#random.chance(0.4)) this.#entities.push({ collection, key, shard: this.#db.shardOf(collection, key) });
@@ -177,6 +179,7 @@ class Driver {
       keyed: this.#keyed,
       busy,
       newestTime: (shard: number) => this.#newestTime(shard),
+      floor: this.#floor,
       nowMicros: () => this.#platform.clock.nowMicros(),
       nextToken: () => this.#tokens++,
     };
@@ -202,7 +205,7 @@ class Driver {
 
   async #finishIssued(): Promise<void> {
     for (let turn = 0; this.#issued.some((issued) => issued.outcome === 'pending'); turn++) {
-      if (turn > 10_000) throw new Error(`an insert never settled: ${JSON.stringify(this.#issued.find((issued) => issued.outcome === 'pending')?.call)}`);
+      if (turn > 10_000) throw new Error(`an insert never settled: ${this.#issued.flatMap(({ call, outcome }) => (outcome === 'pending' ? describeCall(call) : [])).join('; ')}`);
       await settle();
     }
     const issued = this.#issued;
@@ -488,6 +491,7 @@ function matches(record: RecordHeader & { bodyBytes: Uint8Array | undefined }, c
 }
 
 function describeCall(call: Call): string {
-  const text = JSON.stringify({ ...call, mayFailWith: [...call.mayFailWith], repeats: call.repeats !== undefined });
+  const short = (_: string, value: unknown): unknown => (typeof value === 'string' && value.length > 30 ? `${value.slice(0, 30)}…` : value);
+  const text = JSON.stringify({ ...call, mayFailWith: [...call.mayFailWith], repeats: call.repeats !== undefined }, short);
   return text.length > 600 ? `${text.slice(0, 600)}…` : text;
 }

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import stringify from 'fast-json-stable-stringify';
 import type { Database } from '../../engine/database.js';
-import { isVarveError, VarveError } from '../../engine/errors.js';
+import { isVarveError } from '../../engine/errors.js';
 import { type InsertItem, type InsertOptions, type InsertResult, recordId, type VersionRecord } from '../../engine/types.js';
 import { freshRoot } from './root.js';
 
@@ -88,31 +88,39 @@ export function describe(record: VersionRecord): string {
 }
 
 function checkShard(records: readonly VersionRecord[], entries: LedgerState): void {
-  let at = 0;
-  let gone: string | undefined;
+  const byId = new Map(records.map((record) => [record.id, record]));
+  const there = new Set<Entry>();
   for (const entry of entries) {
-    const found = records.slice(at, at + entry.items.length);
-    const there = found.length === entry.items.length && found.every((record, i) => sameRecord(record, entry, i, found));
-    const name = entry.items.map((item) => item.key).join();
-    if (there && !isVarveError(entry.error, 'NOT_WRITTEN')) {
-      assert.equal(gone, undefined, `'${name}' is there though '${gone}', issued before it, is not (I2)`);
-      const ids = entry.result?.records.map((record) => record.id);
-      if (ids !== undefined) assert.deepEqual(found.map((record) => record.id), ids, `ids of '${name}'`);
-      at += found.length;
-    } else {
-      assert.equal(entry.result, undefined, `acknowledged '${name}' is lost (I1)`);
-      // A refused write takes no place in the order; one whose fate was open does.
-      if (!(entry.error instanceof VarveError) || entry.error.code === 'OUTCOME_UNKNOWN') gone ??= name;
-    }
+    if (entry.result === undefined) continue;
+    const found = entry.result.records.map(({ id }) => byId.get(id));
+    assert.ok(found.every((record, i) => record !== undefined && sameRecord(record, entry, i, found)), `acknowledged '${nameOf(entry)}' is lost (I1)`);
+    for (const { id } of entry.result.records) byId.delete(id);
+    there.add(entry);
   }
-  const extra = records.slice(at).map((record) => `${record.id} ${record.key}`);
-  assert.deepEqual(extra, [], 'records that are half a batch, twice, or were said not to be written');
+  // What is left must be of the unacknowledged: whole, in the order issued.
+  const left = [...byId.values()];
+  for (const entry of entries) {
+    if (entry.result !== undefined || isVarveError(entry.error, 'NOT_WRITTEN')) continue;
+    const found = left.slice(0, entry.items.length);
+    if (found.length < entry.items.length || !found.every((record, i) => sameRecord(record, entry, i, found))) continue;
+    left.splice(0, found.length);
+    there.add(entry);
+  }
+  const extra = left.map((record) => `${record.id} ${record.key}`);
+  assert.deepEqual(extra, [], 'records that are half a batch, twice, or were said not to be written (I2, I4)');
+  const gone = entries.findIndex((entry) => entry.error === undefined && !there.has(entry));
+  const later = entries.find((entry, i) => gone >= 0 && i > gone && there.has(entry));
+  assert.equal(later && nameOf(later), undefined, `what was issued after '${nameOf(entries[gone])}', which is gone (I2)`);
 }
 
-function sameRecord(record: VersionRecord, entry: Entry, index: number, found: readonly VersionRecord[]): boolean {
+function nameOf(entry: Entry | undefined): string {
+  return entry?.items.map((item) => item.key).join() ?? '';
+}
+
+function sameRecord(record: VersionRecord | undefined, entry: Entry, index: number, found: readonly (VersionRecord | undefined)[]): boolean {
   const item = entry.items[index];
   const first = found[0];
-  if (item === undefined || first === undefined) return false;
+  if (item === undefined || first === undefined || record === undefined) return false;
   const body = record.bodyBytes === undefined ? undefined : Buffer.from(record.bodyBytes).toString('utf8');
   const same = record.collection === item.collection && record.key === item.key && record.deleted === (item.deleted === true);
   const whole = record.seq === first.seq + index && record.time === first.time;

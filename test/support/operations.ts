@@ -48,6 +48,8 @@ export interface Known {
   readonly busy: ReadonlySet<number>;
   /** Newest acknowledged time of a shard, or undefined. */
   newestTime(shard: number): string | undefined;
+  /** Not earlier than anything the system has written by itself. */
+  readonly floor: string;
   nowMicros(): number;
   nextToken(): number;
 }
@@ -178,7 +180,7 @@ function giveTime(known: Known, shard: number, options: InsertOptions, codes: Se
   const { random } = known;
   const newest = known.newestTime(shard);
   const now = known.nowMicros();
-  const low = newest === undefined ? now - 1_000_000 : timeToMicros(newest);
+  const low = timeToMicros(newest ?? known.floor);
   if (known.busy.has(shard) || low + 1000 >= now) return;
   switch (random.weighted({ good: 70, behind: 15, ahead: 15 })) {
     case 'good':
