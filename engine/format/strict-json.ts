@@ -18,13 +18,16 @@ import { MAX_JSON_DEPTH } from './limits.js';
 import { firstInvalidUtf8, jsonPathAt, lineAndColumn } from './strict-json-place.js';
 
 export interface StrictOptions {
-  /** At most 64; what is stored may not be deeper. */
+  /** 64 by default, which is as deep as a stored value may be; a few more for an envelope around one. */
   readonly maxDepth?: number;
   /** What the bytes are called in errors. */
   readonly what?: string;
   /** Over it: TOO_LARGE. No limit unless given. */
   readonly maxBytes?: number;
 }
+
+/** What an envelope may add around a stored value. */
+const MAX_ENVELOPE_DEPTH = 8;
 
 /** Where the pass gave up. */
 class Failure {
@@ -55,7 +58,7 @@ export function parseStrict(bytes: Uint8Array, options?: StrictOptions): JsonVal
     throw new VarveError('TOO_LARGE', `${what}: ${bytes.length} bytes, over ${options.maxBytes}`, { what, limit: options.maxBytes, actual: bytes.length });
   }
   try {
-    check(bytes, Math.min(options?.maxDepth ?? MAX_JSON_DEPTH, MAX_JSON_DEPTH));
+    check(bytes, Math.min(options?.maxDepth ?? MAX_JSON_DEPTH, MAX_JSON_DEPTH + MAX_ENVELOPE_DEPTH));
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
     return JSON.parse(buffer.toString(stringBits < 0x80 ? 'latin1' : 'utf8')) as JsonValue;
   } catch (error) {

@@ -8,8 +8,9 @@ import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send } fro
 import { requireMediaType, withBody } from '../body.js';
 import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
 import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
+import { acceptedDatetime, mementoHeaders } from '../memento.js';
 import { positionBefore, positionIn, viewAt } from '../points.js';
-import { Problem } from '../problem.js';
+import { invalid, Problem } from '../problem.js';
 import { isNotModified, readExpect, readInsertOptions, readRefs } from '../requests.js';
 import { entityQuery, historyQuery, insertQuery, noQuery } from '../schemas.js';
 import { listEntities } from './listing.js';
@@ -20,6 +21,7 @@ const MAX_HEADER_REFS = 256;
 const HISTORY_STEP = 64;
 
 const etag = (id: string) => `"${id}"`;
+const entityPath = ({ collection, key }: VersionRecord) => `/v1/collections/${collection}/entities/${encodeURIComponent(key)}`;
 
 // --- insert
 
@@ -64,26 +66,30 @@ function answerInsert({ res }: Exchange, status: 200 | 201, { records, replayed 
 // --- select
 
 async function getEntity(exchange: Exchange): Promise<void> {
-  const { asOf, view: form } = parseQuery(entityQuery, exchange);
+  const { asOf: asked, view: form } = parseQuery(entityQuery, exchange);
+  const datetime = acceptedDatetime(exchange.req);
+  if (asked !== undefined && datetime !== undefined) throw invalid('asOf', 'asOf or Accept-Datetime, not both');
+  const asOf = asked ?? datetime;
   const db = database(exchange);
   const collection = param(exchange, 'collection');
   const key = param(exchange, 'key');
   const shard = db.shardOf(collection, key);
-  const view = await viewAt(db, asOf, 'asOf');
+  const view = await viewAt(db, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime');
   positionIn(view, shard);
   const record = view.get(collection, key);
   if (record === undefined) {
     const then = asOf === undefined ? '' : ' then';
     throw new Problem('not-found', `${collection} has no entity of this key${then}.`, { collection, key });
   }
-  answerRecord(exchange, record, form);
+  answerRecord(exchange, record, form, asOf !== undefined);
 }
 
-function answerRecord({ req, res }: Exchange, record: VersionRecord, form: 'record' | 'body'): void {
+function answerRecord({ req, res }: Exchange, record: VersionRecord, form: 'record' | 'body', asOf: boolean): void {
   if (record.deleted) {
     throw new Problem('deleted', 'The entity was deleted; the tombstone tells when.', { tombstone: JSON.parse(headerJson(record)) });
   }
-  const headers: Headers = { ETag: etag(record.id) };
+  const headers: Headers = { ETag: etag(record.id), Vary: 'Accept-Datetime' };
+  if (asOf) Object.assign(headers, mementoHeaders(record, entityPath(record)));
   if (isNotModified(req, record.id)) return send(res, 304, headers);
   headers['Content-Type'] = JSON_TYPE;
   if (form === 'record') return send(res, 200, headers, recordBytes(record));

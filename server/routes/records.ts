@@ -10,8 +10,10 @@ import { readInsertOptions, refuseHeaders } from '../requests.js';
 import { type BatchItem, batchEnvelope, insertQuery, type LineEnvelope, lineEnvelope } from '../schemas.js';
 
 const ITEM_HEADERS = ['If-Match', 'If-None-Match', 'Varve-Refs', 'Varve-Time'];
-/** `{"records":[{"body": …` */
-const ENVELOPE_DEPTH = 3;
+/** A body may be nested this deep; its envelope adds to it: `{"body": …` for a line, `{"records":[{"body": …` for a batch. */
+const BODY_DEPTH = 64;
+const LINE_DEPTH = BODY_DEPTH + 1;
+const BATCH_DEPTH = BODY_DEPTH + 3;
 
 async function postRecords(exchange: Exchange): Promise<void> {
   parseQuery(insertQuery, exchange);
@@ -20,7 +22,7 @@ async function postRecords(exchange: Exchange): Promise<void> {
   const db = database(exchange);
   refuseHeaders(exchange.req, [...ITEM_HEADERS, 'Idempotency-Key'], 'each line says it for itself');
   await insertStream(exchange, async (bytes) => {
-    const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, parseStrict(bytes, { maxDepth: 64 + 1 })) as LineEnvelope;
+    const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, parseStrict(bytes, { maxDepth: LINE_DEPTH })) as LineEnvelope;
     const { records, replayed } = await db.insert([insertItem(item)], {
       ...(time === undefined ? {} : { time }),
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
@@ -34,7 +36,7 @@ async function postBatch(exchange: Exchange): Promise<void> {
   refuseHeaders(exchange.req, ITEM_HEADERS, 'the body says it: "time", and "refs" and "expect" of each record');
   const options = readInsertOptions(exchange.req);
   const { records, replayed } = await withBody(exchange, 'batch', exchange.context.limits.maxBatchBytes, (bytes) => {
-    const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: 64 + ENVELOPE_DEPTH }));
+    const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: BATCH_DEPTH }));
     return db.insert(records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
   });
   const body = `{"records":[${records.map(headerJson).join(',')}]}`;

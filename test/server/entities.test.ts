@@ -289,6 +289,35 @@ describe('GET', () => {
   });
 });
 
+describe('Accept-Datetime', () => {
+  it('works as asOf, and says which moment it got', async () => {
+    const own = await TestServer.start();
+    await own.put('k/1', 1, { 'Varve-Time': '2001-02-03T04:05:06.5Z' });
+    await own.put('k/1', 2, { 'Varve-Time': '2002-02-03T04:05:06Z' });
+    const at = (date: string) => own.get(entity('k/1'), { 'Accept-Datetime': date });
+    const reply = await at('Sat, 03 Feb 2001 04:05:07 GMT');
+    expect(reply).toMatchObject({
+      status: 200,
+      json: { body: 1 },
+      headers: { vary: 'Accept-Datetime', 'memento-datetime': 'Sat, 03 Feb 2001 04:05:06 GMT' },
+    });
+    expect(reply.headers.link).toContain(`<${entity('k/1')}/history>; rel="timemap"`);
+    expect((await at('Sun, 03 Feb 2002 04:05:06 GMT')).json.body).toBe(2);
+    expect((await at('Sat, 03 Feb 2001 04:05:06 GMT')).status).toBe(404);
+    expect((await at('Sat, 01 Jan 2200 00:00:00 GMT')).status).toBe(400);
+    expect((await at('Wed, 01 Jan 2200 00:00:00 GMT')).json).toMatchObject({ type: 'urn:varve:time-ahead' });
+    for (const date of ['2001-02-03T04:05:06Z', 'Thu, 31 Feb 2001 00:00:00 GMT', 'Sat, 3 Feb 2001 04:05:06 GMT', 'yesterday']) {
+      expect((await at(date)).json, date).toMatchObject({ status: 400, path: 'Accept-Datetime' });
+    }
+    expect(
+      (await own.get(`${entity('k/1')}?asOf=2001-02-03T04:05:07Z`, { 'Accept-Datetime': 'Sat, 03 Feb 2001 04:05:07 GMT' })).status,
+    ).toBe(400);
+    expect((await own.get(entity('k/1'))).headers).toMatchObject({ vary: 'Accept-Datetime' });
+    expect((await own.get(entity('k/1'))).headers).not.toHaveProperty('memento-datetime');
+    await own.stop();
+  });
+});
+
 describe('history', () => {
   const history = (query = '') => s.get(`${entity('h')}/history${query}`);
   let versions: { id: string; time: string }[];

@@ -121,6 +121,25 @@ describe('a batch', () => {
   });
 });
 
+describe('nesting', () => {
+  const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
+  const line = (levels: number) => `{"collection":"c","key":"deep","body":${nested(levels)}}`;
+  const put = (levels: number) => s.ask('PUT', '/v1/collections/c/entities/deep', { body: nested(levels) });
+
+  it('is counted in the body, the same way by every insert', async () => {
+    expect((await put(64)).status).toBe(201);
+    expect((await put(65)).status).toBe(400);
+    expect((await s.post(`{"records":[${line(64)}]}`)).status).toBe(201);
+    expect((await s.post(`{"records":[${line(65)}]}`)).json).toMatchObject({ status: 400, type: 'urn:varve:invalid' });
+    expect((await s.post(`{"records":[${line(100_000)}]}`)).status).toBe(400);
+    expect(linesOf(await s.lines(`${line(64)}\n${line(65)}\n`)).map((answer) => answer.error?.status ?? 'fine')).toEqual([
+      'fine',
+      400,
+      'fine',
+    ]);
+  });
+});
+
 describe('a stream', () => {
   it('answers line by line in order, and says when it is done', async () => {
     const reply = await s.lines(

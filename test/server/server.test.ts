@@ -194,6 +194,12 @@ describe('limits', () => {
     await s.stop();
   });
 
+  it('headers that do not arrive are 408', async () => {
+    const s = await TestServer.start({ limits: { headersTimeoutMs: 50 } });
+    expect(await s.raw('GET /livez HTTP/1.1\r\nHost: loc')).toMatch(/^HTTP\/1\.1 408 .*urn:varve:request-timeout/s);
+    await s.stop();
+  });
+
   it('a connection on which nothing moves is cut', async () => {
     const s = await TestServer.start({ limits: { idleTimeoutMs: 50 } });
     const stream = `POST /v1/records HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{"`;
