@@ -45,9 +45,9 @@ interface Expected {
   readonly last: boolean;
 }
 
-/** Yields after every node. */
-export function* checkTree(store: TreeStore, root: TreeRoot): Generator<void, TreeReport> {
-  const { reader, rule } = store;
+/** Yields after every node. `rule`: where the nodes should end, by default as the store makes them. */
+export function* checkTree(store: TreeStore, root: TreeRoot, rule: BoundaryRule = store.rule): Generator<void, TreeReport> {
+  const { reader } = store;
   const problems: TreeProblem[] = [];
   const report = { nodes: 0, entries: 0, bytes: 0, problems };
   /** Last key seen on each level. */

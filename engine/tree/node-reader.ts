@@ -2,7 +2,7 @@
  * From addresses to nodes, by way of the cache. Reads are synchronous.
  *
  * Invariants: no byte of a frame is looked at before its CRC, which covers its place, has passed; then every length is checked;
- * whatever is wrong is CORRUPT with file and offset. The hash a parent names is compared by `check` alone: a CRC finds accidents.
+ * whatever is wrong is CORRUPT with file and offset. A child must have the keys its parent names. The hash a parent names is compared by `check` alone: a CRC finds accidents.
  */
 import { VarveError } from '../errors.js';
 import { readU32 } from './bytes.js';
@@ -45,6 +45,7 @@ export class NodeReader {
       return linked;
     }
     const child = this.#at(parent.childFile(index), parent.childOffset(index), parent.childLength(index), parent.level - 1);
+    if (!fits(child, parent, index)) this.#corrupt(parent.childFile(index), parent.childOffset(index), 'node is not the one its parent names');
     this.#cache.link(parent, index, child);
     return child;
   }
@@ -86,4 +87,13 @@ export class NodeReader {
     const path = this.#files.path(file);
     throw new VarveError('CORRUPT', `${path} at ${offset}: ${what}`, { file: path, offset, what });
   }
+}
+
+/** Whether a child's keys lie where its parent says: order within nodes and this make the order of the whole tree. */
+function fits(child: Node, parent: Node, index: number): boolean {
+  const last = parent.key(index);
+  if (child.compareKey(child.count - 1, last, last.length) !== 0) return false;
+  if (index === 0) return true;
+  const before = parent.key(index - 1);
+  return child.compareKey(0, before, before.length) > 0;
 }

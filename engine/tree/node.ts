@@ -10,10 +10,11 @@
  * These bytes are what is hashed; they are the only encoding of their entries (the prefix is the longest that the first and
  * the last key share). Beside them an inner node keeps its children's addresses, 12 bytes each, which are not hashed.
  *
- * Invariants: `parseNode` has checked every length, so that no search can leave the bytes; keys are strictly ascending (the
- * builder sees to it, `check` verifies it). A key of an inner node is the last key of that child. Nodes never change.
+ * Invariants: `parseNode` has checked every length, so that no search can leave the bytes, and that keys are strictly ascending.
+ * A key of an inner node is the last key of that child (the reader checks it). Nodes never change.
  */
 import { blake3 } from '../format/hash.js';
+import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import { readU16, readU32, readU48, writeU16 } from './bytes.js';
 import { LEAF_VALUE_BYTES } from './types.js';
 
@@ -239,14 +240,30 @@ export function parseNode(bytes: Buffer, start: number, hashedBytes: number, add
   const restsAt = endsAt + 2 * count;
   const restBytes = hashedBytes - restsAt - count * valueBytes;
   if (restBytes < 0) return 'node is shorter than its parts';
+  const rests = start + restsAt;
+  const longest = MAX_TREE_KEY_BYTES - (endsAt - NODE_HEADER_BYTES);
+  let before = 0;
   let previous = 0;
   for (let at = start + endsAt, end = at + 2 * count; at < end; at += 2) {
     const rest = bytes[at]! | (bytes[at + 1]! << 8);
-    if (rest < previous) return 'node has a key of negative length';
+    if (rest < previous || rest > restBytes || rest - previous > longest) return 'node has a key of an impossible length';
+    if (at > start + endsAt && !isAscending(bytes, rests + before, rests + previous, rests + rest)) return 'keys are not ascending';
+    before = previous;
     previous = rest;
   }
   if (previous !== restBytes) return 'node is not as long as its parts';
   const addressBytes = addressed && !leaf ? count * ADDRESS_BYTES : 0;
   if (start + hashedBytes + addressBytes > bytes.length) return 'node lacks addresses';
   return new Node(bytes, start, hashedBytes, restBytes);
+}
+
+/** Whether the bytes in [from, middle) come before those in [middle, end). */
+function isAscending(bytes: Buffer, from: number, middle: number, end: number): boolean {
+  let a = from;
+  let b = middle;
+  while (a < middle && b < end && bytes[a] === bytes[b]) {
+    a++;
+    b++;
+  }
+  return a < middle ? b < end && bytes[a]! < bytes[b]! : b < end;
 }

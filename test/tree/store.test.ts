@@ -201,7 +201,7 @@ describe('a fold', () => {
       } catch (error) {
         expect(error).toMatchObject({ code: 'POWER_CUT' });
       }
-      for (const chooser of [loseEverything, keepEverything, ...Array.from({ length: 8 }, (_, i) => randomChooser(SEED + at * 8 + i))]) {
+      for (const chooser of [loseEverything, keepEverything, ...Array.from({ length: 4 }, (_, i) => randomChooser(SEED + at * 4 + i))]) {
         const after = await openStore({ machine: machine.crash(chooser), fileBytes: 3000 });
         const found = after.roots();
         expect(found.length).toBeGreaterThanOrEqual(announced.length);

@@ -96,8 +96,8 @@ export function modelContents(model: Model): [string, string][] {
   return sortedKeys(model.keys()).map((key) => [key, Buffer.from(valueOf(model.get(key)!)).toString('hex')]);
 }
 
-export function check(store: TreeStore, root: TreeRoot): TreeReport {
-  const steps = checkTree(store, root);
+export function check(store: TreeStore, root: TreeRoot, rule = store.rule): TreeReport {
+  const steps = checkTree(store, root, rule);
   let step = steps.next();
   while (step.done !== true) step = steps.next();
   return step.value;
