@@ -13,20 +13,23 @@ export const PROBLEM_TYPE = 'application/problem+json';
 export type Headers = Record<string, string | number>;
 
 /** What every answer carries: never sniffed, never embedded by another site, always asked for anew. */
-const COMMON: Headers = {
-  'Cache-Control': 'no-cache',
-  'X-Content-Type-Options': 'nosniff',
-  'Cross-Origin-Resource-Policy': 'same-origin',
-};
+const COMMON = ['Cache-Control', 'no-cache', 'X-Content-Type-Options', 'nosniff', 'Cross-Origin-Resource-Policy', 'same-origin'] as const;
+
+/** Flat, as node writes them fastest: name, value, name, value. */
+function flatHeaders(headers: Headers): (string | number)[] {
+  const flat: (string | number)[] = [...COMMON];
+  for (const name in headers) flat.push(name, headers[name]!);
+  return flat;
+}
 
 const ONE_WRITE_BYTES = 16 * 1024;
 
 export function send(res: ServerResponse, status: number, headers: Headers, body?: string | Uint8Array): void {
   const length = body === undefined ? undefined : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-  const all: Headers = { ...COMMON, ...headers };
-  if (length !== undefined) all['Content-Length'] = length;
-  else if (status !== 204 && status !== 304) all['Content-Length'] = 0;
-  res.writeHead(status, all);
+  const all = flatHeaders(headers);
+  if (length !== undefined) all.push('Content-Length', length);
+  else if (status !== 204 && status !== 304) all.push('Content-Length', 0);
+  res.writeHead(status, all as string[]);
   // A string goes out in one write with the headers, bytes in a second one.
   if (body instanceof Uint8Array && body.length <= ONE_WRITE_BYTES)
     res.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'), 'latin1');
@@ -39,7 +42,7 @@ export function sendJson(res: ServerResponse, status: number, value: unknown, he
 
 /** Begins an answer of many lines. */
 export function beginStream(res: ServerResponse, headers: Headers = {}): void {
-  res.writeHead(200, { ...COMMON, 'Content-Type': NDJSON_TYPE, ...headers });
+  res.writeHead(200, flatHeaders({ 'Content-Type': NDJSON_TYPE, ...headers }) as string[]);
   res.flushHeaders();
 }
 

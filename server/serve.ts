@@ -5,7 +5,7 @@
  * the server drains, the database closes (marks, syncs), exit code 0; a second signal ends the process with 1 at once, which is safe:
  * a crash is what the log is made for.
  */
-import { type Database, type OpenOptions, open } from '../engine/index.js';
+import { type Database, type OpenOptions, open, VarveError } from '../engine/index.js';
 import { limitsOf, openOptionsOf, type ServeConfig } from './config.js';
 import { createLogger, type Logger } from './logging.js';
 import { startServer } from './start.js';
@@ -66,7 +66,9 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
       return db;
     },
     async (error: unknown) => {
-      logger.error({ err: error }, 'the database cannot be opened');
+      // What was meant to be said needs no stack.
+      const why = error instanceof VarveError ? { code: error.code, why: error.message } : { err: error };
+      logger.error(why, 'the database cannot be opened');
       await server.close();
       end(1);
       throw error;
