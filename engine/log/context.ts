@@ -18,7 +18,8 @@ export interface LogOptions {
   readonly indexIntervalBytes?: number;
 }
 
-const DEFAULT_INTERVAL_BYTES = 4096;
+/** Smaller ones read faster and weigh more: an entry has 24 bytes. */
+const DEFAULT_INTERVAL_BYTES = 2048;
 
 export class LogContext {
   readonly options: LogOptions;

@@ -38,20 +38,25 @@ export interface Recovered {
 
 /** `knownDurable`: what this process knows to be durable, 0 at a first open. */
 export async function recover(context: LogContext, knownDurable: number): Promise<Recovered> {
-  const candidates = newestGenerations(context, readSegments(context));
+  const found = newestGenerations(context, readSegments(context));
+  const candidates: Segment[] = [];
   const surveys = new Map<Segment, SegmentSurvey>();
   let attestedSeq = 0;
-  for (const segment of candidates) {
-    attestedSeq = Math.max(attestedSeq, segment.base - 1, segment.header?.attestedSeq ?? 0);
-    if (segment.sealed) {
-      attestedSeq = Math.max(attestedSeq, segment.lastSeq);
-      continue;
+  for (const segment of found) {
+    if (!segment.sealed) {
+      const file = context.pool.use(segment);
+      const survey = surveySegment(segment, file, file.size());
+      if (segment.header === undefined && !survey.hasFrames) {
+        setAside(context, segment);
+        continue;
+      }
+      surveys.set(segment, survey);
+      attestedSeq = Math.max(attestedSeq, survey.attestedSeq);
+      await context.platform.clock.yield();
     }
-    const file = context.pool.use(segment);
-    const survey = surveySegment(segment, file, file.size());
-    surveys.set(segment, survey);
-    attestedSeq = Math.max(attestedSeq, survey.attestedSeq);
-    await context.platform.clock.yield();
+    candidates.push(segment);
+    // A sealed segment's last seq; of an open one, so far, its base less 1.
+    attestedSeq = Math.max(attestedSeq, segment.lastSeq, segment.header?.attestedSeq ?? 0);
   }
   const through = Math.max(attestedSeq, knownDurable);
   const segments = new SegmentSet();
@@ -67,7 +72,6 @@ export async function recover(context: LogContext, knownDurable: number): Promis
       if (segment.lastSeq < segment.base && next === undefined) {
         // Nothing of it counts: the next segment takes its name, and its place.
         context.pool.drop(segment);
-        if (segment.damaged && rescued === undefined) context.platform.files.rename(segment.path, `${segment.path}.damaged`);
         continue;
       }
       if (!segment.damaged) toSeal.push(segment);
@@ -126,6 +130,12 @@ function readEnds(context: LogContext, segment: Segment): boolean {
   const trailer = decodeTrailer(end, segment.place, size);
   if (trailer !== undefined) segment.adoptTrailer(trailer, size);
   return true;
+}
+
+/** Nothing in the file can be believed, not even that its name is right: it is kept under another, reported, and does not count. */
+function setAside(context: LogContext, segment: Segment): void {
+  context.pool.drop(segment);
+  context.platform.files.rename(segment.path, `${segment.path}.damaged`);
 }
 
 /** In order of base; where generations cover the same seqs, the highest complete one. */

@@ -29,6 +29,7 @@ export interface SegmentSurvey {
   readonly items: readonly Item[];
   readonly attestedSeq: number;
   readonly bytes: number;
+  readonly hasFrames: boolean;
   readonly hasFooter: boolean;
 }
 
@@ -49,7 +50,7 @@ export function surveySegment(segment: Segment, file: File, end: number): Segmen
     attestedSeq = Math.max(attestedSeq, scanned.head.attestedSeq);
     hasFooter ||= scanned.head.kind === FRAME_FOOTER;
   }
-  return { items, attestedSeq, bytes: end, hasFooter };
+  return { items, attestedSeq, bytes: end, hasFrames: items.some((item) => 'head' in item), hasFooter };
 }
 
 /**
