@@ -37,7 +37,7 @@ export interface CheckOptions {
 }
 
 const LOCK_FILE = 'lock.sqlite';
-const KNOWN = new Set([LOCK_FILE, 'node.json', 'catalog.sqlite', 'shards']);
+const KNOWN = /^(?:node\.json|shards|(?:lock|catalog)\.sqlite(?:-journal|-wal|-shm)?)$/;
 
 /** `scratch` is a directory that may be written to and thrown away. Throws LOCKED while the database is open elsewhere. */
 export function checkDirectory(directory: string, scratch: string, options: CheckOptions = {}): Promise<CheckReport> {
@@ -62,7 +62,7 @@ export async function checkDatabase(platform: Platform, scratch: Platform, optio
       throw new VarveError('INCOMPATIBLE', 'this is no data directory: it has no node.json', { expected, found: 'none' });
     }
     for (const name of files.list('')) {
-      if (!KNOWN.has(name)) report({ severity: 'note', kind: 'stray', file: name, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a file of the database' });
+      if (!KNOWN.test(name)) report({ severity: 'note', kind: 'stray', file: name, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a file of the database' });
     }
     const shards: ShardReport[] = [];
     const databaseId = Buffer.from(identity.database, 'hex');

@@ -47,8 +47,10 @@ function refsField(refs: readonly string[]): string {
 
 export type DumpLine =
   | { readonly kind: 'collection'; readonly name: string; readonly placement: string }
-  /** A line for the NDJSON stream: `rest` follows `{` and, where there are any, the refs. */
-  | { readonly kind: 'record'; readonly oldId: string | undefined; readonly refs: readonly string[]; readonly rest: Buffer }
+  /** A line for the NDJSON stream as it stands. */
+  | { readonly kind: 'plain'; readonly line: Buffer }
+  /** One with its old id: `rest` is to follow `{` and, where there are any, the new refs. */
+  | { readonly kind: 'record'; readonly oldId: string; readonly refs: readonly string[]; readonly rest: Buffer }
   /** A body for POST /v1/records as JSON, but for refs to records outside it. */
   | { readonly kind: 'batch'; readonly oldIds: readonly string[]; readonly json: Buffer };
 
@@ -62,7 +64,7 @@ export function parseDumpLine(line: Buffer): DumpLine {
   let head = line.subarray(0, HEAD_BYTES).toString('latin1');
   if (/^\{"(?:ids?)":/.test(head) && line.length > HEAD_BYTES) head = line.toString('latin1');
   const record = RECORD_HEAD.exec(head);
-  if (record !== null) return { kind: 'record', oldId: record[1], refs: idList(record[2]), rest: line.subarray(record[0].length) };
+  if (record !== null) return { kind: 'record', oldId: record[1] ?? '', refs: idList(record[2]), rest: line.subarray(record[0].length) };
   const batch = BATCH_HEAD.exec(head);
   if (batch !== null) {
     const start = batch[0].length - (batch[2] ?? '').length;
@@ -70,7 +72,7 @@ export function parseDumpLine(line: Buffer): DumpLine {
   }
   const collection = COLLECTION_HEAD.exec(head);
   if (collection !== null) return { kind: 'collection', name: collection[1] ?? '', placement: collection[2] ?? '' };
-  return { kind: 'record', oldId: undefined, refs: [], rest: line.subarray(1) };
+  return { kind: 'plain', line };
 }
 
 function idList(text: string | undefined): string[] {

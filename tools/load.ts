@@ -61,8 +61,17 @@ export async function load(client: HttpClient, lines: AsyncIterable<Buffer>, opt
   async function* plain(): AsyncGenerator<Buffer> {
     for (; !next.done; next = await source.next()) {
       const { number, line } = next.value;
+      if (line.kind === 'plain') {
+        sent.push({ number, oldId: undefined });
+        yield line.line;
+        continue;
+      }
       if (line.kind !== 'record') return;
-      while (sent.length > 0 && line.refs.some((ref) => ids.get(ref) === undefined)) await new Promise<void>((resolve) => (answered = resolve));
+      while (sent.length > 0 && line.refs.some((ref) => ids.get(ref) === undefined)) {
+        await new Promise<void>((resolve) => {
+          answered = resolve;
+        });
+      }
       const refs = line.refs.map((ref) => ids.get(ref));
       if (refs.includes(undefined)) {
         fail(number, 'refers to a record that was not loaded');
@@ -75,7 +84,7 @@ export async function load(client: HttpClient, lines: AsyncIterable<Buffer>, opt
 
   while (!next.done) {
     const { number, line } = next.value;
-    if (line.kind === 'record') {
+    if (line.kind === 'record' || line.kind === 'plain') {
       for await (const answer of client.exchange<Answer>('/v1/records', plain())) {
         if ('done' in answer) continue;
         const { number: at, oldId } = sent.shift() as Sent;

@@ -88,7 +88,8 @@ function itemOf(sha: string, change: GitChange, blob: GitBlob | undefined, maxBo
     return undefined;
   }
   if (blob === undefined) {
-    if (change.newMode === SUBMODULE_MODE) note({ kind: 'submodule', sha, path: named.key });
+    // Named when it comes, not at every move to another commit.
+    if (change.newMode === SUBMODULE_MODE && change.oldMode !== SUBMODULE_MODE) note({ kind: 'submodule', sha, path: named.key });
     return isFile(change.oldMode) ? { key: named.key, body: undefined } : undefined;
   }
   const { json, omitted } = fileBody(sha, change, blob, maxBody);

@@ -154,6 +154,10 @@ export class ImportTarget {
           micros = this.#newestMicros + 1;
         } else if (error instanceof ProblemError && error.slug === 'time-ahead') {
           micros = (this.#newestMicros ?? EARLIEST_MICROS) + 1;
+        } else if (error instanceof ProblemError && error.slug === 'precondition-failed' && attempt > 1) {
+          // Keys are remembered by the time of their batch, and history is old: an earlier attempt got through after all.
+          this.#newestMicros = micros;
+          return [await this.#client.json<Header>('GET', entityPath(this.#names.commits, commit.sha))];
         } else if (error instanceof ConnectionError || (error instanceof ProblemError && error.status === 503)) {
           // The idempotency key makes sending again safe, whatever became of the first attempt.
           await pause(2 ** attempt * 50);
