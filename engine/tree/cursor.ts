@@ -13,7 +13,10 @@ import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { NodeReader } from './node-reader.js';
 import type { Node } from './node.js';
 import { SEQ_BYTES, type TreeRoot } from './types.js';
-import { sameEntity, seqAt, writeEntity, writeSeq } from './version-key.js';
+import { sameEntities, sameEntity, seqAt, writeEntity, writeSeq } from './version-key.js';
+
+/** Entries within the leaf that are tried one by one before a search. */
+const NEAR_ENTRIES = 8;
 
 export class Cursor {
   readonly #reader: NodeReader;
@@ -157,8 +160,21 @@ export class Cursor {
     return seqAt(this.#leaf(), this.#index());
   }
 
-  /** Within the entity it stands on, goes to the newest version with a seq <= `seq`; false where there is none (it then stands behind the entity). */
+  /**
+   * Goes on, from where it stands and within the entity, to the first version with a seq <= `seq`: from an entity's first entry,
+   * its version as of then. False where there is none; it then stands behind the entity, or is no longer valid.
+   */
   seekSeq(seq: number): boolean {
+    const node = this.#leaf();
+    let index = this.#index();
+    if (seqAt(node, index) <= seq) return true;
+    for (let steps = 0; steps < NEAR_ENTRIES && index + 1 < node.count; steps++) {
+      const same = sameEntities(node, index, index + 1);
+      index++;
+      this.#indexes[this.#depth] = index;
+      if (!same) return false;
+      if (seqAt(node, index) <= seq) return true;
+    }
     const length = this.#copyEntity();
     writeSeq(this.#scratch, length, seq);
     return this.#seek(this.#scratch, length + SEQ_BYTES) && this.#standsOn(length);
@@ -170,8 +186,15 @@ export class Cursor {
     const length = writeEntity(this.#scratch, entity);
     // The zero that ends an entity, made a one: above all its versions, not above any entity that follows.
     this.#scratch[length - 1] = 1;
-    if (this.#leaf().compareKey(this.#index(), this.#scratch, length) >= 0) return true;
-    if (!this.next() || this.#leaf().compareKey(this.#index(), this.#scratch, length) >= 0) return this.#valid;
+    const node = this.#leaf();
+    let index = this.#index();
+    if (node.compareKey(index, this.#scratch, length) >= 0) return true;
+    for (let steps = 0; steps < NEAR_ENTRIES && index + 1 < node.count; steps++) {
+      const same = sameEntities(node, index, index + 1);
+      index++;
+      this.#indexes[this.#depth] = index;
+      if (!same && node.compareKey(index, this.#scratch, length) >= 0) return true;
+    }
     return this.#seek(this.#scratch, length);
   }
 

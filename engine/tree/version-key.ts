@@ -52,6 +52,20 @@ export function sameEntity(node: Node, index: number, entity: Uint8Array, length
   return node.keyLength(index) === length + SEQ_BYTES && node.beginsWith(index, entity, length);
 }
 
+/** Whether two entries of a leaf are versions of one entity. Beyond the prefix, all but the seq is compared. */
+export function sameEntities(node: Node, a: number, b: number): boolean {
+  const { bytes } = node;
+  let from = node.restStart(a);
+  const end = node.restEnd(a) - SEQ_BYTES;
+  let other = node.restStart(b);
+  if (end - from !== node.restEnd(b) - SEQ_BYTES - other) return false;
+  while (from < end && bytes[from] === bytes[other]) {
+    from++;
+    other++;
+  }
+  return from >= end;
+}
+
 export interface FoundVersion {
   readonly seq: number;
   /** A view of the 47 bytes. */

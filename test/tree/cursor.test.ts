@@ -4,7 +4,7 @@ import { entityKey, treeKey } from '../../engine/format/keys.js';
 import { MAX_SEQ } from '../../engine/types.js';
 import { NodeCache, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
-import { bytesOf, fold, type Model, openStore, run, sortedKeys, valueOf, versionKey, versionKeys } from './support.js';
+import { bytesOf, fold, type Model, openStore, run, sortedKeys, bodyOf, versionKey, versionKeys } from './support.js';
 
 const models: fc.Arbitrary<Model> = fc.uniqueArray(versionKeys, { maxLength: 150 }).map((keys) => new Map(keys.map((key, i) => [key, i])));
 
@@ -50,7 +50,7 @@ describe('a cursor', () => {
           const key = keys[at]!;
           expect(cursor.keyLatin1()).toBe(key);
           expect(cursor.key().toString('latin1')).toBe(key);
-          expect(cursor.value().equals(valueOf(model.get(key)!))).toBe(true);
+          expect(cursor.value().equals(bodyOf(model.get(key)!))).toBe(true);
           expect(cursor.entity()).toBe(key.slice(0, -6));
           expect(versionKey('', cursor.seq(), '').slice(-6)).toBe(key.slice(-6));
         }
@@ -80,7 +80,7 @@ describe('a cursor', () => {
         for (const [entity, key] of [...expected, ['c\0absent\0', undefined] as const]) {
           const version = store.ceiling(root, entity, seq);
           expect(version === undefined ? undefined : Buffer.from(treeKey(entity, version.seq)).toString('latin1')).toBe(key);
-          if (key !== undefined) expect(version?.value.equals(valueOf(model.get(key)!))).toBe(true);
+          if (key !== undefined) expect(version?.value.equals(bodyOf(model.get(key)!))).toBe(true);
         }
       }),
       { numRuns: 150 },
@@ -107,7 +107,7 @@ describe('the store', () => {
         const { store, root, keys } = await treeOf(model);
         expect(store.countRange(root, bytesOf(from), bytesOf(to))).toBe(keys.filter((key) => key >= from && key < to).length);
         expect(store.countRange(root, bytesOf(''), bytesOf('\xff'))).toBe(keys.length);
-        for (const key of [from, to]) expect(store.get(root, bytesOf(key))?.toString('hex')).toBe(model.has(key) ? Buffer.from(valueOf(model.get(key)!)).toString('hex') : undefined);
+        for (const key of [from, to]) expect(store.get(root, bytesOf(key))?.toString('hex')).toBe(model.has(key) ? Buffer.from(bodyOf(model.get(key)!)).toString('hex') : undefined);
       }),
       { numRuns: 100 },
     );
@@ -119,6 +119,6 @@ describe('the store', () => {
     expect(store.ceiling(root, entityKey('c', 'a'), 4)).toBeUndefined();
     expect(store.ceiling(root, entityKey('c', 'a'), 5)?.seq).toBe(5);
     expect(store.ceiling(root, entityKey('c', 'aa'), 9)).toBeUndefined();
-    expect(store.ceiling(root, entityKey('c', 'ab'), 9)?.value.equals(valueOf(2))).toBe(true);
+    expect(store.ceiling(root, entityKey('c', 'ab'), 9)?.value.equals(bodyOf(2))).toBe(true);
   });
 });

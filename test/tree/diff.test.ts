@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { diffTrees } from '../../engine/tree/diff.js';
 import { NodeCache } from '../../engine/tree/tree-store.js';
-import { applyToModel, changeRuns, fold, type Model, openStore, run, sortedKeys, valueOf, versionKey } from './support.js';
+import { applyToModel, changeRuns, fold, type Model, openStore, run, sortedKeys, bodyOf, versionKey } from './support.js';
 
-const hex = (n: number | undefined): string | undefined => (n === undefined ? undefined : Buffer.from(valueOf(n)).toString('hex'));
+const hex = (n: number | undefined): string | undefined => (n === undefined ? undefined : Buffer.from(bodyOf(n)).toString('hex'));
 
 describe('the diff of two trees', () => {
   it('is what differs between two maps, in one store or in two', async () => {

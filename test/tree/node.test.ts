@@ -4,13 +4,13 @@ import { BoundaryRule } from '../../engine/tree/boundary.js';
 import { INNER_ITEM_BYTES, NodeBuilder } from '../../engine/tree/node-builder.js';
 import { EMPTY_ROOT_HASH, type Node, parseNode } from '../../engine/tree/node.js';
 import { seqAt } from '../../engine/tree/version-key.js';
-import { bytesOf, DATABASE_ID, sortedKeys, valueOf, versionKey, versionKeys } from './support.js';
+import { bytesOf, DATABASE_ID, sortedKeys, bodyOf, versionKey, versionKeys } from './support.js';
 
 const rule = new BoundaryRule(DATABASE_ID);
 
 function encode(keys: readonly string[], level = 0): Buffer {
   const builder = new NodeBuilder(rule, level);
-  for (const [i, key] of keys.entries()) builder.add(bytesOf(key), level === 0 ? valueOf(i) : Buffer.alloc(INNER_ITEM_BYTES, i));
+  for (const [i, key] of keys.entries()) builder.add(bytesOf(key), level === 0 ? bodyOf(i) : Buffer.alloc(INNER_ITEM_BYTES, i));
   const bytes = Buffer.alloc(builder.hashedBytes() + builder.addressBytes());
   builder.encode(bytes, 0);
   return bytes;
@@ -36,7 +36,7 @@ describe('a node', () => {
         for (const [i, key] of keys.entries()) {
           expect(node.keyLatin1(i)).toBe(key);
           expect(node.key(i).toString('latin1')).toBe(key);
-          expect(node.value(i).equals(valueOf(i))).toBe(true);
+          expect(node.value(i).equals(bodyOf(i))).toBe(true);
         }
       }),
       { numRuns: 300 },

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import { proveEntry, verifyProof } from '../../engine/tree/proof.js';
-import { bytesOf, fold, openStore, run, valueOf, versionKey } from './support.js';
+import { bytesOf, fold, openStore, run, bodyOf, versionKey } from './support.js';
 
 const keys = Array.from({ length: 300 }, (_, i) => versionKey(i % 3 === 0 ? 'hot' : `k${i}`, i + 1));
 
@@ -16,10 +16,10 @@ describe('a proof', () => {
     expect(root.height).toBeGreaterThan(1);
     for (const [i, key] of keys.entries()) {
       const proof = proveEntry(store, root, bytesOf(key))!;
-      expect(verifyProof(root.hash, bytesOf(key), valueOf(i), proof)).toBe(true);
-      expect(verifyProof(root.hash, bytesOf(key), valueOf(i + 1), proof)).toBe(false);
-      expect(verifyProof(root.hash, bytesOf(keys[(i + 1) % keys.length]!), valueOf(i), proof)).toBe(false);
-      expect(verifyProof(new Uint8Array(32), bytesOf(key), valueOf(i), proof)).toBe(false);
+      expect(verifyProof(root.hash, bytesOf(key), bodyOf(i), proof)).toBe(true);
+      expect(verifyProof(root.hash, bytesOf(key), bodyOf(i + 1), proof)).toBe(false);
+      expect(verifyProof(root.hash, bytesOf(keys[(i + 1) % keys.length]!), bodyOf(i), proof)).toBe(false);
+      expect(verifyProof(new Uint8Array(32), bytesOf(key), bodyOf(i), proof)).toBe(false);
     }
   });
 
@@ -37,13 +37,13 @@ describe('a proof', () => {
     for (let bit = 0; bit < proof.length * 8; bit++) {
       const flipped = Buffer.from(proof);
       flipped[bit >> 3]! ^= 1 << (bit & 7);
-      if (verifyProof(root.hash, key, valueOf(7), flipped)) expect.fail(`bit ${bit}`);
+      if (verifyProof(root.hash, key, bodyOf(7), flipped)) expect.fail(`bit ${bit}`);
     }
-    for (let length = 0; length < proof.length; length++) expect(verifyProof(root.hash, key, valueOf(7), proof.subarray(0, length))).toBe(false);
-    expect(verifyProof(root.hash, key, valueOf(7), Buffer.concat([proof, Buffer.alloc(1)]))).toBe(false);
+    for (let length = 0; length < proof.length; length++) expect(verifyProof(root.hash, key, bodyOf(7), proof.subarray(0, length))).toBe(false);
+    expect(verifyProof(root.hash, key, bodyOf(7), Buffer.concat([proof, Buffer.alloc(1)]))).toBe(false);
   });
 
   it('may be any bytes', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.uint8Array({ maxLength: 9 }), (proof, key) => verifyProof(new Uint8Array(32), key, valueOf(1), proof) === false));
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.uint8Array({ maxLength: 9 }), (proof, key) => verifyProof(new Uint8Array(32), key, bodyOf(1), proof) === false));
   });
 });

@@ -35,7 +35,7 @@ export function fold(store: TreeStore, root: TreeRoot | undefined, changes: Iter
 }
 
 /** 47 bytes that differ for every `n`. */
-export function valueOf(n: number): Uint8Array {
+export function bodyOf(n: number): Uint8Array {
   const value = new Uint8Array(LEAF_VALUE_BYTES);
   for (let i = 0; i < LEAF_VALUE_BYTES; i++) value[i] = Math.imul(n + i, 0x9e3779b1) >>> 24;
   value[0] = n;
@@ -64,7 +64,7 @@ export function run(changes: Iterable<readonly [string, number | undefined]>): T
   const unique = new Map(changes);
   return sortedKeys(unique.keys()).map((key) => {
     const n = unique.get(key);
-    return { key: bytesOf(key), value: n === undefined ? undefined : valueOf(n) };
+    return { key: bytesOf(key), value: n === undefined ? undefined : bodyOf(n) };
   });
 }
 
@@ -93,7 +93,7 @@ export function contents(store: TreeStore, root: TreeRoot): [string, string][] {
 }
 
 export function modelContents(model: Model): [string, string][] {
-  return sortedKeys(model.keys()).map((key) => [key, Buffer.from(valueOf(model.get(key)!)).toString('hex')]);
+  return sortedKeys(model.keys()).map((key) => [key, Buffer.from(bodyOf(model.get(key)!)).toString('hex')]);
 }
 
 export function check(store: TreeStore, root: TreeRoot, rule = store.rule): TreeReport {
