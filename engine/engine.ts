@@ -9,7 +9,7 @@ import { Catalog } from './catalog.js';
 import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
 import { isVarveError, VarveError } from './errors.js';
 import { hex } from './format/hash.js';
-import { checkCollection, checkKey, entityKey, splitEntityKey } from './format/keys.js';
+import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime, parseTime } from './format/time.js';
 import { createIdentity, type Identity, NODE_FILE, readIdentity } from './identity.js';
@@ -417,8 +417,8 @@ async function openShards(platform: Platform, options: OpenOptions, count: numbe
 function placementsIn(shard: Shard): Map<string, string> {
   const prefix = `${COLLECTIONS}\0`;
   const found = new Map<string, string>();
-  for (const { entity, read } of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
-    found.set(splitEntityKey(entity).key, (read().body as { placement: string }).placement);
+  for (const { version } of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
+    found.set(version.key, (version.body as { placement: string }).placement);
   }
   return found;
 }

@@ -1,6 +1,7 @@
 /** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
 import { hex } from './format/hash.js';
 import { storedRecordHash } from './format/record-hash.js';
+import { splitEntityKey } from './format/keys.js';
 import { formatTime } from './format/time.js';
 import { KIND_TOMBSTONE, type StoredRecord } from './log/types.js';
 import { type HashHex, type JsonValue, type RecordHeader, type RecordId, recordId, type Seq, type ShardId, type Timestamp, type VersionRecord } from './types.js';
@@ -69,6 +70,80 @@ export class StoredVersion implements VersionRecord {
 
   toJSON(): object {
     return { ...headerFields(this), ...(this.deleted ? {} : { body: this.body }) };
+  }
+}
+
+/** What the index tells of a version. */
+interface IndexedFields {
+  readonly seq: number;
+  readonly time: number;
+  readonly kind: number;
+  readonly supersedes: number;
+  readonly hash: Uint8Array;
+}
+
+/**
+ * A version as the index names it, for listings: refs and body are read from the log when first asked for, so that who
+ * wants keys and ids alone reads nothing else. That read throws CORRUPT where the bytes are bad.
+ */
+export class ListedVersion implements VersionRecord {
+  readonly shard: ShardId;
+  readonly collection: string;
+  readonly key: string;
+  readonly #entry: IndexedFields;
+  readonly #read: (seq: number) => StoredVersion;
+  #stored: StoredVersion | undefined;
+
+  constructor(shard: ShardId, entity: string, entry: IndexedFields, read: (seq: number) => StoredVersion) {
+    this.shard = shard;
+    ({ collection: this.collection, key: this.key } = splitEntityKey(entity));
+    this.#entry = entry;
+    this.#read = read;
+  }
+
+  get id(): RecordId {
+    return recordId(this.shard, this.#entry.seq);
+  }
+
+  get seq(): Seq {
+    return this.#entry.seq as Seq;
+  }
+
+  get time(): Timestamp {
+    return formatTime(this.#entry.time) as Timestamp;
+  }
+
+  get supersedes(): RecordId | null {
+    return this.#entry.supersedes === 0 ? null : recordId(this.shard, this.#entry.supersedes);
+  }
+
+  get deleted(): boolean {
+    return this.#entry.kind === KIND_TOMBSTONE;
+  }
+
+  get hash(): HashHex {
+    return hex(this.#entry.hash);
+  }
+
+  get refs(): readonly RecordId[] {
+    return this.#load().refs;
+  }
+
+  get bodyBytes(): Uint8Array | undefined {
+    return this.#load().bodyBytes;
+  }
+
+  get body(): JsonValue | undefined {
+    return this.#load().body;
+  }
+
+  toJSON(): object {
+    return this.#load().toJSON();
+  }
+
+  #load(): StoredVersion {
+    this.#stored ??= this.#read(this.#entry.seq);
+    return this.#stored;
   }
 }
 

@@ -17,8 +17,8 @@ import { entityKeyFromBytes, splitEntityKey } from './format/keys.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { type CheckpointEvent, type Finding, isGap, KIND_PUT, LogFailure, ShardLog, type StoredBatch, type StoredRecord } from './log/index.js';
 import type { Platform } from './platform/platform.js';
-import { StoredVersion } from './record-view.js';
-import { type IndexEntry, ShardIndex } from './shard-index.js';
+import { ListedVersion, StoredVersion } from './record-view.js';
+import { ShardIndex } from './shard-index.js';
 import { type Counts, ShardCounts, TreeCounter } from './shard-counts.js';
 import { ShardFolder } from './shard-folder.js';
 import { ShardWriter } from './shard-writer.js';
@@ -45,6 +45,12 @@ const REPLAY_SLICE = 2000;
 /** About three records of usual size: what a point read takes from the disk. */
 const INDEX_INTERVAL_BYTES = 1024;
 const NO_HASH = new Uint8Array(32);
+
+/** An entity of a listing: its key bytes (latin1), for merging shards in order, and its version. */
+export interface ListedEntity {
+  readonly entity: string;
+  readonly version: ListedVersion;
+}
 
 export function shardDirectory(shard: number): string {
   return `shards/${shard.toString(16).padStart(4, '0')}`;
@@ -241,34 +247,36 @@ export class Shard {
   get(entity: string, seq: number): StoredVersion | undefined {
     return this.#reading(seq, () => {
       const entry = this.#index.find(entity, seq);
-      return entry === undefined ? undefined : this.#versionOf(entry);
+      return entry === undefined ? undefined : this.#versionOf(entry.seq, entry.hash);
     });
   }
 
   /** Versions newest first, seqs within [fromSeq, toSeq], at most `limit`. */
   versions(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#reading(toSeq, () => take(this.#index.versions(entity, fromSeq, toSeq), limit).map((entry) => this.#versionOf(entry)));
+    return this.#reading(toSeq, () => take(this.#index.versions(entity, fromSeq, toSeq), limit).map((entry) => this.#versionOf(entry.seq, entry.hash)));
   }
 
   /** The oldest `limit` of those, oldest first. */
   oldestVersions(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#reading(toSeq, () => take(this.#index.versionsAscending(entity, fromSeq, toSeq), limit).map((entry) => this.#versionOf(entry)));
+    return this.#reading(toSeq, () => take(this.#index.versionsAscending(entity, fromSeq, toSeq), limit).map((entry) => this.#versionOf(entry.seq, entry.hash)));
   }
 
-  /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order, bodies not read yet. */
-  alive(from: string, until: string, seq: number, limit: number): { readonly entity: string; read(): StoredVersion }[] {
+  /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order; bodies are read when asked for. */
+  alive(from: string, until: string, seq: number, limit: number): ListedEntity[] {
     return this.#reading(seq, () => {
-      const found: { readonly entity: string; read(): StoredVersion }[] = [];
+      const found: ListedEntity[] = [];
       if (limit <= 0) return found;
       for (const { entity, entry } of this.#index.entities(from, seq)) {
         if (entity >= until) break;
         if (entry.kind !== KIND_PUT) continue;
-        found.push({ entity, read: () => this.#reading(0, () => this.#versionOf(entry)) });
+        found.push({ entity, version: new ListedVersion(this.id, entity, entry, this.#readListed) });
         if (found.length === limit) break;
       }
       return found;
     });
   }
+
+  readonly #readListed = (seq: number): StoredVersion => this.#versionOf(seq, undefined);
 
   /** The record with this seq, or undefined where there is none (an event's seq, or one not given out). */
   record(seq: number): StoredVersion | undefined {
@@ -294,13 +302,13 @@ export class Shard {
     return Math.min(this.#log.positionAt(time), this.#visibleSeq);
   }
 
-  #versionOf(entry: IndexEntry): StoredVersion {
-    const stored = this.#log.read(entry.seq);
+  #versionOf(seq: number, hash: Uint8Array | undefined): StoredVersion {
+    const stored = this.#log.read(seq);
     if (stored === undefined) {
-      const what = `the index names seq ${entry.seq}, which the log does not hold`;
+      const what = `the index names seq ${seq}, which the log does not hold`;
       throw new VarveError('CORRUPT', `shard ${this.id}: ${what}`, { file: shardDirectory(this.id), offset: 0, what });
     }
-    return new StoredVersion(this.id, stored, entry.hash);
+    return new StoredVersion(this.id, stored, hash);
   }
 
   /** Runs a read at `seq`, refusing where damage could change its answer and mending the tree where it is bad. */

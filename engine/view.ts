@@ -56,7 +56,8 @@ export class PositionsView implements View {
     const shards = home === undefined ? this.#source.shardList : [home];
     const found = shards.flatMap((shard) => shard.alive(from, prefix + AFTER_ALL, this.#position(shard), limit));
     if (shards.length > 1) found.sort((a, b) => (a.entity < b.entity ? -1 : 1));
-    return found.slice(0, limit).map((entry) => entry.read());
+    if (found.length > limit) found.length = limit;
+    return found.map((listed) => listed.version);
   }
 
   async *entities(collection: string, options: ListOptions = {}): AsyncIterableIterator<VersionRecord> {
