@@ -5,8 +5,9 @@
  *
  * Memory: what recovery writes (a rescued tail, footers), never what is only read.
  */
-import type { File, FileSystem, OpenMode, Platform } from './platform/platform.js';
+
 import { ioError } from './platform/paths.js';
+import type { File, FileSystem, OpenMode, Platform } from './platform/platform.js';
 
 export function overlayPlatform(base: Platform): Platform {
   return { files: new OverlayFiles(base.files), clock: base.clock, randomBytes: (size) => base.randomBytes(size) };

@@ -9,10 +9,10 @@
  */
 import type { CheckFinding } from './check.js';
 import { isVarveError } from './errors.js';
-import { hashCheckpoint } from './format/checkpoint-hash.js';
-import { checkKey, entityKeyFromBytes, treeKey } from './format/keys.js';
 import { equalBytes } from './format/bytes.js';
+import { hashCheckpoint } from './format/checkpoint-hash.js';
 import { hex } from './format/hash.js';
+import { checkKey, entityKeyFromBytes, treeKey } from './format/keys.js';
 import { LeafEntry, writeLeafValue } from './format/leaf-value.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { canonicalFromBytes } from './format/strict-json.js';
@@ -83,6 +83,8 @@ class ShardCheck {
   #lastTime = 0;
   #nextSeq = 0;
   #previousHash: Uint8Array | undefined;
+  /** Of the newest checkpoint event: what its root covers. */
+  #checkpointSeq = 0;
 
   constructor(options: ShardCheckOptions) {
     this.#options = options;
@@ -94,7 +96,13 @@ class ShardCheck {
     const { platform, scratch, shard, databaseId } = this.#options;
     const log = await ShardLog.open({ platform, directory: this.#logDirectory, shard, databaseId, segmentBytes: SEGMENT_BYTES });
     const tree = await this.#openTree();
-    this.#scratchTree = await TreeStore.open({ platform: scratch, directory: this.#treeDirectory, shard, databaseId, cache: new NodeCache(CACHE_BYTES) });
+    this.#scratchTree = await TreeStore.open({
+      platform: scratch,
+      directory: this.#treeDirectory,
+      shard,
+      databaseId,
+      cache: new NodeCache(CACHE_BYTES),
+    });
     try {
       await log.sealed();
       await this.#scrub(log);
@@ -102,6 +110,7 @@ class ShardCheck {
       await this.#rebuild(log, roots);
       await this.#checkVersions();
       const newest = tree === undefined ? undefined : await this.#checkNewest(tree, roots);
+      this.#checkReach(newest?.seq ?? 0, tree?.bytes ?? 0);
       for (const finding of [...log.findings, ...(tree?.findings ?? [])]) this.#found(finding);
       const segments = log.segments();
       return {
@@ -187,7 +196,8 @@ class ShardCheck {
   #checkBatch(batch: StoredBatch): void {
     this.#batches++;
     const first = batch.records[0];
-    if (first !== undefined && batch.time <= this.#lastTime) this.#damage(this.#logDirectory, 0, batch.firstSeq, batch.lastSeq, 'the batch is not later than the one before it');
+    if (first !== undefined && batch.time <= this.#lastTime)
+      this.#damage(this.#logDirectory, 0, batch.firstSeq, batch.lastSeq, 'the batch is not later than the one before it');
     if (first !== undefined) this.#lastTime = batch.time;
     if (batch.firstSeq < this.#nextSeq) this.#damage(this.#logDirectory, 0, batch.firstSeq, batch.lastSeq, 'seqs come twice');
     this.#nextSeq = batch.lastSeq + 1;
@@ -207,6 +217,7 @@ class ShardCheck {
       this.#damage(this.#logDirectory, 0, seq, seq, 'the checkpoint does not name the one before it');
     }
     this.#previousHash = hashCheckpoint(event);
+    this.#checkpointSeq = throughSeq;
     if (throughSeq >= this.#holeAt) return;
     await this.#foldThrough(throughSeq);
     // Without its root in the tree files a checkpoint may have been passed by: then only the newest roots tell.
@@ -214,7 +225,13 @@ class ShardCheck {
     if (built === undefined && this.#foldedSeq > throughSeq) return;
     this.#checkpoints++;
     if (built === undefined || !equalBytes(built.hash, root) || built.entries !== entries) {
-      this.#damage(this.#logDirectory, 0, seq, seq, `the checkpoint through ${throughSeq} names root ${hex(root)} of ${entries} entries; the log gives ${built === undefined ? 'none' : hex(built.hash)} of ${built?.entries ?? 0}`);
+      this.#damage(
+        this.#logDirectory,
+        0,
+        seq,
+        seq,
+        `the checkpoint through ${throughSeq} names root ${hex(root)} of ${entries} entries; the log gives ${built === undefined ? 'none' : hex(built.hash)} of ${built?.entries ?? 0}`,
+      );
     }
   }
 
@@ -225,7 +242,13 @@ class ShardCheck {
       const built = this.#built.get(seq);
       if (built !== undefined && equalBytes(built.hash, root.hash) && built.entries === root.entries) continue;
       const path = `${this.#treeDirectory}/${treeFileName(root.file)}`;
-      this.#damage(path, root.offset, seq, seq, `the tree of seq ${seq} has root ${hex(root.hash)}; the log gives ${built === undefined ? 'none' : hex(built.hash)}`);
+      this.#damage(
+        path,
+        root.offset,
+        seq,
+        seq,
+        `the tree of seq ${seq} has root ${hex(root.hash)}; the log gives ${built === undefined ? 'none' : hex(built.hash)}`,
+      );
     }
   }
 
@@ -234,7 +257,8 @@ class ShardCheck {
     const due = this.#changes.filter((entry) => entry.seq <= seq);
     this.#changes = this.#changes.filter((entry) => entry.seq > seq);
     const changes = due.map(({ change }) => change).sort((a, b) => Buffer.compare(a.key, b.key));
-    if (changes.length > 0 || this.#root === undefined) this.#root = await this.#scratchTree.fold(this.#root, changes, seq, () => this.#options.platform.clock.yield());
+    if (changes.length > 0 || this.#root === undefined)
+      this.#root = await this.#scratchTree.fold(this.#root, changes, seq, () => this.#options.platform.clock.yield());
     this.#foldedSeq = seq;
     this.#built.set(seq, this.#root);
   }
@@ -250,12 +274,34 @@ class ShardCheck {
       const here = { entity: cursor.entity(), seq, supersedes };
       const expected = newer?.entity === here.entity ? here.seq : 0;
       if (newer !== undefined && newer.supersedes !== expected) {
-        this.#damage(this.#logDirectory, 0, newer.seq, newer.seq, `the record supersedes ${newer.supersedes}; the version before it is ${expected}`);
+        this.#damage(
+          this.#logDirectory,
+          0,
+          newer.seq,
+          newer.seq,
+          `the record supersedes ${newer.supersedes}; the version before it is ${expected}`,
+        );
       }
       newer = here;
       if (++seen % YIELD_EVERY === 0) await this.#options.platform.clock.yield();
     }
-    if (newer !== undefined && newer.supersedes !== 0) this.#damage(this.#logDirectory, 0, newer.seq, newer.seq, `the record supersedes ${newer.supersedes}, which is not there`);
+    if (newer !== undefined && newer.supersedes !== 0)
+      this.#damage(this.#logDirectory, 0, newer.seq, newer.seq, `the record supersedes ${newer.supersedes}, which is not there`);
+  }
+
+  /** A root is durable before its checkpoint is logged. No tree at all is nothing to worry about: the next open builds one. */
+  #checkReach(newestSeq: number, treeBytes: number): void {
+    if (newestSeq >= this.#checkpointSeq) return;
+    const detail = `the newest checkpoint covers seq ${this.#checkpointSeq}, the newest root in the tree files ${newestSeq === 0 ? 'none' : newestSeq}`;
+    const finding = {
+      kind: 'missing',
+      file: this.#treeDirectory,
+      offset: 0,
+      fromSeq: newestSeq,
+      toSeq: this.#checkpointSeq,
+      detail,
+    } as const;
+    this.#options.report({ severity: treeBytes === 0 ? 'note' : 'damage', ...finding });
   }
 
   /** Every node of the newest version of the tree, from disk. */
@@ -265,7 +311,8 @@ class ShardCheck {
     const steps = checkTree(tree, newest.root);
     for (let step = steps.next(), seen = 1; ; step = steps.next(), seen++) {
       if (step.done === true) {
-        for (const { file, offset, what } of step.value.problems) this.#damage(`${this.#treeDirectory}/${treeFileName(file)}`, offset, 0, 0, what);
+        for (const { file, offset, what } of step.value.problems)
+          this.#damage(`${this.#treeDirectory}/${treeFileName(file)}`, offset, 0, 0, what);
         return { seq: newest.seq, root: hex(newest.root.hash), nodes: step.value.nodes };
       }
       if (seen % 64 === 0) await this.#options.platform.clock.yield();

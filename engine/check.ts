@@ -1,13 +1,14 @@
 /**
  * The offline check: everything in a data directory read, its checksums and hashes verified, every shard's tree
- * built again from the log alone, and roots compared. Takes the lock and changes nothing: recovery, where a crash
+ * built again from the log alone, and roots compared. Takes the lock and changes nothing else: recovery, where a crash
  * calls for it, runs in memory (check-overlay.ts), and the tree is built in a scratch directory.
  *
  * `damage` is anything that is not as it should be, derived data included; a `note` is what a crash may leave and the
  * next open tidies.
  */
-import { checkShard, type ShardReport } from './check-shard.js';
+
 import { overlayPlatform } from './check-overlay.js';
+import { checkShard, type ShardReport } from './check-shard.js';
 import { VarveError } from './errors.js';
 import { readIdentity } from './identity.js';
 import type { Finding } from './log/types.js';
@@ -48,7 +49,13 @@ export async function checkDatabase(platform: Platform, scratch: Platform, optio
   const { files } = platform;
   const findings: CheckFinding[] = [];
   const report = (finding: CheckFinding): void => {
-    const known = findings.some((other) => other.file === finding.file && other.offset === finding.offset && other.fromSeq === finding.fromSeq && other.detail === finding.detail);
+    const known = findings.some(
+      (other) =>
+        other.file === finding.file &&
+        other.offset === finding.offset &&
+        other.fromSeq === finding.fromSeq &&
+        other.detail === finding.detail,
+    );
     if (known) return;
     findings.push(finding);
     options.finding?.(finding);
@@ -62,7 +69,8 @@ export async function checkDatabase(platform: Platform, scratch: Platform, optio
       throw new VarveError('INCOMPATIBLE', 'this is no data directory: it has no node.json', { expected, found: 'none' });
     }
     for (const name of files.list('')) {
-      if (!KNOWN.test(name)) report({ severity: 'note', kind: 'stray', file: name, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a file of the database' });
+      if (!KNOWN.test(name))
+        report({ severity: 'note', kind: 'stray', file: name, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a file of the database' });
     }
     const shards: ShardReport[] = [];
     const databaseId = Buffer.from(identity.database, 'hex');
@@ -76,7 +84,13 @@ export async function checkDatabase(platform: Platform, scratch: Platform, optio
       const progress = (done: number, total: number): void => options.progress?.(shard - 1 + done / Math.max(1, total), identity.shards);
       shards.push(await checkShard({ platform: overlay, scratch, shard, directory, databaseId, report, progress }));
     }
-    return { databaseId: identity.database, nodeId: identity.node, shards, findings, sound: findings.every(({ severity }) => severity === 'note') };
+    return {
+      databaseId: identity.database,
+      nodeId: identity.node,
+      shards,
+      findings,
+      sound: findings.every(({ severity }) => severity === 'note'),
+    };
   } finally {
     lock?.release();
   }

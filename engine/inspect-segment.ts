@@ -45,7 +45,12 @@ function placeOf(header: Buffer, name: string): SegmentPlace {
 
 function inspectHeader(bytes: Buffer, place: SegmentPlace, name: string): InspectItem {
   const item = { what: 'segment header', offset: 0, length: bytes.length, depth: 0 };
-  const where = { database: Buffer.from(place.databaseId).toString('hex'), shard: place.shard, base: place.base, generation: place.generation };
+  const where = {
+    database: Buffer.from(place.databaseId).toString('hex'),
+    shard: place.shard,
+    base: place.base,
+    generation: place.generation,
+  };
   try {
     const header = decodeSegmentHeader(bytes, place, name);
     if (header === undefined) return { ...item, fields: where, bad: 'the header names another place than the file name' };
@@ -60,10 +65,20 @@ function inspectHeader(bytes: Buffer, place: SegmentPlace, name: string): Inspec
 function* inspectBody(file: File, place: SegmentPlace, options: InspectOptions): Generator<InspectItem> {
   const size = file.size();
   const end = Buffer.alloc(TRAILER_BYTES);
-  const trailer = size < SEGMENT_HEADER_BYTES + TRAILER_BYTES ? undefined : decodeTrailer(end.subarray(0, file.read(end, 0, TRAILER_BYTES, size - TRAILER_BYTES)), place, size);
+  const trailer =
+    size < SEGMENT_HEADER_BYTES + TRAILER_BYTES
+      ? undefined
+      : decodeTrailer(end.subarray(0, file.read(end, 0, TRAILER_BYTES, size - TRAILER_BYTES)), place, size);
   for (const scanned of scanFrames(file, place, SEGMENT_HEADER_BYTES, trailer === undefined ? size : size - TRAILER_BYTES)) {
     if (scanned.kind === 'bad') {
-      yield { what: 'bytes', offset: scanned.from, length: scanned.to - scanned.from, depth: 0, fields: {}, bad: 'no frame here passes its checksum' };
+      yield {
+        what: 'bytes',
+        offset: scanned.from,
+        length: scanned.to - scanned.from,
+        depth: 0,
+        fields: {},
+        bad: 'no frame here passes its checksum',
+      };
       continue;
     }
     const { head, bytes, at, offset } = scanned;
@@ -72,7 +87,11 @@ function* inspectBody(file: File, place: SegmentPlace, options: InspectOptions):
       const item = { what: 'footer', offset, length: head.length, depth: 0 };
       if (footer === undefined) yield { ...item, fields: {}, bad: 'the footer does not fit a trailer' };
       else {
-        const fields = { indexEntries: new SparseIndex(footer.index).count, idempotencyKeys: footer.idempotency.length / IDEMPOTENCY_ENTRY_BYTES, blake3: hex(footer.contentHash) };
+        const fields = {
+          indexEntries: new SparseIndex(footer.index).count,
+          idempotencyKeys: footer.idempotency.length / IDEMPOTENCY_ENTRY_BYTES,
+          blake3: hex(footer.contentHash),
+        };
         yield { ...item, fields };
       }
       continue;
@@ -82,7 +101,13 @@ function* inspectBody(file: File, place: SegmentPlace, options: InspectOptions):
   }
   if (trailer !== undefined) {
     const { minTime, maxTime, ...rest } = trailer;
-    yield { what: 'trailer', offset: size - TRAILER_BYTES, length: TRAILER_BYTES, depth: 0, fields: { ...rest, minTime: formatTime(minTime), maxTime: formatTime(maxTime) } };
+    yield {
+      what: 'trailer',
+      offset: size - TRAILER_BYTES,
+      length: TRAILER_BYTES,
+      depth: 0,
+      fields: { ...rest, minTime: formatTime(minTime), maxTime: formatTime(maxTime) },
+    };
   }
 }
 
@@ -93,7 +118,14 @@ function frameItem(head: FrameHead, offset: number): InspectItem {
   return { ...item, what: 'frame', fields: { epoch, firstSeq, lastSeq, attestedSeq, batches: batchCount } };
 }
 
-function* inspectFrame(bytes: Buffer, at: number, head: FrameHead, offset: number, place: SegmentPlace, options: InspectOptions): Generator<InspectItem> {
+function* inspectFrame(
+  bytes: Buffer,
+  at: number,
+  head: FrameHead,
+  offset: number,
+  place: SegmentPlace,
+  options: InspectOptions,
+): Generator<InspectItem> {
   const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
   for (let p = at + FRAME_HEAD_BYTES; p < end; ) {
     const batch = decodeBatchHead(bytes, p, end);
@@ -102,14 +134,27 @@ function* inspectFrame(bytes: Buffer, at: number, head: FrameHead, offset: numbe
       return;
     }
     const { firstSeq, lastSeq, count, idempotency } = batch;
-    const fields = { firstSeq, lastSeq, time: formatTime(batch.time), ...(idempotency === undefined ? {} : { idempotencyKey: idempotency.key }) };
-    yield { what: 'batch', offset: offset + p - at, length: batch.totalBytes, depth: 1, fields: batch.isEvent ? fields : { ...fields, records: count } };
+    const fields = {
+      firstSeq,
+      lastSeq,
+      time: formatTime(batch.time),
+      ...(idempotency === undefined ? {} : { idempotencyKey: idempotency.key }),
+    };
+    yield {
+      what: 'batch',
+      offset: offset + p - at,
+      length: batch.totalBytes,
+      depth: 1,
+      fields: batch.isEvent ? fields : { ...fields, records: count },
+    };
     const batchEnd = p + batch.totalBytes;
     for (p += batch.headBytes; p < batchEnd; ) {
       const length = batch.isEvent ? eventLengthAt(bytes, p, batchEnd) : recordLengthAt(bytes, p, batchEnd);
       if (length === 0) break;
       const item = { offset: offset + p - at, length, depth: 2 };
-      yield batch.isEvent ? { ...item, ...eventItem(bytes, p, length, place) } : { ...item, ...recordItem(bytes, p, length, place, options) };
+      yield batch.isEvent
+        ? { ...item, ...eventItem(bytes, p, length, place) }
+        : { ...item, ...recordItem(bytes, p, length, place, options) };
       p += length;
     }
     p = batchEnd;

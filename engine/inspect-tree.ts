@@ -35,10 +35,19 @@ export function* inspectTreeFile(platform: Platform, name: string, options: Insp
       return;
     }
     // Who the file says it belongs to; its frames' checksums tell whether that is so.
-    const identity: TreeIdentity = { shard: header.readUInt32LE(12), databaseId: Uint8Array.from(header.subarray(16, 32)), targetBytes: header.readUInt32LE(36) };
+    const identity: TreeIdentity = {
+      shard: header.readUInt32LE(12),
+      databaseId: Uint8Array.from(header.subarray(16, 32)),
+      targetBytes: header.readUInt32LE(36),
+    };
     const file = parseTreeFileName(name.replace(/\.tmp$/, '')) ?? header.readUInt32LE(32);
     const bad = fileHeaderProblem(header, identity, file);
-    const fields = { database: Buffer.from(identity.databaseId).toString('hex'), shard: identity.shard, file, targetBytes: identity.targetBytes };
+    const fields = {
+      database: Buffer.from(identity.databaseId).toString('hex'),
+      shard: identity.shard,
+      file,
+      targetBytes: identity.targetBytes,
+    };
     yield { what: 'tree file header', offset: 0, length: FILE_HEADER_BYTES, depth: 0, fields, ...(bad === undefined ? {} : { bad }) };
     yield* inspectFrames(opened, fileSeed(identity, file), options);
   } finally {
@@ -77,7 +86,14 @@ function inspectFrame(file: File, offset: number, size: number, seed: number, op
     if (frame === undefined) return undefined;
     const { hash, ...root } = frame.root;
     const previous = frame.previousFile === 0 ? null : `${frame.previousFile}:${frame.previousOffset}`;
-    const fields = { seq: frame.seq, root: hex(hash), entries: root.entries, height: root.height, at: `${root.file}:${root.offset}`, previous };
+    const fields = {
+      seq: frame.seq,
+      root: hex(hash),
+      entries: root.entries,
+      height: root.height,
+      at: `${root.file}:${root.offset}`,
+      previous,
+    };
     return [{ what: 'root', offset, length: ROOT_FRAME_BYTES, depth: 0, fields }];
   }
   const hashedBytes = head.readUInt32LE(4);
@@ -88,7 +104,14 @@ function inspectFrame(file: File, offset: number, size: number, seed: number, op
   const node = parseNode(frame, NODE_FRAME_HEAD_BYTES, hashedBytes, true);
   const item = { what: 'node', offset, length, depth: 0 };
   if (typeof node === 'string') return [{ ...item, fields: {}, bad: node }];
-  const fields = { level: node.level, count: node.count, entries: node.entries(), first: keyText(node, 0), last: keyText(node, node.count - 1), hash: hex(node.hash()) };
+  const fields = {
+    level: node.level,
+    count: node.count,
+    entries: node.entries(),
+    first: keyText(node, 0),
+    last: keyText(node, node.count - 1),
+    hash: hex(node.hash()),
+  };
   const entries = options.brief === true ? [] : Array.from({ length: node.count }, (_, index) => entryItem(node, index));
   return [{ ...item, what: node.level === 0 ? 'leaf' : 'inner node', fields }, ...entries];
 }
@@ -96,12 +119,21 @@ function inspectFrame(file: File, offset: number, size: number, seed: number, op
 function entryItem(node: Node, index: number): InspectItem {
   const key = keyText(node, index);
   if (node.level > 0) {
-    const fields = { last: key, entries: node.entriesBelow(index), at: `${node.childFile(index)}:${node.childOffset(index)}`, hash: hex(node.childHash(index)) };
+    const fields = {
+      last: key,
+      entries: node.entriesBelow(index),
+      at: `${node.childFile(index)}:${node.childOffset(index)}`,
+      hash: hex(node.childHash(index)),
+    };
     return { what: 'child', depth: 1, fields };
   }
   const { seq } = parseTreeKey(node.key(index));
   const { kind, time, supersedes, hash } = new LeafEntry(seq, node.value(index));
-  return { what: kind === KIND_PUT ? 'version' : 'tombstone', depth: 1, fields: { key, time: formatTime(time), supersedes, hash: hex(hash) } };
+  return {
+    what: kind === KIND_PUT ? 'version' : 'tombstone',
+    depth: 1,
+    fields: { key, time: formatTime(time), supersedes, hash: hex(hash) },
+  };
 }
 
 /** `collection/key@seq`; the key as bytes where it is none of ours. */

@@ -37,7 +37,8 @@ export function inspectFile(directory: string, name: string, scratch: string, op
   if (plain.endsWith('.seg')) return inspectSegment(platform, name, options);
   if (plain.endsWith('.tree')) return inspectTreeFile(platform, name, options);
   if (name === 'node.json') return inspectIdentity(platform);
-  if (name === 'lock.sqlite') return [{ what: 'lock', depth: 0, fields: { says: 'held while the database is open; holds no data and is never deleted' } }];
+  if (name === 'lock.sqlite')
+    return [{ what: 'lock', depth: 0, fields: { says: 'held while the database is open; holds no data and is never deleted' } }];
   if (name.endsWith('.sqlite')) return inspectCatalog(platform, nodePlatform(scratch), name, options);
   const expected = 'node.json, catalog.sqlite, lock.sqlite, or a file that ends in .seg or .tree';
   throw new VarveError('INVALID', `'${name}' is no file of a data directory: ${expected}`, { path: 'file', expected });
@@ -60,12 +61,15 @@ function* inspectCatalog(platform: Platform, scratch: Platform, name: string, op
   try {
     const copy = new (db.constructor as new (content: Buffer) => typeof db)(bytes);
     try {
-      const tables = copy.prepare<[], { name: string; sql: string }>("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").all();
+      const tables = copy
+        .prepare<[], { name: string; sql: string }>("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        .all();
       for (const table of tables) {
         const rows = copy.prepare<[], Record<string, unknown>>(`SELECT * FROM "${table.name.replaceAll('"', '""')}"`).all();
         yield { what: 'table', depth: 0, fields: { name: table.name, rows: rows.length, columns: table.sql.replace(/\s+/g, ' ') } };
         if (options.brief === true) continue;
-        for (const row of rows) yield { what: 'row', depth: 1, fields: Object.fromEntries(Object.entries(row).map(([column, value]) => [column, cell(value)])) };
+        for (const row of rows)
+          yield { what: 'row', depth: 1, fields: Object.fromEntries(Object.entries(row).map(([column, value]) => [column, cell(value)])) };
       }
     } finally {
       copy.close();

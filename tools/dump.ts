@@ -6,7 +6,7 @@
  * A shard is read by walking its seqs, the only way that meets deleted entities too until there is a feed. Two
  * records of a shard with one time are of one batch, for times increase from batch to batch.
  */
-import { type Database, type ShardInfo } from '../engine/index.js';
+import type { Database, ShardInfo } from '../engine/index.js';
 import { batchLine, collectionLine, type DumpedCollection, type DumpedRecord } from './dump-format.js';
 import { type HttpClient, ProblemError } from './http-client.js';
 import type { RecordJson } from './records.js';
@@ -114,7 +114,11 @@ async function* batchesOf(
   if (batch.length > 0) yield batch;
 }
 
-async function* recordsOf(source: DumpSource, { shard, firstSeq, lastSeq }: ShardRange, ahead: number): AsyncGenerator<DumpedRecord | 'gone' | undefined> {
+async function* recordsOf(
+  source: DumpSource,
+  { shard, firstSeq, lastSeq }: ShardRange,
+  ahead: number,
+): AsyncGenerator<DumpedRecord | 'gone' | undefined> {
   const asked: Promise<DumpedRecord | 'gone' | undefined>[] = [];
   for (let seq = firstSeq, next = firstSeq; seq <= lastSeq; seq += 1) {
     for (; next <= lastSeq && next < seq + ahead; next += 1) {
@@ -150,7 +154,10 @@ export function onlineSource(client: HttpClient): DumpSource {
   return {
     collections: async () => (await client.json<{ collections: DumpedCollection[] }>('GET', '/v1/collections')).collections,
     shards: async () => {
-      const { shards } = await client.json<{ shards: { shard: number; firstSeq: number; durableSeq: number; epoch: number }[] }>('GET', '/v1/shards');
+      const { shards } = await client.json<{ shards: { shard: number; firstSeq: number; durableSeq: number; epoch: number }[] }>(
+        'GET',
+        '/v1/shards',
+      );
       return shards.map(rangeOf);
     },
     async record(id) {

@@ -4,9 +4,10 @@
  *
  * Retries nothing: callers know what is safe to send again.
  */
+
+import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
-import { once } from 'node:events';
 
 /** The server answered with an error. `slug` is the end of the problem's `type`: switch on it, not on words. */
 export class ProblemError extends Error {
@@ -21,7 +22,10 @@ export class ProblemError extends Error {
     const detail = typeof problem['detail'] === 'string' ? problem['detail'] : '';
     super(detail === '' || detail === title ? title : `${title}: ${detail}`);
     this.status = status;
-    this.slug = String(problem['type'] ?? '').split(':').at(-1) ?? '';
+    this.slug =
+      String(problem['type'] ?? '')
+        .split(':')
+        .at(-1) ?? '';
     this.problem = problem;
   }
 }

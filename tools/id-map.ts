@@ -23,7 +23,13 @@ export class IdMap {
     if (runs === undefined) this.#shards.set(shard, (runs = []));
     const at = position(runs, oldSeq);
     const before = runs[at - 1];
-    if (before !== undefined && before.oldSeq + before.length === oldSeq && before.newShard === newShard && before.newSeq + before.length === newSeq) before.length += 1;
+    if (
+      before !== undefined &&
+      before.oldSeq + before.length === oldSeq &&
+      before.newShard === newShard &&
+      before.newSeq + before.length === newSeq
+    )
+      before.length += 1;
     else runs.splice(at, 0, { oldSeq, newShard, newSeq, length: 1 });
   }
 

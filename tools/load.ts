@@ -7,7 +7,7 @@
  * A ref to a record of the dump waits until that record has its new id. A failed line costs only itself and
  * what refers to it. Nothing is sent twice: an interrupted load is gone on with by loading the rest of the file.
  */
-import { parseDumpLine, type DumpLine } from './dump-format.js';
+import { type DumpLine, parseDumpLine } from './dump-format.js';
 import { type HttpClient, ProblemError } from './http-client.js';
 import { IdMap } from './id-map.js';
 

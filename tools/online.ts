@@ -1,5 +1,5 @@
 /** What all verbs that talk to a server share: `--url`, `--token`, `--json`, and the client made from them. */
-import { Option, type Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { HttpClient } from './http-client.js';
 import { UsageError } from './output.js';
 

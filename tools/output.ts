@@ -78,7 +78,8 @@ export function table(io: Io, columns: readonly Column[], rows: readonly (readon
     columns
       .map(({ right }, i) => {
         const cell = row[i] ?? '';
-        if (i === columns.length - 1 && right !== true) return room !== undefined && length(cell) > room ? `${[...cell].slice(0, room - 1).join('')}…` : cell;
+        if (i === columns.length - 1 && right !== true)
+          return room !== undefined && length(cell) > room ? `${[...cell].slice(0, room - 1).join('')}…` : cell;
         const space = ' '.repeat(Math.max(0, (widths[i] ?? 0) - length(cell)));
         return right === true ? space + cell : cell + space;
       })
@@ -96,8 +97,10 @@ export function fields(pairs: readonly (readonly [string, string])[]): string {
 
 /** What a terminal would act on becomes visible instead. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: finding them is the point
-  return stripVTControlCharacters(text).replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return stripVTControlCharacters(text).replace(
+    /[\u0000-\u001f\u007f-\u009f]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** As it will be seen, near enough: a character a column. */

@@ -21,7 +21,19 @@ import { ConnectionError, ProblemError } from './http-client.js';
 import { GitError } from './import/git/git.js';
 import { Difference, type Io, printable, say, UsageError } from './output.js';
 
-const VERBS: readonly AddCommand[] = [addServe, addPut, addDelete, addGet, addHistory, addList, addLoad, addDump, addImport, addInspect, addCheck];
+const VERBS: readonly AddCommand[] = [
+  addServe,
+  addPut,
+  addDelete,
+  addGet,
+  addHistory,
+  addList,
+  addLoad,
+  addDump,
+  addImport,
+  addInspect,
+  addCheck,
+];
 
 const START = `
 Start here:
@@ -51,7 +63,10 @@ function program(io: Io): Command {
     getOutHasColors: () => false,
     getErrHasColors: () => false,
   });
-  root.description('Varve: a database that keeps every version of everything').version(version(), '-V, --version').showHelpAfterError('(--help shows examples)');
+  root
+    .description('Varve: a database that keeps every version of everything')
+    .version(version(), '-V, --version')
+    .showHelpAfterError('(--help shows examples)');
   root.addHelpText('after', START);
   for (const add of VERBS) add(root, io);
   return root;
@@ -69,9 +84,15 @@ function tell(error: unknown, io: Io): number {
     if (error.message !== '') say(io, `varve: ${printable(error.message)}`);
     return 1;
   }
-  const meant = error instanceof ProblemError || error instanceof ConnectionError || error instanceof VarveError || error instanceof GitError;
+  const meant =
+    error instanceof ProblemError || error instanceof ConnectionError || error instanceof VarveError || error instanceof GitError;
   const plain = error instanceof Error && (meant || error.constructor === Error || 'syscall' in error);
-  say(io, plain ? `varve: ${printable(error.message)}` : `varve: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+  say(
+    io,
+    plain
+      ? `varve: ${printable(error.message)}`
+      : `varve: unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+  );
   return 1;
 }
 

@@ -24,7 +24,12 @@ export function versionTable(io: Io, records: readonly RecordJson[], bodies: boo
   return table(
     io,
     columns,
-    records.map((record) => [record.id, record.time, record.deleted ? 'deleted' : record.supersedes === null ? 'created' : 'changed', ...(bodies ? [bodyText(record)] : [])]),
+    records.map((record) => [
+      record.id,
+      record.time,
+      record.deleted ? 'deleted' : record.supersedes === null ? 'created' : 'changed',
+      ...(bodies ? [bodyText(record)] : []),
+    ]),
   );
 }
 

@@ -11,7 +11,9 @@ import { codeOf, importsOf, lineAt } from './source-text.js';
 const LAYERS = ['engine', 'replication', 'server', 'tools'];
 
 /** Deep imports from outside a folder, past its index. Tools that take files apart need the decoders the database keeps to itself. */
-const DEEP_IMPORTS: readonly { from: RegExp; into: RegExp }[] = [{ from: /^tools\/commands\/(?:inspect|check)\.ts$/, into: /^engine\/(?:inspect|check)\.js$/ }];
+const DEEP_IMPORTS: readonly { from: RegExp; into: RegExp }[] = [
+  { from: /^tools\/commands\/(?:inspect|check)\.ts$/, into: /^engine\/(?:inspect|check)\.js$/ },
+];
 
 /** The one door to the outside. */
 const DOOR = /^engine\/platform\/(?:node(?:-[a-z-]+)?|network-kind)\.ts$/;

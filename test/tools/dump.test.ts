@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Database, VersionRecord } from '../../engine/index.js';
 import { parseDumpLine } from '../../tools/dump-format.js';
 import { IdMap } from '../../tools/id-map.js';
-import { temporaryDirectory, type TestServer, testServer, varve } from './cli.js';
+import { type TestServer, temporaryDirectory, testServer, varve } from './cli.js';
 
 const open: TestServer[] = [];
 const start = async (options = {}) => {
@@ -90,13 +90,25 @@ describe('dump and load', () => {
 
   it('report each failed line by its number, and load the rest', async () => {
     const to = await start();
-    const input = ['{"collection":"c","key":"a","body":1}', '', '{"collection":"c","key":"b","body":1,"body":2}', 'not json', '{"collection":"c","key":"d","body":4,"nope":1}', '{"collection":"c","key":"e","body":5}'].join('\n');
+    const input = [
+      '{"collection":"c","key":"a","body":1}',
+      '',
+      '{"collection":"c","key":"b","body":1,"body":2}',
+      'not json',
+      '{"collection":"c","key":"d","body":4,"nope":1}',
+      '{"collection":"c","key":"e","body":5}',
+    ].join('\n');
     const ran = await to.varve(['load', '-'], { input });
     expect(ran.code).toBe(1);
     expect(ran.out).toBe('inserted 2 records from 6 lines\n');
     expect(ran.err.split('\n').map((line) => line.split(':')[0])).toEqual(['line 3', 'line 4', 'line 5', 'varve', '']);
     const machine = await to.varve(['load', '-', '--json'], { input });
-    expect(machine.out.trim().split('\n').map((line) => JSON.parse(line) as object)).toMatchObject([{ line: 3 }, { line: 4 }, { line: 5 }, { lines: 6, inserted: 2, failed: 3 }]);
+    expect(
+      machine.out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as object),
+    ).toMatchObject([{ line: 3 }, { line: 4 }, { line: 5 }, { lines: 6, inserted: 2, failed: 3 }]);
   });
 
   it('take from a file, and fail what refers to a line that failed', async () => {
@@ -104,7 +116,15 @@ describe('dump and load', () => {
     const directory = temporaryDirectory();
     const file = path.join(directory.path, 'lines.ndjson');
     const id = (n: number) => n.toString(16).padStart(16, '1');
-    writeFileSync(file, [`{"id":"${id(1)}","collection":"c","key":"","body":1}`, `{"id":"${id(2)}","refs":["${id(1)}"],"collection":"c","key":"b","body":1}`, `{"id":"${id(3)}","collection":"c","key":"c","body":1}`, `{"id":"${id(4)}","refs":["${id(3)}"],"collection":"c","key":"d","body":1}`].join('\r\n'));
+    writeFileSync(
+      file,
+      [
+        `{"id":"${id(1)}","collection":"c","key":"","body":1}`,
+        `{"id":"${id(2)}","refs":["${id(1)}"],"collection":"c","key":"b","body":1}`,
+        `{"id":"${id(3)}","collection":"c","key":"c","body":1}`,
+        `{"id":"${id(4)}","refs":["${id(3)}"],"collection":"c","key":"d","body":1}`,
+      ].join('\r\n'),
+    );
     const ran = await to.varve(['load', file]);
     expect(ran.err).toContain('line 2: refers to a record that was not loaded');
     expect(ran.out).toBe('inserted 2 records from 4 lines\n');
@@ -115,7 +135,11 @@ describe('dump and load', () => {
 
 describe('the format of a dump', () => {
   it('passes on bytes it does not know as they are', () => {
-    for (const text of ['{"key":"\\u00e9","collection":"c","body":{"id":"0001000000000001"}}', 'x"collection":"c","key":"k","body":1}', '']) {
+    for (const text of [
+      '{"key":"\\u00e9","collection":"c","body":{"id":"0001000000000001"}}',
+      'x"collection":"c","key":"k","body":1}',
+      '',
+    ]) {
       const line = Buffer.from(text);
       expect(parseDumpLine(line)).toEqual({ kind: 'plain', line });
     }

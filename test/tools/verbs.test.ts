@@ -1,5 +1,5 @@
-import { createServer } from 'node:http';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,12 +12,32 @@ beforeAll(async () => {
 });
 afterAll(() => server.remove());
 
-const json = (text: string) => text.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
-const put = async (...args: string[]) => json((await server.varve(['put', ...args, '--json'])).out)[0] as { id: string; supersedes: string | null; refs: string[]; time: string };
+const json = (text: string) =>
+  text
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+const put = async (...args: string[]) =>
+  json((await server.varve(['put', ...args, '--json'])).out)[0] as { id: string; supersedes: string | null; refs: string[]; time: string };
 
 describe('exit codes', () => {
   it('are 2 for wrong usage, with a hint on stderr and nothing on stdout', async () => {
-    for (const args of [['put'], ['nope'], ['get', 'c'], ['history', 'c', 'k', '--limit', '0'], ['list', '--nope'], ['put', 'c', 'k', '{bad'], ['put', 'c', 'k', '@/nonexistent'], ['get', 'c', 'k', '--url', 'nonsense'], ['history', 'c', 'k', '--order', 'up'], ['check', '/nonexistent'], ['inspect', '/nonexistent'], ['load', '/nonexistent'], ['serve', '--shards', 'many'], ['import', 'git', '.', '--files', '_x']]) {
+    for (const args of [
+      ['put'],
+      ['nope'],
+      ['get', 'c'],
+      ['history', 'c', 'k', '--limit', '0'],
+      ['list', '--nope'],
+      ['put', 'c', 'k', '{bad'],
+      ['put', 'c', 'k', '@/nonexistent'],
+      ['get', 'c', 'k', '--url', 'nonsense'],
+      ['history', 'c', 'k', '--order', 'up'],
+      ['check', '/nonexistent'],
+      ['inspect', '/nonexistent'],
+      ['load', '/nonexistent'],
+      ['serve', '--shards', 'many'],
+      ['import', 'git', '.', '--files', '_x'],
+    ]) {
       const ran = await server.varve(args);
       expect([args, ran.code, ran.out]).toEqual([args, 2, '']);
       expect(ran.err).not.toBe('');
@@ -66,7 +86,10 @@ describe('put, get, history, list, delete', () => {
     expect((await server.varve(['get', 'people', 'alice'])).out).toContain('"city": "Rome"');
     const { out } = await server.varve(['history', 'people', 'alice', '--bodies']);
     expect(out.split('\n').map((line) => line.split(/ {2,}/)[0])).toEqual(['ID', second.id, first.id, '']);
-    expect(json((await server.varve(['history', 'people', 'alice', '--order', 'asc', '--json'])).out).map(({ id }) => id)).toEqual([first.id, second.id]);
+    expect(json((await server.varve(['history', 'people', 'alice', '--order', 'asc', '--json'])).out).map(({ id }) => id)).toEqual([
+      first.id,
+      second.id,
+    ]);
     const limited = await server.varve(['history', 'people', 'alice', '--limit', '1']);
     expect(limited.out.trim().split('\n')).toHaveLength(2);
     expect(limited.err).toContain('more than 1 version');
@@ -85,8 +108,12 @@ describe('put, get, history, list, delete', () => {
     const target = await put('odd', key, `@${file}`, '--time', '2001-02-03T04:05:06+01:00', '--url', server.url).catch(() => undefined);
     expect(target).toBeUndefined(); // not later than the newest
     const first = await put('odd', key, `@${file}`);
-    const ran = await server.varve(['put', 'odd', 'stdin', '-', '--refs', first.id, '--idempotency-key', 'once', '--json'], { input: '"from stdin"' });
-    const again = await server.varve(['put', 'odd', 'stdin', '--refs', first.id, '--idempotency-key', 'once', '--json'], { input: '"from stdin"' });
+    const ran = await server.varve(['put', 'odd', 'stdin', '-', '--refs', first.id, '--idempotency-key', 'once', '--json'], {
+      input: '"from stdin"',
+    });
+    const again = await server.varve(['put', 'odd', 'stdin', '--refs', first.id, '--idempotency-key', 'once', '--json'], {
+      input: '"from stdin"',
+    });
     expect(again.out).toBe(ran.out);
     expect(json(ran.out)[0]).toMatchObject({ refs: [first.id] });
     expect((await server.varve(['get', 'odd', key, '--body'])).out).toBe('[1,2]\n');
@@ -107,7 +134,6 @@ describe('put, get, history, list, delete', () => {
 
   it('never let control characters from the data reach a terminal', async () => {
     await put('evil', 'key', JSON.stringify('\u001b[31mred\u0007'));
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: looking for them
     expect((await server.varve(['list', 'evil'])).out).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
   });
 });

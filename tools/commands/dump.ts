@@ -1,10 +1,10 @@
 /** `varve dump`: every version of every entity as NDJSON, from a server or straight from a data directory. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { open, parseTime, formatTime } from '../../engine/index.js';
+import { formatTime, open, parseTime } from '../../engine/index.js';
 import { type AddCommand, examples } from '../command.js';
-import { dump, type DumpSource, type DumpSummary, offlineSource, onlineSource } from '../dump.js';
-import { online, type OnlineOptions, withClient } from '../online.js';
+import { type DumpSource, type DumpSummary, dump, offlineSource, onlineSource } from '../dump.js';
+import { type OnlineOptions, online, withClient } from '../online.js';
 import { counted, LineWriter, say, UsageError } from '../output.js';
 import { progressBar } from '../progress.js';
 
@@ -15,14 +15,19 @@ interface DumpFlags extends OnlineOptions {
 }
 
 export const addDump: AddCommand = (program, io) => {
-  const command = program.command('dump').description('write every version of every entity as NDJSON, oldest first: what `varve load` takes');
+  const command = program
+    .command('dump')
+    .description('write every version of every entity as NDJSON, oldest first: what `varve load` takes');
   online(command)
     .option('--data <dir>', 'read a data directory that no server holds, instead of asking one')
     .option('--collection <name>', 'only this collection (again for more)', (name: string, all: readonly string[]) => [...all, name], [])
     .option('--as-of <point>', 'nothing later than this time or record id');
   examples(command, [
     { command: 'varve dump > all.ndjson', does: 'every version, with its time, in the order of time' },
-    { command: 'varve dump --collection customers --as-of 2024-05-01T00:00:00Z', does: 'one collection up to a moment; refs to what is left out are dropped' },
+    {
+      command: 'varve dump --collection customers --as-of 2024-05-01T00:00:00Z',
+      does: 'one collection up to a moment; refs to what is left out are dropped',
+    },
     { command: 'varve dump --data ./varve-data > all.ndjson', does: 'without a server' },
   ]);
   command.action(async (options: DumpFlags) => {
@@ -45,13 +50,16 @@ export const addDump: AddCommand = (program, io) => {
   });
 
   function from(options: DumpFlags, work: (source: DumpSource) => Promise<DumpSummary>): Promise<DumpSummary> {
-    return options.data === undefined ? withClient(options, io.env, (client) => work(onlineSource(client))) : fromDirectory(options.data, work);
+    return options.data === undefined
+      ? withClient(options, io.env, (client) => work(onlineSource(client)))
+      : fromDirectory(options.data, work);
   }
 
   function tell(summary: DumpSummary): void {
     if (summary.refsDropped > 0) say(io, `dropped ${counted(summary.refsDropped, 'ref')} to records that are not in the dump`);
     if (summary.gone > 0) say(io, `${counted(summary.gone, 'record')} had been trimmed or erased`);
-    if (io.stdout.isTTY !== true) say(io, `dumped ${counted(summary.records, 'record')} in ${counted(summary.batches, 'batch', 'batches')}`);
+    if (io.stdout.isTTY !== true)
+      say(io, `dumped ${counted(summary.records, 'record')} in ${counted(summary.batches, 'batch', 'batches')}`);
   }
 };
 

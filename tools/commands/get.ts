@@ -1,7 +1,7 @@
 /** `varve get`: the newest version of an entity, or the version at a point in time. */
 import { type AddCommand, examples } from '../command.js';
 import { entityPath, ProblemError } from '../http-client.js';
-import { online, type OnlineOptions, withClient } from '../online.js';
+import { type OnlineOptions, online, withClient } from '../online.js';
 import { fields, write, writeJson } from '../output.js';
 import type { RecordJson } from '../records.js';
 
@@ -24,7 +24,11 @@ export const addGet: AddCommand = (program, io) => {
       }
       const record = await client.json<RecordJson>('GET', path, { query: { asOf: options.asOf } });
       if (options.json === true) return writeJson(io, record);
-      const rows: [string, string][] = [['id', record.id], ['time', record.time], ['hash', record.hash]];
+      const rows: [string, string][] = [
+        ['id', record.id],
+        ['time', record.time],
+        ['hash', record.hash],
+      ];
       if (record.supersedes !== null) rows.push(['supersedes', record.supersedes]);
       if (record.refs.length > 0) rows.push(['refs', record.refs.join(' ')]);
       await write(io, `${fields(rows)}\n${JSON.stringify(record.body, undefined, 2)}\n`);

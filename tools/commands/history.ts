@@ -1,7 +1,7 @@
 /** `varve history`: the versions of one entity. */
 import { type AddCommand, examples } from '../command.js';
 import { entityPath } from '../http-client.js';
-import { online, type OnlineOptions, positive, withClient } from '../online.js';
+import { type OnlineOptions, online, positive, withClient } from '../online.js';
 import { counted, LineWriter, say, UsageError, write } from '../output.js';
 import { type RecordJson, versionTable } from '../records.js';
 
@@ -44,7 +44,9 @@ export const addHistory: AddCommand = (program, io) => {
       let page: Page | undefined;
       do {
         const query = page === undefined ? { order, from, to } : { order, from, to, cursor: page.next ?? undefined };
-        page = await client.json<Page>('GET', `${entityPath(collection, key)}/history`, { query: { ...query, limit: Math.min(left, PAGE) } });
+        page = await client.json<Page>('GET', `${entityPath(collection, key)}/history`, {
+          query: { ...query, limit: Math.min(left, PAGE) },
+        });
         left -= page.records.length;
         if (options.json === true) for (const record of page.records) await lines.line(JSON.stringify(record));
         else shown.push(...page.records);

@@ -1,10 +1,10 @@
 /** `varve import git`: a repository's whole history, every commit one atomic batch. The work is in import/git. */
 import { type AddCommand, examples } from '../command.js';
 import { GitError } from '../import/git/git.js';
-import { IMPORT_DEFAULTS, importGit, type ImportSummary } from '../import/git/import.js';
+import { IMPORT_DEFAULTS, type ImportSummary, importGit } from '../import/git/import.js';
 import type { Note } from '../import/git/records.js';
 import { verifyGit } from '../import/git/verify.js';
-import { online, type OnlineOptions, positive, withClient } from '../online.js';
+import { type OnlineOptions, online, positive, withClient } from '../online.js';
 import { count, counted, Difference, type Io, printable, say, UsageError, write, writeJson } from '../output.js';
 import { progressBar } from '../progress.js';
 
@@ -34,7 +34,10 @@ export const addImport: AddCommand = (program, io) => {
     { command: 'varve import git .', does: 'the history of this repository: collections `commits` and `files`' },
     { command: 'varve import git ~/src/linux.git --ref v6.1 --json', does: 'bare repositories too; a summary for machines' },
     { command: 'varve import git . --verify', does: "then checks that `files` as of each commit's record is `git ls-tree -r` of it" },
-    { command: 'varve import git ../other --commits other-commits --files other-files --placement other', does: 'a second repository beside the first' },
+    {
+      command: 'varve import git ../other --commits other-commits --files other-files --placement other',
+      does: 'a second repository beside the first',
+    },
   ]);
   command.action((repo: string, options: ImportFlags) =>
     withClient(options, io.env, async (client) => {
@@ -46,7 +49,9 @@ export const addImport: AddCommand = (program, io) => {
       const notes: Note[] = [];
       const verify = (tip: string) => {
         const progress = progressBar(io, 'commits verified', options.json);
-        return verifyGit(client, repo, tip, { ...names, progress: (done, total) => progress.update(done, total) }).finally(() => progress.stop());
+        return verifyGit(client, repo, tip, { ...names, progress: (done, total) => progress.update(done, total) }).finally(() =>
+          progress.stop(),
+        );
       };
       let summary: ImportSummary;
       try {
@@ -74,7 +79,10 @@ export const addImport: AddCommand = (program, io) => {
         throw new Difference(`${counted(verified.differences.length, 'difference')} between git and the server`);
       }
       if (verified !== undefined && options.json !== true) {
-        await write(io, `verified ${counted(verified.commits, 'commit')}: ${counted(verified.entries, 'tree entry', 'tree entries')}, ${counted(verified.contents, 'content')}\n`);
+        await write(
+          io,
+          `verified ${counted(verified.commits, 'commit')}: ${counted(verified.entries, 'tree entry', 'tree entries')}, ${counted(verified.contents, 'content')}\n`,
+        );
       }
     }),
   );
@@ -85,7 +93,10 @@ function describe(summary: ImportSummary, repo: string): string {
   if (commits === 0) return `up to date: ${counted(known, 'commit')} of ${repo} were there already\n`;
   const lines = [`imported ${counted(commits, 'commit')}: ${counted(files, 'file version')}, ${counted(tombstones, 'tombstone')}`];
   if (known > 0) lines.push(`${counted(known, 'commit')} were there already`);
-  if (shifted > 0) lines.push(`${counted(shifted, 'commit')} got another time than the committer's: it was not later than the one before, or in the future`);
+  if (shifted > 0)
+    lines.push(
+      `${counted(shifted, 'commit')} got another time than the committer's: it was not later than the one before, or in the future`,
+    );
   if (summary.shallow) lines.push('the repository is a shallow clone: its history begins where it was cut');
   return `${lines.join('\n')}\n`;
 }

@@ -1,7 +1,7 @@
 /** `varve list`: the entities of a collection, now or at a point in time; or the collections themselves. */
 import { type AddCommand, examples } from '../command.js';
 import type { HttpClient } from '../http-client.js';
-import { online, type OnlineOptions, positive, withClient } from '../online.js';
+import { type OnlineOptions, online, positive, withClient } from '../online.js';
 import { count, type Io, LineWriter, table, write } from '../output.js';
 import { bodyText, type RecordJson } from '../records.js';
 
@@ -23,7 +23,9 @@ interface Collection {
 const PAGE = 1000;
 
 export const addList: AddCommand = (program, io) => {
-  const command = program.command('list [collection]').description('the entities of a collection in key order, now or then; without a collection: the collections');
+  const command = program
+    .command('list [collection]')
+    .description('the entities of a collection in key order, now or then; without a collection: the collections');
   online(command)
     .option('--as-of <point>', 'a time (RFC 3339) or a record id')
     .option('--prefix <text>', 'only keys that begin so')
@@ -36,7 +38,9 @@ export const addList: AddCommand = (program, io) => {
     { command: 'varve list files --as-of 0001000000000a3f --json', does: 'the tree as of that commit, one record a line' },
   ]);
   command.action((collection: string | undefined, options: ListFlags) =>
-    withClient(options, io.env, (client) => (collection === undefined ? listCollections(io, client, options) : listEntities(io, client, collection, options))),
+    withClient(options, io.env, (client) =>
+      collection === undefined ? listCollections(io, client, options) : listEntities(io, client, collection, options),
+    ),
   );
 };
 
@@ -44,14 +48,23 @@ async function listCollections(io: Io, client: HttpClient, options: ListFlags): 
   const { collections } = await client.json<{ collections: Collection[] }>('GET', '/v1/collections');
   if (options.json === true) return write(io, collections.map((each) => `${JSON.stringify(each)}\n`).join(''));
   const columns = [{ title: 'COLLECTION' }, { title: 'PLACEMENT' }, { title: 'ENTITIES', right: true }, { title: 'VERSIONS', right: true }];
-  await write(io, table(io, columns, collections.map((each) => [each.name, each.placement, count(each.entities), count(each.versions)])));
+  await write(
+    io,
+    table(
+      io,
+      columns,
+      collections.map((each) => [each.name, each.placement, count(each.entities), count(each.versions)]),
+    ),
+  );
 }
 
 async function listEntities(io: Io, client: HttpClient, collection: string, options: ListFlags): Promise<void> {
   const lines = new LineWriter(io);
   let rows: string[][] = [];
   let headed = false;
-  const columns = options.bodies ? [{ title: 'ID' }, { title: 'TIME' }, { title: 'KEY' }, { title: 'BODY' }] : [{ title: 'ID' }, { title: 'KEY' }];
+  const columns = options.bodies
+    ? [{ title: 'ID' }, { title: 'TIME' }, { title: 'KEY' }, { title: 'BODY' }]
+    : [{ title: 'ID' }, { title: 'KEY' }];
   const showRows = async () => {
     const text = table(io, columns, rows);
     await write(io, headed ? text.slice(text.indexOf('\n') + 1) : text);
@@ -80,7 +93,9 @@ async function* entities(client: HttpClient, collection: string, options: ListFl
   let left = options.limit;
   let cursor: string | null | undefined;
   do {
-    const page: { records: RecordJson[]; next: string | null } = await client.json('GET', path, { query: { ...query, limit: Math.min(left, PAGE), cursor: cursor ?? undefined } });
+    const page: { records: RecordJson[]; next: string | null } = await client.json('GET', path, {
+      query: { ...query, limit: Math.min(left, PAGE), cursor: cursor ?? undefined },
+    });
     yield* page.records;
     left -= page.records.length;
     cursor = page.next;

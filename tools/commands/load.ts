@@ -3,8 +3,8 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { type AddCommand, examples } from '../command.js';
 import { splitLines } from '../http-client.js';
-import { load, type LoadFailure } from '../load.js';
-import { online, type OnlineOptions, withClient } from '../online.js';
+import { type LoadFailure, load } from '../load.js';
+import { type OnlineOptions, online, withClient } from '../online.js';
 import { count, counted, Difference, say, UsageError, write, writeJson } from '../output.js';
 import { progressBar } from '../progress.js';
 
@@ -13,11 +13,19 @@ const NAMED = 20;
 const KIB = 1024;
 
 export const addLoad: AddCommand = (program, io) => {
-  const command = program.command('load <file>').description('insert the lines of an NDJSON file (- for stdin): items as POST /v1/records takes them, or what `varve dump` wrote');
+  const command = program
+    .command('load <file>')
+    .description('insert the lines of an NDJSON file (- for stdin): items as POST /v1/records takes them, or what `varve dump` wrote');
   online(command);
   examples(command, [
-    { command: 'varve load customers.ndjson', does: 'lines such as {"collection":"customers","key":"alice","body":{}}, each a batch of its own, in order' },
-    { command: 'varve dump --url http://127.0.0.1:7411 | varve load - --url http://127.0.0.1:7412', does: 'from one server into another, histories and times as they were' },
+    {
+      command: 'varve load customers.ndjson',
+      does: 'lines such as {"collection":"customers","key":"alice","body":{}}, each a batch of its own, in order',
+    },
+    {
+      command: 'varve dump --url http://127.0.0.1:7411 | varve load - --url http://127.0.0.1:7412',
+      does: 'from one server into another, histories and times as they were',
+    },
     { command: 'varve load customers.ndjson --json', does: 'failed lines and a summary for machines; 1 where a line failed' },
   ]);
   command.action((file: string, options: OnlineOptions) =>
@@ -35,7 +43,8 @@ export const addLoad: AddCommand = (program, io) => {
       const summary = await load(client, splitLines(input), { failed, progress }).finally(() => bar.stop());
       if (options.json === true) await writeJson(io, summary);
       else await write(io, `inserted ${counted(summary.inserted, 'record')} from ${counted(summary.lines, 'line')}\n`);
-      if (summary.failed > 0) throw new Difference(`${counted(summary.failed, 'line')} failed${named > NAMED ? `, ${count(NAMED)} of them named above` : ''}`);
+      if (summary.failed > 0)
+        throw new Difference(`${counted(summary.failed, 'line')} failed${named > NAMED ? `, ${count(NAMED)} of them named above` : ''}`);
     }),
   );
 };

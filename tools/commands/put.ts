@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { type AddCommand, examples } from '../command.js';
 import { entityPath, type HttpClient } from '../http-client.js';
-import { online, type OnlineOptions, withClient } from '../online.js';
+import { type OnlineOptions, online, withClient } from '../online.js';
 import { fields, type Io, UsageError, write, writeJson } from '../output.js';
 import type { RecordJson } from '../records.js';
 
@@ -19,11 +19,19 @@ export const addPut: AddCommand = (program, io) => {
   const command = program
     .command('put <collection> <key> [body]')
     .description('insert a version of an entity; the body is JSON, - (or nothing) for stdin, @FILE for a file');
-  insertFlags(online(command)).option('--if-absent', 'only where the entity does not exist (If-None-Match: *)').option('--delete', 'insert a tombstone instead: as `varve delete`');
+  insertFlags(online(command))
+    .option('--if-absent', 'only where the entity does not exist (If-None-Match: *)')
+    .option('--delete', 'insert a tombstone instead: as `varve delete`');
   examples(command, [
     { command: `varve put customers alice '{"name":"Alice"}'`, does: 'inserts a version; its id is what `get --as-of` takes' },
-    { command: 'varve put customers alice @alice.json --if-match 0001000000000007', does: 'only where that is the newest version (--if-match "*": any)' },
-    { command: 'echo 42 | varve put counters visits - --idempotency-key job-17', does: 'may be run again: the second time gives the first answer' },
+    {
+      command: 'varve put customers alice @alice.json --if-match 0001000000000007',
+      does: 'only where that is the newest version (--if-match "*": any)',
+    },
+    {
+      command: 'echo 42 | varve put counters visits - --idempotency-key job-17',
+      does: 'may be run again: the second time gives the first answer',
+    },
     { command: `varve put customers alice '{"name":"Al"}' --time 2001-01-01T00:00:00Z`, does: 'loads history with a time of its own' },
   ]);
   command.action(async (collection: string, key: string, body: string | undefined, options: InsertFlags & { delete?: boolean }) => {
@@ -53,7 +61,14 @@ export async function deleteEntity(io: Io, collection: string, key: string, opti
   });
 }
 
-function insert(client: HttpClient, method: 'PUT' | 'DELETE', collection: string, key: string, options: InsertFlags, body?: Buffer): Promise<RecordJson> {
+function insert(
+  client: HttpClient,
+  method: 'PUT' | 'DELETE',
+  collection: string,
+  key: string,
+  options: InsertFlags,
+  body?: Buffer,
+): Promise<RecordJson> {
   const headers: Record<string, string> = body === undefined ? {} : { 'content-type': 'application/json' };
   if (options.ifMatch !== undefined) headers['if-match'] = tags(options.ifMatch);
   if (options.ifAbsent === true) headers['if-none-match'] = '*';
@@ -64,7 +79,12 @@ function insert(client: HttpClient, method: 'PUT' | 'DELETE', collection: string
 }
 
 function tags(ids: string): string {
-  return ids === '*' ? '*' : ids.split(',').map((id) => `"${id.trim().replaceAll('"', '')}"`).join(', ');
+  return ids === '*'
+    ? '*'
+    : ids
+        .split(',')
+        .map((id) => `"${id.trim().replaceAll('"', '')}"`)
+        .join(', ');
 }
 
 async function bodyBytes(io: Io, body: string | undefined): Promise<Buffer> {
@@ -92,5 +112,12 @@ async function bodyBytes(io: Io, body: string | undefined): Promise<Buffer> {
 async function show(io: Io, options: { json?: boolean }, record: RecordJson): Promise<void> {
   if (options.json === true) return writeJson(io, record);
   const what = record.deleted ? 'deleted' : record.supersedes === null ? 'created' : 'changed';
-  await write(io, fields([[what, `${record.collection} ${record.key}`], ['id', record.id], ['time', record.time]]));
+  await write(
+    io,
+    fields([
+      [what, `${record.collection} ${record.key}`],
+      ['id', record.id],
+      ['time', record.time],
+    ]),
+  );
 }

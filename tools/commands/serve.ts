@@ -1,6 +1,6 @@
 /** `varve serve`: the server. Its flags are the settings of server/config.ts, every one of them. */
 import { readFileSync } from 'node:fs';
-import { ConfigError, flagName, type FlagValues, loadConfig, SETTINGS, type SettingName, serve } from '../../server/index.js';
+import { ConfigError, type FlagValues, flagName, loadConfig, SETTINGS, type SettingName, serve } from '../../server/index.js';
 import { type AddCommand, examples } from '../command.js';
 import { Difference, UsageError } from '../output.js';
 
@@ -16,7 +16,10 @@ export const addServe: AddCommand = (program, io) => {
   examples(command, [
     { command: 'varve serve', does: 'on 127.0.0.1:7411, data in ./varve-data' },
     { command: 'varve serve --data /var/lib/varve --listen 127.0.0.1:8080', does: 'elsewhere' },
-    { command: 'VARVE_DATA=/var/lib/varve VARVE_LOG_LEVEL=warn varve serve', does: 'every flag is also a variable: flags > environment > file > default' },
+    {
+      command: 'VARVE_DATA=/var/lib/varve VARVE_LOG_LEVEL=warn varve serve',
+      does: 'every flag is also a variable: flags > environment > file > default',
+    },
   ]);
   command.action(async (flags: FlagValues) => {
     let serving: Awaited<ReturnType<typeof serve>>;

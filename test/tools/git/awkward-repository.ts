@@ -1,5 +1,5 @@
 /** Everything about git that an import could get wrong, in one small history. */
-import { makeRepository, type MadeRepository, utf8 } from './made-repository.js';
+import { type MadeRepository, makeRepository, utf8 } from './made-repository.js';
 
 const SUBMODULE = '1234567890123456789012345678901234567890';
 
@@ -9,7 +9,14 @@ export const UNTAKEABLE = ['tab\there', 'new\nline', 'not-\xff-utf8', `long/${'x
 export function makeAwkwardRepository(): MadeRepository {
   const repo = makeRepository();
   repo.add([
-    { message: 'root\n', files: [{ path: 'README', content: 'hello\n' }, { path: 'empty', content: '' }, { path: 'src/a.txt', content: 'a\n' }] },
+    {
+      message: 'root\n',
+      files: [
+        { path: 'README', content: 'hello\n' },
+        { path: 'empty', content: '' },
+        { path: 'src/a.txt', content: 'a\n' },
+      ],
+    },
     { message: '', files: [{ path: 'run.sh', content: '#!/bin/sh\n', mode: '100755' }] },
     { message: 'rename\n', files: [{ path: 'src/a.txt' }, { path: 'lib/a.txt', content: 'a\n' }] },
     { message: 'mode alone\n', files: [{ path: 'README', content: 'hello\n', mode: '100755' }] },
@@ -40,19 +47,53 @@ export function makeAwkwardRepository(): MadeRepository {
         { path: 'cesu.bin', content: Buffer.from([0xed, 0xa0, 0x80]) },
       ],
     },
-    { message: 'over the body limit\n', files: [{ path: 'large.txt', content: 'x'.repeat(1024 * 1024) }, { path: 'just.txt', content: 'y'.repeat(1024 * 1024 - 300) }] },
-    { message: 'links\n', files: [{ path: 'link', content: 'README', mode: '120000' }, { path: 'sub', content: SUBMODULE, mode: '160000' }] },
+    {
+      message: 'over the body limit\n',
+      files: [
+        { path: 'large.txt', content: 'x'.repeat(1024 * 1024) },
+        { path: 'just.txt', content: 'y'.repeat(1024 * 1024 - 300) },
+      ],
+    },
+    {
+      message: 'links\n',
+      files: [
+        { path: 'link', content: 'README', mode: '120000' },
+        { path: 'sub', content: SUBMODULE, mode: '160000' },
+      ],
+    },
     { message: 'nothing changed\n' },
-    { message: 'file becomes link, link becomes file\n', files: [{ path: 'link', content: 'plain\n' }, { path: 'empty', content: 'README', mode: '120000' }] },
+    {
+      message: 'file becomes link, link becomes file\n',
+      files: [
+        { path: 'link', content: 'plain\n' },
+        { path: 'empty', content: 'README', mode: '120000' },
+      ],
+    },
     { message: 'file becomes directory\n', files: [{ path: 'README' }, { path: 'README/inside', content: 'in\n' }] },
     { message: 'and back\n', files: [{ path: 'README/inside' }, { path: 'README', content: 'out\n' }] },
-    { message: 'file becomes submodule, submodule becomes file\n', files: [{ path: 'run.sh', content: SUBMODULE, mode: '160000' }, { path: 'sub', content: 'now a file\n' }] },
+    {
+      message: 'file becomes submodule, submodule becomes file\n',
+      files: [
+        { path: 'run.sh', content: SUBMODULE, mode: '160000' },
+        { path: 'sub', content: 'now a file\n' },
+      ],
+    },
     { message: 'submodule goes\n', files: [{ path: 'run.sh' }, { path: 'tab\there' }] },
     { message: 'clock runs backwards\n', committed: '999990000 +0000', files: [{ path: 'clock', content: 'back\n' }] },
     { message: 'same second\n', committed: '999990000 +0000', files: [{ path: 'clock', content: 'same\n' }] },
-    { message: 'from the future\n', committed: '7258118400 +0000', authored: '7258118400 -1130', files: [{ path: 'clock', content: 'future\n' }] },
+    {
+      message: 'from the future\n',
+      committed: '7258118400 +0000',
+      authored: '7258118400 -1130',
+      files: [{ path: 'clock', content: 'future\n' }],
+    },
     { message: 'the first day\n', committed: '0 +0000', authored: '0 -0500', files: [{ path: 'clock', content: 'epoch\n' }] },
-    { message: 'half an hour\n', committed: '1100000000 +0530', authored: '1099999999 -0330', files: [{ path: 'clock', content: 'india\n' }] },
+    {
+      message: 'half an hour\n',
+      committed: '1100000000 +0530',
+      authored: '1099999999 -0330',
+      files: [{ path: 'clock', content: 'india\n' }],
+    },
     {
       message: Buffer.from('caf\xe9 in latin1\n', 'latin1'),
       author: Buffer.from('Ren\xe9 <rene@example.com>', 'latin1'),
@@ -60,12 +101,31 @@ export function makeAwkwardRepository(): MadeRepository {
       files: [{ path: 'encoding', content: 'declared\n' }],
     },
     { message: Buffer.from('caf\xe9 undeclared\n', 'latin1'), files: [{ path: 'encoding', content: 'undeclared\n' }] },
-    { message: 'subject\nstill subject\n\nbody "quoted" \\ \u2028 🦆\n', author: utf8('') + ' <>', files: [{ path: 'encoding', content: 'message\n' }] },
-    { branch: 'side', from: 'refs/heads/main', message: 'side 1\n', files: [{ path: 'side', content: 'one\n' }, { path: 'clock', content: 'side\n' }] },
+    {
+      message: 'subject\nstill subject\n\nbody "quoted" \\ \u2028 🦆\n',
+      author: utf8('') + ' <>',
+      files: [{ path: 'encoding', content: 'message\n' }],
+    },
+    {
+      branch: 'side',
+      from: 'refs/heads/main',
+      message: 'side 1\n',
+      files: [
+        { path: 'side', content: 'one\n' },
+        { path: 'clock', content: 'side\n' },
+      ],
+    },
     { branch: 'side', message: 'side 2\n', files: [{ path: 'side', content: 'two\n' }, { path: 'lib/a.txt' }] },
     { message: 'meanwhile\n', files: [{ path: 'meanwhile', content: 'main\n' }] },
-    { message: 'merge\n', merges: ['refs/heads/side'], files: [{ path: 'side', content: 'two\n' }, { path: 'clock', content: 'merged\n' }, { path: 'lib/a.txt' }] },
-    { message: 'everything but one goes\n', files: [{ path: utf8('größe/日本/🦆') }, { path: 'image.bin' }, { path: 'nul.txt' }, { path: 'large.txt' }] },
+    {
+      message: 'merge\n',
+      merges: ['refs/heads/side'],
+      files: [{ path: 'side', content: 'two\n' }, { path: 'clock', content: 'merged\n' }, { path: 'lib/a.txt' }],
+    },
+    {
+      message: 'everything but one goes\n',
+      files: [{ path: utf8('größe/日本/🦆') }, { path: 'image.bin' }, { path: 'nul.txt' }, { path: 'large.txt' }],
+    },
   ]);
   return repo;
 }

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HttpClient } from '../../../tools/http-client.js';
-import { IMPORT_DEFAULTS, importGit, type ImportOptions } from '../../../tools/import/git/import.js';
+import { IMPORT_DEFAULTS, type ImportOptions, importGit } from '../../../tools/import/git/import.js';
 import type { Note } from '../../../tools/import/git/records.js';
 import { verifyGit } from '../../../tools/import/git/verify.js';
 import { type TestServer, testServer } from '../cli.js';
@@ -33,7 +33,10 @@ async function bringIn(path: string, options: Partial<ImportOptions> = {}) {
 }
 
 const body = async (collection: string, key: string) => {
-  const reply = await client.json<{ body: Record<string, unknown>; refs: string[]; time: string }>('GET', `/v1/collections/${collection}/entities/${encodeURIComponent(key)}`);
+  const reply = await client.json<{ body: Record<string, unknown>; refs: string[]; time: string }>(
+    'GET',
+    `/v1/collections/${collection}/entities/${encodeURIComponent(key)}`,
+  );
   return reply;
 };
 
@@ -42,7 +45,16 @@ describe('importing a repository of awkward cases', () => {
     repo = makeAwkwardRepository();
     const { summary, notes } = await bringIn(repo.path);
     expect(summary.commits).toBe(Number(repo.git('rev-list', '--first-parent', '--count', 'main')));
-    expect(summary).toMatchObject({ known: 0, skipped: UNTAKEABLE.length, submodules: 2, omitted: 1, missing: 0, replacedTexts: 1, split: 0, shallow: false });
+    expect(summary).toMatchObject({
+      known: 0,
+      skipped: UNTAKEABLE.length,
+      submodules: 2,
+      omitted: 1,
+      missing: 0,
+      replacedTexts: 1,
+      split: 0,
+      shallow: false,
+    });
     expect(notes.filter(({ kind }) => kind === 'path').map((note) => 'path' in note && note.path)).toContain('tab\\x09here');
     expect(notes).toContainEqual(expect.objectContaining({ kind: 'omitted', path: 'large.txt', size: 1024 * 1024 }));
   });
@@ -88,7 +100,11 @@ describe('importing again', () => {
   it('adds only what is new', async () => {
     repo = makeAwkwardRepository();
     const first = await bringIn(repo.path);
-    expect(await importGit(client, repo.path, { ...IMPORT_DEFAULTS })).toMatchObject({ commits: 0, files: 0, known: first.summary.commits });
+    expect(await importGit(client, repo.path, { ...IMPORT_DEFAULTS })).toMatchObject({
+      commits: 0,
+      files: 0,
+      known: first.summary.commits,
+    });
     repo.add([{ files: [{ path: 'later', content: 'later\n' }] }, { files: [{ path: 'later' }] }]);
     const second = await bringIn(repo.path);
     expect(second.summary).toMatchObject({ commits: 2, files: 1, tombstones: 1, known: first.summary.commits });
@@ -96,9 +112,24 @@ describe('importing again', () => {
 
   it('follows another branch, and back, with every tree exact', async () => {
     repo = makeRepository();
-    repo.add([{ files: [{ path: 'a', content: '1' }, { path: 'b', content: '1' }] }, { files: [{ path: 'a', content: '2' }] }]);
+    repo.add([
+      {
+        files: [
+          { path: 'a', content: '1' },
+          { path: 'b', content: '1' },
+        ],
+      },
+      { files: [{ path: 'a', content: '2' }] },
+    ]);
     repo.add([{ branch: 'other', from: 'refs/heads/main^0', files: [{ path: 'other', content: 'x' }, { path: 'b' }] }]);
-    repo.add([{ files: [{ path: 'a', content: '3' }, { path: 'c', content: '3' }] }]);
+    repo.add([
+      {
+        files: [
+          { path: 'a', content: '3' },
+          { path: 'c', content: '3' },
+        ],
+      },
+    ]);
     await bringIn(repo.path);
     expect((await bringIn(repo.path, { ref: 'other' })).summary).toMatchObject({ commits: 1, known: 2 });
     repo.add([{ files: [{ path: 'd', content: '4' }] }]);
@@ -119,7 +150,10 @@ describe('importing again', () => {
 
   it('finishes a commit that an earlier run left half done', async () => {
     repo = makeRepository();
-    repo.add([{ files: [{ path: 'old', content: '0' }] }, { files: [...Array.from({ length: 20 }, (_, i) => ({ path: `f${i}`, content: `${i}` })), { path: 'old' }] }]);
+    repo.add([
+      { files: [{ path: 'old', content: '0' }] },
+      { files: [...Array.from({ length: 20 }, (_, i) => ({ path: `f${i}`, content: `${i}` })), { path: 'old' }] },
+    ]);
     // A proxy to the server that goes away after three batches.
     let batches = 0;
     const failing = new Proxy(client, {

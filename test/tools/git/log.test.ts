@@ -58,14 +58,19 @@ describe('reading git log', () => {
 
   it('parses the same however the bytes are cut', async () => {
     const sha = 'a'.repeat(40);
-    const whole = Buffer.from(`${sha}\0\0n\0e\x000 +0000\0n\0e\x000 +0000\0s\0:m\n\0\0\n:000000 100644 0 1 A\0:p\0${sha}\0p\0n\0e\x001 +0000\0n\0e\x001 +0000\0\0\0`);
+    const whole = Buffer.from(
+      `${sha}\0\0n\0e\x000 +0000\0n\0e\x000 +0000\0s\0:m\n\0\0\n:000000 100644 0 1 A\0:p\0${sha}\0p\0n\0e\x001 +0000\0n\0e\x001 +0000\0\0\0`,
+    );
     async function* cut(size: number) {
       for (let at = 0; at < whole.length; at += size) yield whole.subarray(at, at + size);
     }
     for (let size = 1; size < 60; size += 1) {
       const found = [];
       for await (const commit of parseLog(cut(size))) found.push([commit.message, commit.changes.map((change) => String(change.path))]);
-      expect(found).toEqual([[':m\n', [':p']], ['', []]]);
+      expect(found).toEqual([
+        [':m\n', [':p']],
+        ['', []],
+      ]);
     }
   });
 

@@ -91,7 +91,8 @@ function commitStream(commit: MadeCommit, mark: number, order: number): Buffer[]
 function quoted(name: string): string {
   let text = '"';
   for (const byte of Buffer.from(name, 'latin1')) {
-    text += byte > 0x20 && byte < 0x7f && byte !== 0x22 && byte !== 0x5c ? String.fromCharCode(byte) : `\\${byte.toString(8).padStart(3, '0')}`;
+    text +=
+      byte > 0x20 && byte < 0x7f && byte !== 0x22 && byte !== 0x5c ? String.fromCharCode(byte) : `\\${byte.toString(8).padStart(3, '0')}`;
   }
   return `${text}"`;
 }

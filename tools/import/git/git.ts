@@ -12,7 +12,18 @@ export class GitError extends Error {
 }
 
 /** Settings a person may have that would change what git prints. */
-const PLAIN = ['-c', 'core.quotePath=false', '-c', 'log.showSignature=false', '-c', 'log.showRoot=true', '-c', 'diff.orderFile=/dev/null', '-c', 'core.fsmonitor=false'];
+const PLAIN = [
+  '-c',
+  'core.quotePath=false',
+  '-c',
+  'log.showSignature=false',
+  '-c',
+  'log.showRoot=true',
+  '-c',
+  'diff.orderFile=/dev/null',
+  '-c',
+  'core.fsmonitor=false',
+];
 
 export function spawnGit(repo: string, args: readonly string[]): ChildProcessWithoutNullStreams {
   const env: NodeJS.ProcessEnv = { LC_ALL: 'C', GIT_OPTIONAL_LOCKS: '0', GIT_TERMINAL_PROMPT: '0' };

@@ -13,7 +13,7 @@ import { GitError, runGit, streamGit } from './git.js';
 import { type GitChange, type GitCommit, readLog } from './log.js';
 import { partsOf, readAhead } from './parts.js';
 import { commitBody, isFile, keyOf, NO_MODE, type Note } from './records.js';
-import { ImportTarget, type Imported, type TargetNames } from './target.js';
+import { type Imported, ImportTarget, type TargetNames } from './target.js';
 import { readTree } from './tree.js';
 
 export interface ImportOptions extends TargetNames {
@@ -112,7 +112,10 @@ export async function resolveCommit(repo: string, ref: string): Promise<string> 
   try {
     return (await runGit(repo, ['rev-parse', '--verify', '--quiet', `${ref}^{commit}`])).toString().trim();
   } catch (error) {
-    const inside = await runGit(repo, ['rev-parse', '--git-dir']).then(() => true, (cause: unknown) => cause as GitError);
+    const inside = await runGit(repo, ['rev-parse', '--git-dir']).then(
+      () => true,
+      (cause: unknown) => cause as GitError,
+    );
     if (inside !== true) throw inside;
     throw new GitError(`'${ref}' names no commit in ${repo}`, { cause: error });
   }
@@ -139,7 +142,10 @@ async function refuseStrangers(repo: string, imported: Imported, shallow: boolea
   if (imported.newest === undefined || shallow) return;
   const { sha } = imported.newest;
   await runGit(repo, ['cat-file', '-e', `${sha}^{commit}`]).catch((cause: unknown) => {
-    throw new Error(`'${names.commits}' holds another repository's history (${repo} has no commit ${sha}): choose other collections with --commits and --files`, { cause });
+    throw new Error(
+      `'${names.commits}' holds another repository's history (${repo} has no commit ${sha}): choose other collections with --commits and --files`,
+      { cause },
+    );
   });
 }
 
@@ -165,6 +171,11 @@ async function changesFrom(files: Map<string, { mode: string; blob: string }>, r
     if ('key' in named && isFile(mode)) files.delete(named.key);
     if (held?.mode !== mode || held.blob !== blob) changes.push({ oldMode: NO_MODE, newMode: mode, blob, path });
   }
-  const gone = [...files].map(([key, { mode, blob }]) => ({ oldMode: mode, newMode: NO_MODE, blob: blob.replace(/./g, '0'), path: Buffer.from(key) }));
+  const gone = [...files].map(([key, { mode, blob }]) => ({
+    oldMode: mode,
+    newMode: NO_MODE,
+    blob: blob.replace(/./g, '0'),
+    path: Buffer.from(key),
+  }));
   return [...changes, ...gone];
 }

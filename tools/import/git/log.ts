@@ -6,7 +6,7 @@
  * commit begins with its sha, which cannot begin with a colon: so the pieces tell what they are. The first
  * `:` of a commit stands after a newline.
  */
-import { gitDate, type GitDate } from './date.js';
+import { type GitDate, gitDate } from './date.js';
 import { splitNul, streamGit } from './git.js';
 import { looseText } from './text.js';
 
@@ -45,7 +45,18 @@ const RAW = ['--raw', '-r', '-z', '--no-abbrev', '--no-renames', '--no-relative'
 /** The newest `count` commits of the first-parent history of `tip`, oldest first. */
 export function readLog(repo: string, tip: string, count: number): AsyncGenerator<GitCommit> {
   const format = `--format=tformat:${FIELDS.map((field) => `${field}%x00`).join('')}`;
-  const args = ['log', '--first-parent', '--diff-merges=first-parent', '--reverse', ...RAW, '--no-notes', '--no-color', '--encoding=UTF-8', '--date=raw', format];
+  const args = [
+    'log',
+    '--first-parent',
+    '--diff-merges=first-parent',
+    '--reverse',
+    ...RAW,
+    '--no-notes',
+    '--no-color',
+    '--encoding=UTF-8',
+    '--date=raw',
+    format,
+  ];
   return parseLog(streamGit(repo, [...args, `--max-count=${count}`, tip, '--']));
 }
 
@@ -96,7 +107,9 @@ function commit(fields: readonly Buffer[], changes: readonly GitChange[]): GitCo
   };
   return {
     sha: text(0),
-    parents: text(1).split(' ').filter((parent) => parent !== ''),
+    parents: text(1)
+      .split(' ')
+      .filter((parent) => parent !== ''),
     author: { name: text(2), email: text(3) },
     authored: gitDate(text(4)),
     committer: { name: text(5), email: text(6) },

@@ -81,7 +81,13 @@ async function* itemsOf(commit: GitCommit, blobs: BlobReader, maxBody: number, n
   }
 }
 
-function itemOf(sha: string, change: GitChange, blob: GitBlob | undefined, maxBody: number, note: (note: Note) => void): FileItem | undefined {
+function itemOf(
+  sha: string,
+  change: GitChange,
+  blob: GitBlob | undefined,
+  maxBody: number,
+  note: (note: Note) => void,
+): FileItem | undefined {
   const named = keyOf(change.path);
   if (!('key' in named)) {
     if (isFile(change.newMode)) note({ kind: 'path', sha, path: named.shown, reason: named.reason });

@@ -10,7 +10,6 @@ export const NO_MODE = '000000';
 export const SUBMODULE_MODE = '160000';
 const MAX_KEY_BYTES = 512;
 // Control characters: C0, DEL and C1.
-// biome-ignore lint/suspicious/noControlCharactersInRegex: naming them is the point
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
 export type Note =
@@ -47,7 +46,8 @@ export function isFile(mode: string): boolean {
 /** Printable ASCII as it is, other bytes as `\x1b`: for telling people, never for keys. */
 function escaped(path: Uint8Array): string {
   let text = '';
-  for (const byte of path) text += byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
+  for (const byte of path)
+    text += byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
   return text;
 }
 
@@ -69,7 +69,12 @@ export function commitBody(commit: GitCommit, maxBody: number, note: (note: Note
   note({ kind: 'message', sha: commit.sha, size: Buffer.byteLength(commit.message) });
   // A character takes at most 6 bytes of JSON; the rest of the room is for names, parents and dates.
   const room = Math.floor(maxBody / 16);
-  return JSON.stringify({ ...body, subject: head(commit.subject, Math.min(room, 1000)), message: head(commit.message, room), truncated: true });
+  return JSON.stringify({
+    ...body,
+    subject: head(commit.subject, Math.min(room, 1000)),
+    message: head(commit.message, room),
+    truncated: true,
+  });
 }
 
 /** Without cutting a character in two: half a surrogate pair is not JSON the server takes. */

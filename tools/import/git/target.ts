@@ -88,7 +88,9 @@ export class ImportTarget {
   async imported(): Promise<Imported> {
     const ids = new Map<string, string>();
     let newest: Header | undefined;
-    for await (const record of this.#client.lines<Header>(`/v1/collections/${this.#names.commits}/entities`, { query: { bodies: false } })) {
+    for await (const record of this.#client.lines<Header>(`/v1/collections/${this.#names.commits}/entities`, {
+      query: { bodies: false },
+    })) {
       ids.set(record.key, record.id);
       if (newest === undefined || record.id > newest.id) newest = record;
     }

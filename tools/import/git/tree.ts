@@ -12,7 +12,8 @@ export async function* readTree(repo: string, sha: string): AsyncGenerator<TreeE
   for await (const piece of splitNul(streamGit(repo, ['ls-tree', '-r', '-z', '--full-tree', sha]))) {
     const tab = piece.indexOf(0x09);
     const [mode, type, blob] = piece.subarray(0, tab).toString('latin1').split(' ');
-    if (tab === -1 || mode === undefined || type === undefined || blob === undefined) throw new Error(`git ls-tree said '${piece.toString('latin1')}'`);
+    if (tab === -1 || mode === undefined || type === undefined || blob === undefined)
+      throw new Error(`git ls-tree said '${piece.toString('latin1')}'`);
     yield { mode, type, blob, path: piece.subarray(tab + 1) };
   }
 }

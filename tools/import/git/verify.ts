@@ -28,7 +28,13 @@ export interface VerifyOptions {
 interface FileRecord {
   readonly id: string;
   readonly key: string;
-  readonly body: { readonly mode?: string; readonly blob?: string; readonly text?: string; readonly base64?: string; readonly size?: number };
+  readonly body: {
+    readonly mode?: string;
+    readonly blob?: string;
+    readonly text?: string;
+    readonly base64?: string;
+    readonly size?: number;
+  };
 }
 
 const MAX_DIFFERENCES = 1000;
@@ -36,7 +42,9 @@ const MAX_DIFFERENCES = 1000;
 export async function verifyGit(client: HttpClient, repo: string, tip: string, options: VerifyOptions): Promise<Verified> {
   const shas = (await runGit(repo, ['rev-list', '--first-parent', '--reverse', tip, '--'])).toString('latin1').trim().split('\n');
   const ids = new Map<string, string>();
-  for await (const { key, id } of client.lines<{ key: string; id: string }>(`/v1/collections/${options.commits}/entities`, { query: { bodies: false } })) {
+  for await (const { key, id } of client.lines<{ key: string; id: string }>(`/v1/collections/${options.commits}/entities`, {
+    query: { bodies: false },
+  })) {
     ids.set(key, id);
   }
   const differences: string[] = [];
