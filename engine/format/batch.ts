@@ -45,7 +45,10 @@ export function encodeBatchHead(into: Uint8Array, at: number, head: Omit<BatchHe
   putU64(into, at + 24, head.time);
   if (idempotency !== undefined) {
     const { key, contentHash } = idempotency;
-    assert(key.length >= 1 && key.length <= MAX_KEY_BYTES && contentHash.length === CONTENT_HASH_BYTES, 'an idempotency key and its hash fit');
+    assert(
+      key.length >= 1 && key.length <= MAX_KEY_BYTES && contentHash.length === CONTENT_HASH_BYTES,
+      'an idempotency key and its hash fit',
+    );
     let p = at + BATCH_FIXED_BYTES;
     into[p++] = key.length;
     for (let i = 0; i < key.length; i++) {
@@ -73,7 +76,8 @@ export function decodeBatchHead(bytes: Uint8Array, at: number, end: number): Bat
   const lastSeq = getU48(bytes, at + BATCH_LAST_SEQ_AT);
   const time = getU64(bytes, at + 24);
   if (flags > 3 || headBytes < BATCH_FIXED_BYTES || totalBytes < headBytes || totalBytes > end - at) return undefined;
-  if (firstSeq === 0 || lastSeq < firstSeq || count > lastSeq - firstSeq + 1 || time > MAX_SAFE || !allZero(bytes, at + 32, at + 40)) return undefined;
+  if (firstSeq === 0 || lastSeq < firstSeq || count > lastSeq - firstSeq + 1 || time > MAX_SAFE || !allZero(bytes, at + 32, at + 40))
+    return undefined;
   const isEvent = (flags & FLAG_EVENT) !== 0;
   if (isEvent && (count !== 1 || lastSeq !== firstSeq)) return undefined;
   let idempotency: Idempotency | undefined;

@@ -7,7 +7,16 @@
  */
 import { allZero, getU32, getU48, getU64, MAX_SAFE, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
-import { checkFrame, FRAME_FOOTER, FRAME_HEAD_BYTES, FRAME_MIN_BYTES, finishFrame, frameBytes, frameLengthAt, MAX_FRAME_BYTES } from './frame.js';
+import {
+  checkFrame,
+  FRAME_FOOTER,
+  FRAME_HEAD_BYTES,
+  FRAME_MIN_BYTES,
+  finishFrame,
+  frameBytes,
+  frameLengthAt,
+  MAX_FRAME_BYTES,
+} from './frame.js';
 import { SEGMENT_HEADER_BYTES, type SegmentPlace } from './segment.js';
 
 export const TRAILER_BYTES = 64;
@@ -58,7 +67,15 @@ export function encodeFooter(place: SegmentPlace, offset: number, summary: Segme
   bytes.set(footer.contentHash, p + 64);
   bytes.set(footer.index, p + FIXED_BYTES);
   bytes.set(footer.idempotency, p + FIXED_BYTES + footer.index.length);
-  const head = { kind: FRAME_FOOTER, epoch: summary.epoch, firstSeq: 0, lastSeq: 0, attestedSeq: summary.lastSeq, batchCount: 0, payloadBytes };
+  const head = {
+    kind: FRAME_FOOTER,
+    epoch: summary.epoch,
+    firstSeq: 0,
+    lastSeq: 0,
+    attestedSeq: summary.lastSeq,
+    batchCount: 0,
+    payloadBytes,
+  };
   finishFrame(bytes, head, place, offset);
   encodeTrailer(bytes, footerBytes, place, { ...summary, footerOffset: offset, footerBytes });
   return bytes;
@@ -87,10 +104,21 @@ export function decodeTrailer(bytes: Uint8Array, place: SegmentPlace, fileBytes:
   const minTime = getU64(bytes, 24);
   const maxTime = getU64(bytes, 32);
   const lastSeq = getU48(bytes, 18);
-  if (footerOffset < SEGMENT_HEADER_BYTES || footerOffset % 8 !== 0 || footerBytes < FRAME_MIN_BYTES || footerBytes > MAX_FRAME_BYTES) return undefined;
-  if (footerOffset + footerBytes + TRAILER_BYTES !== fileBytes || lastSeq < place.base - 1 || maxTime > MAX_SAFE || minTime > maxTime) return undefined;
+  if (footerOffset < SEGMENT_HEADER_BYTES || footerOffset % 8 !== 0 || footerBytes < FRAME_MIN_BYTES || footerBytes > MAX_FRAME_BYTES)
+    return undefined;
+  if (footerOffset + footerBytes + TRAILER_BYTES !== fileBytes || lastSeq < place.base - 1 || maxTime > MAX_SAFE || minTime > maxTime)
+    return undefined;
   if (!allZero(bytes, 52, TRAILER_CRC_AT)) return undefined;
-  return { footerOffset, footerBytes, lastSeq, minTime, maxTime, records: getU32(bytes, 40), events: getU32(bytes, 44), epoch: getU32(bytes, 48) };
+  return {
+    footerOffset,
+    footerBytes,
+    lastSeq,
+    minTime,
+    maxTime,
+    records: getU32(bytes, 40),
+    events: getU32(bytes, 44),
+    epoch: getU32(bytes, 48),
+  };
 }
 
 /** `bytes` are the footer frame; undefined where it is bad or does not fit the trailer. */

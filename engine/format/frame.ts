@@ -94,12 +94,34 @@ export function checkFrame(bytes: Uint8Array, at: number, length: number, place:
   const firstSeq = getU48(bytes, at + 20);
   const lastSeq = getU48(bytes, at + FRAME_LAST_SEQ_AT);
   // Flags and algorithm are reserved for compression; uncompressed and stored length agree without it.
-  if (bytes[at + 9] !== 0 || bytes[at + 10] !== 0 || bytes[at + 11] !== 0 || getU16(bytes, at + 38) !== 0 || getU32(bytes, at + 44) !== payloadBytes) return undefined;
+  if (
+    bytes[at + 9] !== 0 ||
+    bytes[at + 10] !== 0 ||
+    bytes[at + 11] !== 0 ||
+    getU16(bytes, at + 38) !== 0 ||
+    getU32(bytes, at + 44) !== payloadBytes
+  )
+    return undefined;
   if (payloadBytes > length || frameBytes(payloadBytes) !== length) return undefined;
-  if (bytes[at + FRAME_HEAD_BYTES + payloadBytes] !== END_TAG || !allZero(bytes, at + FRAME_HEAD_BYTES + payloadBytes + 1, end - CRC_BYTES)) return undefined;
-  if (kind === FRAME_DATA ? firstSeq === 0 || lastSeq < firstSeq : firstSeq !== 0 || lastSeq !== 0 || (kind !== FRAME_MARK && kind !== FRAME_FOOTER)) return undefined;
+  if (bytes[at + FRAME_HEAD_BYTES + payloadBytes] !== END_TAG || !allZero(bytes, at + FRAME_HEAD_BYTES + payloadBytes + 1, end - CRC_BYTES))
+    return undefined;
+  if (
+    kind === FRAME_DATA
+      ? firstSeq === 0 || lastSeq < firstSeq
+      : firstSeq !== 0 || lastSeq !== 0 || (kind !== FRAME_MARK && kind !== FRAME_FOOTER)
+  )
+    return undefined;
   if (kind === FRAME_MARK && payloadBytes !== 0) return undefined;
-  return { kind, length, epoch: getU32(bytes, at + 16), firstSeq, lastSeq, attestedSeq: getU48(bytes, at + 32), batchCount: getU32(bytes, at + 12), payloadBytes };
+  return {
+    kind,
+    length,
+    epoch: getU32(bytes, at + 16),
+    firstSeq,
+    lastSeq,
+    attestedSeq: getU48(bytes, at + 32),
+    batchCount: getU32(bytes, at + 12),
+    payloadBytes,
+  };
 }
 
 export function encodeMark(place: SegmentPlace, offset: number, epoch: number, attestedSeq: number): Uint8Array {
@@ -112,7 +134,13 @@ export function encodeMark(place: SegmentPlace, offset: number, epoch: number, a
  * All batches of the checked data frame at `at`, byte fields views of `bytes`; undefined where the structure inside is unsound.
  * `checkRecords`: verify each record's own checksum too (the frame's covers them).
  */
-export function decodeBatches(bytes: Uint8Array, at: number, head: FrameHead, place: SegmentPlace, checkRecords = false): StoredBatch[] | undefined {
+export function decodeBatches(
+  bytes: Uint8Array,
+  at: number,
+  head: FrameHead,
+  place: SegmentPlace,
+  checkRecords = false,
+): StoredBatch[] | undefined {
   const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
   const batches: StoredBatch[] = [];
   let seq = head.firstSeq - 1;
@@ -136,7 +164,8 @@ export function decodeBatches(bytes: Uint8Array, at: number, head: FrameHead, pl
         const length = recordLengthAt(bytes, p, batchEnd);
         if (length === 0 || (checkRecords && !recordIsIntact(bytes, p, length, place.recordSeed))) return undefined;
         const record = decodeRecord(bytes, p, length);
-        if (record === undefined || record.seq <= previous || record.batchEndSeq !== batch.lastSeq || record.time !== batch.time) return undefined;
+        if (record === undefined || record.seq <= previous || record.batchEndSeq !== batch.lastSeq || record.time !== batch.time)
+          return undefined;
         previous = record.seq;
         records.push(record);
         p += length;

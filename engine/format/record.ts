@@ -32,11 +32,26 @@ const NO_REFS: readonly number[] = Object.freeze([]);
 const NO_BYTES: Uint8Array = Buffer.alloc(0);
 
 export function recordBytes(record: NewRecord): number {
-  return RECORD_MIN_BYTES + record.refs.length * REF_BYTES + record.collection.length + record.key.length + record.salt.length + record.body.length;
+  return (
+    RECORD_MIN_BYTES +
+    record.refs.length * REF_BYTES +
+    record.collection.length +
+    record.key.length +
+    record.salt.length +
+    record.body.length
+  );
 }
 
 /** Writes the record at `at`; the caller has made room for `recordBytes`. Returns the position after it. */
-export function encodeRecord(into: Uint8Array, at: number, record: NewRecord, seq: number, time: number, batchEndSeq: number, seed: number): number {
+export function encodeRecord(
+  into: Uint8Array,
+  at: number,
+  record: NewRecord,
+  seq: number,
+  time: number,
+  batchEndSeq: number,
+  seed: number,
+): number {
   const { collection, key, body, salt, refs } = record;
   assert(collection.length <= MAX_U16 && key.length <= MAX_U16 && refs.length <= MAX_U16, 'a record fits its length fields');
   assert(salt.length === SALT_BYTES || salt.length === 0, 'a salt has 16 bytes or none');
@@ -91,7 +106,8 @@ export function decodeRecord(bytes: Uint8Array, at: number, length: number): Sto
   const time = getU64(bytes, at + RECORD_TIME_AT);
   const batchEndSeq = seq + getU32(bytes, at + RECORD_BATCH_END_AT);
   const refCount = getU16(bytes, at + 36);
-  if ((kind !== KIND_PUT && kind !== KIND_TOMBSTONE) || flags > FLAG_SALTED || bytes[at + 3] !== 0 || getU16(bytes, at + 38) !== 0) return undefined;
+  if ((kind !== KIND_PUT && kind !== KIND_TOMBSTONE) || flags > FLAG_SALTED || bytes[at + 3] !== 0 || getU16(bytes, at + 38) !== 0)
+    return undefined;
   if (seq === 0 || supersedes >= seq || time > MAX_SAFE || batchEndSeq > MAX_SEQ) return undefined;
   const refsAt = at + RECORD_FIXED_BYTES;
   const collectionAt = refsAt + refCount * REF_BYTES;

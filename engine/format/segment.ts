@@ -90,7 +90,10 @@ export function decodeSegmentHeader(bytes: Uint8Array, place: SegmentPlace, file
   if (!equalBytes(bytes.subarray(0, 8), MAGIC)) throw corrupt(file, 0, 'not a segment');
   const version = getU16(bytes, 8);
   if (version !== FORMAT_VERSION) {
-    throw new VarveError('INCOMPATIBLE', `${file} has format ${version}; this version reads ${FORMAT_VERSION}`, { expected: `format ${FORMAT_VERSION}`, found: `format ${version}` });
+    throw new VarveError('INCOMPATIBLE', `${file} has format ${version}; this version reads ${FORMAT_VERSION}`, {
+      expected: `format ${FORMAT_VERSION}`,
+      found: `format ${version}`,
+    });
   }
   if (bytes[10] !== KIND_LOG || bytes[11] !== 0 || getU32(bytes, 44) !== 0 || !allZero(bytes, RESERVED_AT, CRC_AT)) {
     throw corrupt(file, 0, 'the segment header has an unknown kind or reserved bytes set');

@@ -1,6 +1,7 @@
 /** What every part of one shard's log shares: where it lives, what it is named, what opening and reading found. */
-import type { Platform } from '../platform/platform.js';
+
 import { type SegmentPlace, segmentPlace } from '../format/segment.js';
+import type { Platform } from '../platform/platform.js';
 import { FilePool } from './file-pool.js';
 import { Segment } from './segment-state.js';
 import type { Finding } from './types.js';
@@ -49,7 +50,9 @@ export class LogContext {
 
   /** Records a finding once. */
   report(finding: Finding): void {
-    const known = this.findings.some((other) => other.file === finding.file && other.offset === finding.offset && other.kind === finding.kind);
+    const known = this.findings.some(
+      (other) => other.file === finding.file && other.offset === finding.offset && other.kind === finding.kind,
+    );
     if (!known) this.findings.push(finding);
   }
 

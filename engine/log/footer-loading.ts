@@ -22,7 +22,14 @@ export function loadFooter(context: LogContext, segment: Segment, onRebuilt: (se
     segment.idempotency = new IdempotencyTable(footer.idempotency);
     return;
   }
-  context.report({ kind: 'footer-rebuilt', file: segment.path, offset: trailer.footerOffset, fromSeq: 0, toSeq: 0, detail: 'the footer is bad; the index was read from the frames' });
+  context.report({
+    kind: 'footer-rebuilt',
+    file: segment.path,
+    offset: trailer.footerOffset,
+    fromSeq: 0,
+    toSeq: 0,
+    detail: 'the footer is bad; the index was read from the frames',
+  });
   adoptFrames(context, segment, file, surveySegment(segment, file, trailer.footerOffset), trailer.lastSeq, Number.POSITIVE_INFINITY);
   onRebuilt(segment);
 }

@@ -6,7 +6,7 @@
  */
 import { assert, VarveError } from '../errors.js';
 import { batchHeadBytes, encodeBatchHead, setBatchBytes } from '../format/batch.js';
-import { encodeEvent, EVENT_MAX_ENCODED_BYTES } from '../format/event.js';
+import { EVENT_MAX_ENCODED_BYTES, encodeEvent } from '../format/event.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, type FrameHead, finishFrame, frameBytes, MAX_FRAME_BYTES } from '../format/frame.js';
 import { encodeRecord, recordBytes } from '../format/record.js';
 import type { SegmentPlace } from '../format/segment.js';
@@ -79,7 +79,15 @@ export class GroupBuilder {
 
   /** The finished frame, a view that lasts until the next addition or `reset`. */
   finish(place: SegmentPlace, offset: number, epoch: number, attestedSeq: number): { frame: Buffer; head: FrameHead } {
-    const fields = { kind: FRAME_DATA, epoch, firstSeq: this.#firstSeq, lastSeq: this.#lastSeq, attestedSeq, batchCount: this.#batches, payloadBytes: this.bytes };
+    const fields = {
+      kind: FRAME_DATA,
+      epoch,
+      firstSeq: this.#firstSeq,
+      lastSeq: this.#lastSeq,
+      attestedSeq,
+      batchCount: this.#batches,
+      payloadBytes: this.bytes,
+    };
     const length = finishFrame(this.#buffer, fields, place, offset);
     return { frame: this.#buffer.subarray(0, length), head: { ...fields, length } };
   }
@@ -94,7 +102,11 @@ export class GroupBuilder {
     assert(this.#lastSeq === 0 || firstSeq === this.#lastSeq + 1, 'seqs of a group follow each other');
     const whole = frameBytes(this.bytes + size);
     if (whole > MAX_FRAME_BYTES) {
-      throw new VarveError('TOO_LARGE', `a group of ${whole} bytes is over the limit of ${MAX_FRAME_BYTES}`, { what: 'group', limit: MAX_FRAME_BYTES, actual: whole });
+      throw new VarveError('TOO_LARGE', `a group of ${whole} bytes is over the limit of ${MAX_FRAME_BYTES}`, {
+        what: 'group',
+        limit: MAX_FRAME_BYTES,
+        actual: whole,
+      });
     }
     const needed = this.#end + size + SPARE_BYTES;
     if (needed <= this.#buffer.length) return;

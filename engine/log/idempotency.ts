@@ -66,7 +66,12 @@ export class IdempotencyTable {
       const order = Buffer.compare(view(this.#bytes, at, at + KEY_HASH_BYTES), wanted);
       if (order === 0) {
         const contentHash = view(this.#bytes, at + 16, at + 32);
-        return { contentHash, firstSeq: getU48(this.#bytes, at + 32), lastSeq: getU48(this.#bytes, at + 38), time: getU64(this.#bytes, at + 44) };
+        return {
+          contentHash,
+          firstSeq: getU48(this.#bytes, at + 32),
+          lastSeq: getU48(this.#bytes, at + 38),
+          time: getU64(this.#bytes, at + 44),
+        };
       }
       if (order < 0) low = middle + 1;
       else high = middle;

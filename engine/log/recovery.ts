@@ -20,7 +20,6 @@ import { adoptFrames, type FrameAt, readFrame, type SegmentSurvey, surveySegment
 import { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
 import { type ActiveSegment, createSegment } from './segment-writer.js';
-import type { StoredBatch } from './types.js';
 
 export interface Recovered {
   readonly segments: SegmentSet;
@@ -32,8 +31,6 @@ export interface Recovered {
   readonly epoch: number;
   readonly lastTime: number;
   readonly toSeal: readonly Segment[];
-  /** Batches that were copied: durable now, but not known to be before. */
-  readonly rescued: readonly StoredBatch[];
 }
 
 /** `knownDurable`: what this process knows to be durable, 0 at a first open. */
@@ -61,7 +58,7 @@ export async function recover(context: LogContext, knownDurable: number): Promis
   const through = Math.max(attestedSeq, knownDurable);
   const segments = new SegmentSet();
   const toSeal: Segment[] = [];
-  let rescued: { active: ActiveSegment; batches: readonly StoredBatch[] } | undefined;
+  let rescued: ActiveSegment | undefined;
   for (const [i, segment] of candidates.entries()) {
     const survey = surveys.get(segment);
     const next = candidates[i + 1];
@@ -78,18 +75,17 @@ export async function recover(context: LogContext, knownDurable: number): Promis
     }
     segments.add(segment);
   }
-  if (rescued !== undefined) segments.add(rescued.active.segment);
+  if (rescued !== undefined) segments.add(rescued.segment);
   reportMissing(context, segments, through);
   const all = segments.all;
   return {
     segments,
-    active: rescued?.active,
+    active: rescued,
     durableSeq: Math.max(through, segments.last?.lastSeq ?? 0),
     attestedSeq,
     epoch: all.reduce((highest, segment) => Math.max(highest, segment.epoch, segment.header?.epoch ?? 0), 1),
     lastTime: all.reduce((highest, segment) => Math.max(highest, segment.maxTime), 0),
     toSeal: toSeal.filter((segment) => all.includes(segment)),
-    rescued: rescued?.batches ?? [],
   };
 }
 
@@ -106,7 +102,15 @@ function readSegments(context: LogContext): Segment[] {
     const parsed = parseSegmentName(name);
     const segment = parsed === undefined ? undefined : context.segment(parsed.base, parsed.generation);
     if (segment !== undefined && readEnds(context, segment)) segments.push(segment);
-    else context.report({ kind: 'stray', file: path, offset: 0, fromSeq: 0, toSeq: 0, detail: parsed === undefined ? 'not a segment name' : 'the header names another place' });
+    else
+      context.report({
+        kind: 'stray',
+        file: path,
+        offset: 0,
+        fromSeq: 0,
+        toSeq: 0,
+        detail: parsed === undefined ? 'not a segment name' : 'the header names another place',
+      });
   }
   return segments;
 }
@@ -142,28 +146,35 @@ function setAside(context: LogContext, segment: Segment): void {
 function newestGenerations(context: LogContext, segments: Segment[]): Segment[] {
   const compacted = segments.filter((segment) => segment.sealed && (segment.header?.replacesTo ?? 0) > 0);
   const replaced = (segment: Segment): boolean =>
-    compacted.some((by) => by.place.generation > segment.place.generation && by.header!.replacesFrom <= segment.base && segment.base <= by.header!.replacesTo);
+    compacted.some(
+      (by) =>
+        by.place.generation > segment.place.generation && by.header!.replacesFrom <= segment.base && segment.base <= by.header!.replacesTo,
+    );
   const kept = segments.filter((segment) => !replaced(segment)).sort((a, b) => a.base - b.base || b.place.generation - a.place.generation);
   return kept.filter((segment, i) => {
     if (kept[i - 1]?.base !== segment.base) return true;
-    context.report({ kind: 'stray', file: segment.path, offset: 0, fromSeq: 0, toSeq: 0, detail: 'another generation of the same segment is in use' });
+    context.report({
+      kind: 'stray',
+      file: segment.path,
+      offset: 0,
+      fromSeq: 0,
+      toSeq: 0,
+      detail: 'another generation of the same segment is in use',
+    });
     return false;
   });
 }
 
 /** Copies whole frames above the attested position into a segment of their own and makes that durable. */
-async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt[], attestedSeq: number): Promise<{ active: ActiveSegment; batches: readonly StoredBatch[] }> {
+async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt[], attestedSeq: number): Promise<ActiveSegment> {
   const target = context.segment(tail[0]!.head.firstSeq, 0);
   const source = context.pool.use(from);
   const copies: { frame: Buffer; at: number; head: FrameAt['head'] }[] = [];
-  const batches: StoredBatch[] = [];
   let offset = SEGMENT_HEADER_BYTES;
   for (const found of tail) {
     const frame = readFrame(source, found);
-    const decoded = decodeBatches(frame, 0, found.head, from.place);
     // Unsound inside a good checksum: ends the tail like a bad frame.
-    if (decoded === undefined) break;
-    batches.push(...decoded);
+    if (decodeBatches(frame, 0, found.head, from.place) === undefined) break;
     finishFrame(frame, { ...found.head, attestedSeq }, target.place, offset);
     copies.push({ frame, at: offset, head: { ...found.head, attestedSeq } });
     offset += frame.length;
@@ -172,7 +183,7 @@ async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt
   const active = await createSegment(context, target, epoch, Buffer.concat(copies.map((copy) => copy.frame)));
   if (target.name === from.name) context.pool.drop(from);
   for (const copy of copies) target.admit(copy.frame, 0, copy.head, copy.at);
-  return { active, batches };
+  return active;
 }
 
 function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey, tail: readonly FrameAt[], hasNext: boolean): void {
@@ -184,8 +195,16 @@ function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey
   if (hasNext || segment.damaged) return;
   const lastWhole = tail.at(-1)?.offset ?? 0;
   const torn = survey.items.find((item) => 'from' in item && item.from >= Math.max(lastWhole, segment.dataEnd));
-  const cutShort = survey.items.filter((item) => 'head' in item && item.head.kind === FRAME_DATA && item.head.lastSeq > segment.lastSeq).length > tail.length;
-  if (torn !== undefined && 'from' in torn) context.report({ ...at, kind: 'torn-tail', offset: torn.from, detail: `${survey.bytes - torn.from} bytes after the last whole frame were never acknowledged` });
+  const cutShort =
+    survey.items.filter((item) => 'head' in item && item.head.kind === FRAME_DATA && item.head.lastSeq > segment.lastSeq).length >
+    tail.length;
+  if (torn !== undefined && 'from' in torn)
+    context.report({
+      ...at,
+      kind: 'torn-tail',
+      offset: torn.from,
+      detail: `${survey.bytes - torn.from} bytes after the last whole frame were never acknowledged`,
+    });
   else if (cutShort) context.report({ ...at, kind: 'torn-tail', detail: 'frames behind a torn one were never acknowledged' });
 }
 

@@ -9,8 +9,8 @@ import { decodeBatches, FRAME_DATA } from '../format/frame.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { LogContext } from './context.js';
 import { scanFrames } from './frame-scanner.js';
-import type { Segment, SeqRange } from './segment-state.js';
 import type { SegmentSet } from './segment-set.js';
+import type { Segment, SeqRange } from './segment-state.js';
 import type { StoredBatch } from './types.js';
 
 /** Seqs that cannot be replayed. */
@@ -37,9 +37,11 @@ export function* replay(source: ReplaySource, fromSeq: number, toSeq: number): G
   while (expected <= toSeq) {
     const segment = segmentFrom(source.segmentSet, expected);
     if (segment === undefined || segment.base > toSeq) break;
-    if (segment.base > expected && (epoch === 0 || segment.epoch <= epoch)) yield gap(expected, segment.base - 1);
+    // A new epoch begins far behind the one before: that hole holds nothing.
+    const begins = segment.header?.epoch ?? segment.epoch;
+    if (segment.base > expected && (epoch === 0 || begins <= epoch)) yield gap(expected, segment.base - 1);
     expected = Math.max(expected, segment.base);
-    epoch = segment.epoch;
+    epoch = Math.max(epoch, begins);
     const incarnation = source.incarnation;
     for (const frame of framesFrom(source, segment, expected, Math.min(toSeq, segment.lastSeq))) {
       const batches = decodeBatches(frame.bytes, frame.at, frame.head, segment.place);
@@ -51,13 +53,13 @@ export function* replay(source: ReplaySource, fromSeq: number, toSeq: number): G
         continue;
       }
       if (frame.head.firstSeq > expected) {
-        const holeIsNew = frame.head.epoch <= epoch || frame.head.epoch === segment.header?.epoch;
-        if (holeIsNew) {
+        if (frame.head.epoch <= epoch) {
           report(source, segment, frame.offset, expected, frame.head.firstSeq - 1, 'frames before this one cannot be read');
           yield gap(expected, frame.head.firstSeq - 1);
         }
         expected = frame.head.firstSeq;
       }
+      epoch = frame.head.epoch;
       for (const batch of batches) {
         if (batch.lastSeq < expected) continue;
         if (batch.firstSeq > toSeq) return;

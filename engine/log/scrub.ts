@@ -3,10 +3,10 @@
  * the BLAKE3 of sealed segments. A generator that pauses after every step, so that it never holds others up.
  */
 import { isVarveError } from '../errors.js';
+import { equalBytes } from '../format/bytes.js';
 import { decodeFooter, decodeTrailer, TRAILER_BYTES } from '../format/footer.js';
 import { decodeBatches, FRAME_DATA } from '../format/frame.js';
 import { Blake3Stream } from '../format/hash.js';
-import { equalBytes } from '../format/bytes.js';
 import { decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { LogContext } from './context.js';
 import { scanFrames } from './frame-scanner.js';
@@ -82,7 +82,8 @@ function* scrubSegment(context: LogContext, segment: Segment, found: Found): Gen
     if (trailer === undefined) return;
     const bytes = Buffer.allocUnsafeSlow(trailer.footerBytes + TRAILER_BYTES);
     const count = context.pool.use(segment).read(bytes, 0, bytes.length, trailer.footerOffset);
-    if (count < bytes.length || decodeTrailer(bytes.subarray(trailer.footerBytes), place, segment.fileBytes) === undefined) found(trailer.footerOffset + trailer.footerBytes, 'the trailer is bad');
+    if (count < bytes.length || decodeTrailer(bytes.subarray(trailer.footerBytes), place, segment.fileBytes) === undefined)
+      found(trailer.footerOffset + trailer.footerBytes, 'the trailer is bad');
     const footer = decodeFooter(bytes.subarray(0, Math.min(count, trailer.footerBytes)), place, trailer);
     if (footer === undefined) found(trailer.footerOffset, 'the footer is bad');
     else if (!equalBytes(footer.contentHash, hash!.digest())) found(0, 'the segment is not what its BLAKE3 says');

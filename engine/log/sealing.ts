@@ -6,7 +6,7 @@
  * Invariants: a segment is sealed only when everything in it is durable and none of it is damaged; appends never wait for
  * it. Sealing is derived work: a crash or failure in it loses nothing, and the next open does it again.
  */
-import { encodeFooter, decodeTrailer, TRAILER_BYTES } from '../format/footer.js';
+import { decodeTrailer, encodeFooter, TRAILER_BYTES } from '../format/footer.js';
 import { Blake3Stream } from '../format/hash.js';
 import type { File } from '../platform/platform.js';
 import type { LogContext } from './context.js';

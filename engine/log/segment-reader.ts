@@ -6,11 +6,28 @@
  * The walk trusts nothing: what it lands on must carry the right seq and pass its checksum. Where it finds nothing, the
  * frames around are verified before "no such record" is said; bad bytes become CORRUPT, never an absence.
  */
-import { decodeBatchHead, BATCH_TAG } from '../format/batch.js';
+import { BATCH_TAG, decodeBatchHead } from '../format/batch.js';
 import { align8, corrupt, getU32, getU48, getU64 } from '../format/bytes.js';
 import { EVENT_TAG, eventLengthAt } from '../format/event.js';
-import { decodeBatches, END_TAG, FRAME_DATA, FRAME_HEAD_BYTES, FRAME_LAST_SEQ_AT, FRAME_TAG, FRAME_TAIL_BYTES, frameLengthAt } from '../format/frame.js';
-import { decodeRecord, RECORD_BATCH_END_AT, RECORD_SEQ_AT, RECORD_TAG, RECORD_TIME_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
+import {
+  decodeBatches,
+  END_TAG,
+  FRAME_DATA,
+  FRAME_HEAD_BYTES,
+  FRAME_LAST_SEQ_AT,
+  FRAME_TAG,
+  FRAME_TAIL_BYTES,
+  frameLengthAt,
+} from '../format/frame.js';
+import {
+  decodeRecord,
+  RECORD_BATCH_END_AT,
+  RECORD_SEQ_AT,
+  RECORD_TAG,
+  RECORD_TIME_AT,
+  recordIsIntact,
+  recordLengthAt,
+} from '../format/record.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 import { scanFrames } from './frame-scanner.js';

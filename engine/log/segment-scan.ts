@@ -57,7 +57,14 @@ export function surveySegment(segment: Segment, file: File, end: number): Segmen
  * Takes the frames up to `attestedSeq` into the segment, notes damage between them, and returns the whole frames above it that
  * follow without leaving out a seq. Frames at or beyond `limitSeq` belong to the next segment and are left alone.
  */
-export function adoptFrames(context: LogContext, segment: Segment, file: File, survey: SegmentSurvey, attestedSeq: number, limitSeq: number): FrameAt[] {
+export function adoptFrames(
+  context: LogContext,
+  segment: Segment,
+  file: File,
+  survey: SegmentSurvey,
+  attestedSeq: number,
+  limitSeq: number,
+): FrameAt[] {
   segment.forgetFrames();
   const through = Math.min(attestedSeq, limitSeq - 1);
   const tail: FrameAt[] = [];

@@ -82,5 +82,6 @@ async function writeWhole(file: File, bytes: Uint8Array, position: number, reach
       throw error;
     }),
   );
-  if (written !== bytes.length) throw new LogFailure(`only ${written} of ${bytes.length} bytes could be written: the disk is full?`, 'write', 'no');
+  if (written !== bytes.length)
+    throw new LogFailure(`only ${written} of ${bytes.length} bytes could be written: the disk is full?`, 'write', 'no');
 }

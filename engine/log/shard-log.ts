@@ -8,13 +8,15 @@
  * does at each step is told in recovery.ts, segment-writer.ts and sealing.ts.
  */
 import { assert, VarveError } from '../errors.js';
+import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
+import type { Micros } from '../platform/platform.js';
 import { LogContext, type LogOptions } from './context.js';
 import { LogFailure } from './failure.js';
 import { loadFooter } from './footer-loading.js';
 import { GroupBuilder } from './frame-builder.js';
 import type { IdempotentAnswer } from './idempotency.js';
-import { recover, type Recovered } from './recovery.js';
-import { type LogGap, replay, type ReplaySource } from './replay.js';
+import { type Recovered, recover } from './recovery.js';
+import { isGap, type LogGap, type ReplaySource, replay } from './replay.js';
 import { type ScrubProgress, scrubSegments } from './scrub.js';
 import { Sealer } from './sealing.js';
 import * as reader from './segment-reader.js';
@@ -22,8 +24,6 @@ import { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
 import { type ActiveSegment, appendFrame, appendMark, createSegment } from './segment-writer.js';
 import type { Finding, StoredBatch, StoredRecord } from './types.js';
-import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
-import type { Micros } from '../platform/platform.js';
 
 export interface AppendedLocation {
   readonly segment: string;
@@ -192,19 +192,20 @@ export class ShardLog implements ReplaySource {
 
   /**
    * After a failure: recovers from disk again, knowing what was durable. Whole frames beyond that are made durable in a new
-   * segment and returned, for they count now. Rejects, and changes nothing, where the disk still fails.
+   * segment, for they count now; all batches beyond `appliedSeq` are returned. Rejects, and goes on only reading, where the disk
+   * still fails.
    */
-  reopen(durableSeqInMemory: number = this.#durableSeq): Promise<{ recovered: StoredBatch[] }> {
+  reopen(appliedSeq: number = this.#durableSeq): Promise<{ recovered: StoredBatch[] }> {
     const reopened = this.#lastWriter.then(async () => {
       await this.#sealer.stop();
       this.#active?.file.close();
       this.#active = undefined;
-      const recovered = await recover(this.context, durableSeqInMemory);
+      const recovered = await recover(this.context, Math.max(appliedSeq, this.#durableSeq));
       for (const segment of this.#segments.all) this.context.pool.drop(segment);
       this.#sealer = this.#newSealer();
       this.#adopt(recovered);
       this.#failure = undefined;
-      return { recovered: [...recovered.rescued] };
+      return { recovered: [...this.batches(appliedSeq + 1)].filter((item): item is StoredBatch => !isGap(item)) };
     });
     this.#lastWriter = reopened.catch(() => undefined);
     return reopened;
@@ -252,7 +253,8 @@ export class ShardLog implements ReplaySource {
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#lastWriter.then(async () => {
       if (this.#closed) throw new VarveError('CLOSED', 'the log is closed', {});
-      if (this.#failure !== undefined) throw new LogFailure(`the log takes no writes: ${this.#failure.message}`, this.#failure.stage, 'no', this.#failure);
+      if (this.#failure !== undefined)
+        throw new LogFailure(`the log takes no writes: ${this.#failure.message}`, this.#failure.stage, 'no', this.#failure);
       try {
         return await work();
       } catch (error) {

@@ -66,15 +66,15 @@ export interface StoredBatch {
 
 /** Something opening or reading found; kept, reported, never silently dropped. */
 export interface Finding {
-  readonly kind:
-    /** Unacknowledged bytes after the last whole frame were set aside at open (not damage). */
+  readonly kind: /** Unacknowledged bytes after the last whole frame were set aside at open (not damage). */
     | 'torn-tail'
     /** A footer was missing or bad and was derived again from the body. */
     | 'footer-rebuilt'
     /** Frames at or below the attested position fail their checksum. */
     | 'damaged'
     /** Files that do not belong, or a segment missing from the chain. */
-    | 'missing' | 'stray';
+    | 'missing'
+    | 'stray';
   readonly file: string;
   readonly offset: number;
   /** Seqs concerned, 0/0 where unknown or none. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { crc32 } from '../../engine/format/checksum.js';
 import { getU32, putU32 } from '../../engine/format/bytes.js';
-import { decodeEvent, encodeEvent, EVENT_MAX_ENCODED_BYTES, eventLengthAt } from '../../engine/format/event.js';
+import { crc32 } from '../../engine/format/checksum.js';
+import { decodeEvent, EVENT_MAX_ENCODED_BYTES, encodeEvent, eventLengthAt } from '../../engine/format/event.js';
 import { decodeRecord, encodeRecord, RECORD_TAG, recordBytes, recordIsIntact, recordLengthAt } from '../../engine/format/record.js';
 import type { NewRecord } from '../../engine/log/types.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../../engine/log/types.js';
@@ -10,8 +10,20 @@ import { KIND_PUT, KIND_TOMBSTONE } from '../../engine/log/types.js';
 const SEED = 0x1234;
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength });
 const seqs = fc.integer({ min: 10, max: 2 ** 48 - 1000 });
-const puts = fc.record({ collection: bytes(64), key: bytes(300), body: bytes(2000), salt: fc.uint8Array({ minLength: 16, maxLength: 16 }), refs: fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }), supersedes: fc.integer({ min: 0, max: 9 }) });
-const records = fc.tuple(puts, fc.boolean()).map(([put, deleted]): NewRecord => (deleted ? { ...put, kind: KIND_TOMBSTONE, body: new Uint8Array(0), salt: new Uint8Array(0) } : { ...put, kind: KIND_PUT }));
+const puts = fc.record({
+  collection: bytes(64),
+  key: bytes(300),
+  body: bytes(2000),
+  salt: fc.uint8Array({ minLength: 16, maxLength: 16 }),
+  refs: fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 5 }),
+  supersedes: fc.integer({ min: 0, max: 9 }),
+});
+const records = fc
+  .tuple(puts, fc.boolean())
+  .map(
+    ([put, deleted]): NewRecord =>
+      deleted ? { ...put, kind: KIND_TOMBSTONE, body: new Uint8Array(0), salt: new Uint8Array(0) } : { ...put, kind: KIND_PUT },
+  );
 
 function encoded(record: NewRecord, seq = 100, time = 5, batchEnd = seq + 3): Buffer {
   const into = Buffer.alloc(recordBytes(record));
@@ -27,14 +39,30 @@ describe('a record', () => {
         expect(recordLengthAt(stored, 0, stored.length)).toBe(stored.length);
         expect(recordIsIntact(stored, 0, stored.length, SEED)).toBe(true);
         const back = decodeRecord(stored, 0, stored.length)!;
-        expect(back).toMatchObject({ kind: record.kind, seq, time, batchEndSeq: seq + 7, supersedes: record.supersedes, refs: record.refs, bodyHash: undefined });
+        expect(back).toMatchObject({
+          kind: record.kind,
+          seq,
+          time,
+          batchEndSeq: seq + 7,
+          supersedes: record.supersedes,
+          refs: record.refs,
+          bodyHash: undefined,
+        });
         for (const field of ['collection', 'key', 'body', 'salt'] as const) expect(Buffer.compare(back[field], record[field])).toBe(0);
       }),
     );
   });
 
   it('fails its checksum when any bit is flipped, or in another database', () => {
-    const stored = encoded({ kind: KIND_PUT, supersedes: 3, refs: [7], collection: Buffer.from('c'), key: Buffer.from('k'), body: Buffer.from('{"a":1}'), salt: Buffer.alloc(16, 9) });
+    const stored = encoded({
+      kind: KIND_PUT,
+      supersedes: 3,
+      refs: [7],
+      collection: Buffer.from('c'),
+      key: Buffer.from('k'),
+      body: Buffer.from('{"a":1}'),
+      salt: Buffer.alloc(16, 9),
+    });
     for (let bit = 0; bit < stored.length * 8; bit++) {
       const flipped = Buffer.from(stored);
       flipped[bit >> 3]! ^= 1 << (bit & 7);
@@ -67,16 +95,34 @@ describe('a record', () => {
         if (back === undefined) return;
         expect(back.supersedes).toBeLessThan(back.seq);
         expect(back.refs.every((ref) => ref > 0 && ref < back.seq)).toBe(true);
-        const parts = back.collection.length + back.key.length + back.body.length + back.salt.length + back.refs.length * 6 + (back.bodyHash?.length ?? 0);
+        const parts =
+          back.collection.length +
+          back.key.length +
+          back.body.length +
+          back.salt.length +
+          back.refs.length * 6 +
+          (back.bodyHash?.length ?? 0);
         expect(parts + 44).toBe(stored.length);
       }),
     );
   });
 
   it('that was erased has a body hash instead of salt and body', () => {
-    const put = encoded({ kind: KIND_PUT, supersedes: 0, refs: [], collection: Buffer.from('c'), key: Buffer.from('k'), body: Buffer.alloc(16, 1), salt: Buffer.alloc(16, 2) });
+    const put = encoded({
+      kind: KIND_PUT,
+      supersedes: 0,
+      refs: [],
+      collection: Buffer.from('c'),
+      key: Buffer.from('k'),
+      body: Buffer.alloc(16, 1),
+      salt: Buffer.alloc(16, 2),
+    });
     put[2] = 1;
-    expect(decodeRecord(put, 0, put.length)).toMatchObject({ salt: Buffer.alloc(0), body: Buffer.alloc(0), bodyHash: Buffer.concat([Buffer.alloc(16, 2), Buffer.alloc(16, 1)]) });
+    expect(decodeRecord(put, 0, put.length)).toMatchObject({
+      salt: Buffer.alloc(0),
+      body: Buffer.alloc(0),
+      bodyHash: Buffer.concat([Buffer.alloc(16, 2), Buffer.alloc(16, 1)]),
+    });
   });
 });
 

@@ -17,10 +17,35 @@ async function exampleSegment(): Promise<Buffer> {
   const log = await ShardLog.open({ platform, directory: 'log', shard: 1, databaseId: DATABASE_ID, segmentBytes: 4096 });
   const group = log.beginGroup();
   const salt = Uint8Array.from({ length: 16 }, (_, i) => 0xa0 + i);
-  const record = { kind: 1, supersedes: 0, refs: [], collection: Buffer.from('customers'), key: Buffer.from('alice'), body: Buffer.from('{"city":"Umeå"}'), salt } as const;
-  const tombstone = { kind: 2, supersedes: 1, refs: [1], collection: Buffer.from('customers'), key: Buffer.from('alice'), body: Buffer.alloc(0), salt: Buffer.alloc(0) } as const;
-  group.addBatch({ firstSeq: 1, time: 1_735_689_600_000_001, records: [record, tombstone], idempotency: { key: 'req-1', contentHash: Buffer.alloc(16, 0xcc) } });
-  group.addEvent({ seq: 3, time: 1_735_689_600_000_001, event: { type: 'checkpoint', throughSeq: 2, entries: 2, root: Buffer.alloc(32, 0xdd), previous: Buffer.alloc(32) } });
+  const record = {
+    kind: 1,
+    supersedes: 0,
+    refs: [],
+    collection: Buffer.from('customers'),
+    key: Buffer.from('alice'),
+    body: Buffer.from('{"city":"Umeå"}'),
+    salt,
+  } as const;
+  const tombstone = {
+    kind: 2,
+    supersedes: 1,
+    refs: [1],
+    collection: Buffer.from('customers'),
+    key: Buffer.from('alice'),
+    body: Buffer.alloc(0),
+    salt: Buffer.alloc(0),
+  } as const;
+  group.addBatch({
+    firstSeq: 1,
+    time: 1_735_689_600_000_001,
+    records: [record, tombstone],
+    idempotency: { key: 'req-1', contentHash: Buffer.alloc(16, 0xcc) },
+  });
+  group.addEvent({
+    seq: 3,
+    time: 1_735_689_600_000_001,
+    event: { type: 'checkpoint', throughSeq: 2, entries: 2, root: Buffer.alloc(32, 0xdd), previous: Buffer.alloc(32) },
+  });
   await log.append(group);
   await log.close();
   return platform.contents('log/000000000001-0000.seg');
@@ -94,7 +119,8 @@ describe('a segment header', () => {
   it('belongs to a file named for its base and generation', () => {
     expect(segmentName(0x35391, 2)).toBe('000000035391-0002.seg');
     expect(parseSegmentName('000000035391-0002.seg')).toEqual({ base: 0x35391, generation: 2 });
-    for (const name of ['000000000000-0000.seg', '1-0.seg', '000000035391-0002.seg.tmp', '00000003539G-0002.seg']) expect(parseSegmentName(name)).toBeUndefined();
+    for (const name of ['000000000000-0000.seg', '1-0.seg', '000000035391-0002.seg.tmp', '00000003539G-0002.seg'])
+      expect(parseSegmentName(name)).toBeUndefined();
   });
 });
 

@@ -21,7 +21,12 @@ async function momentsOf(steps: readonly Step[], start = new MemoryPlatform({ se
   const watch = (): void =>
     machine.faults.failWhen(
       (operation) => {
-        if (isMutation(operation)) moments.push({ label: `${operation.kind} ${operation.path} at ${operation.position}`, machine: machine.clone(), ledger: ledger.copy() });
+        if (isMutation(operation))
+          moments.push({
+            label: `${operation.kind} ${operation.path} at ${operation.position}`,
+            machine: machine.clone(),
+            ledger: ledger.copy(),
+          });
         return false;
       },
       { kind: 'error', code: 'EIO' },
@@ -98,7 +103,9 @@ async function crashEverywhere(moments: readonly Moment[], random: number): Prom
       try {
         await checkRecovery(machine, moment.ledger, i + 1);
       } catch (error) {
-        throw new Error(`moment ${i} (${moment.label}), crash ${variant}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+        throw new Error(`moment ${i} (${moment.label}), crash ${variant}: ${error instanceof Error ? error.message : String(error)}`, {
+          cause: error,
+        });
       }
       variant++;
     }
@@ -122,7 +129,20 @@ describe('a power cut', () => {
   });
 
   it('loses nothing acknowledged at any operation of recovering from a killed process', { timeout: 120_000 }, async () => {
-    const moments = await momentsOf(['append', 'kill', 'append', 'append', 'kill', 'large', 'mark', 'kill', 'append', 'kill', 'kill', 'append']);
+    const moments = await momentsOf([
+      'append',
+      'kill',
+      'append',
+      'append',
+      'kill',
+      'large',
+      'mark',
+      'kill',
+      'append',
+      'kill',
+      'kill',
+      'append',
+    ]);
     const states = await crashEverywhere(moments, 4);
     console.log(`${moments.length} moments, ${states} states`);
     expect(states).toBeGreaterThan(200);

@@ -1,13 +1,18 @@
 /** Rot and cut files: everything is found, nothing is silently other than it was, nothing acknowledged is cut off for damage inside. */
 import { describe, expect, it } from 'vitest';
+import { isVarveError } from '../../engine/errors.js';
 import { type Finding, isGap, ShardLog } from '../../engine/log/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { isVarveError } from '../../engine/errors.js';
 import { DIRECTORY, FIRST_TIME, Ledger, logOptions, show, showRecord } from './support.js';
 
 const FIRST = `${DIRECTORY}/000000000001-0000.seg`;
 
-async function machineWith(groups: readonly (readonly number[])[], end: 'closed' | 'crashed', segmentBytes = 1 << 20, bodyBytes?: number): Promise<{ machine: MemoryPlatform; ledger: Ledger }> {
+async function machineWith(
+  groups: readonly (readonly number[])[],
+  end: 'closed' | 'crashed',
+  segmentBytes = 1 << 20,
+  bodyBytes?: number,
+): Promise<{ machine: MemoryPlatform; ledger: Ledger }> {
   const machine = new MemoryPlatform({ seed: 1 });
   const log = await ShardLog.open(logOptions(machine, { segmentBytes }));
   const ledger = new Ledger();
@@ -40,10 +45,12 @@ function contentOf(log: ShardLog): { replayed: unknown[]; read: unknown[]; posit
   const read: unknown[] = [];
   const positions: unknown[] = [];
   for (let seq = 1; seq <= log.durableSeq; seq++) {
-    read.push(guarded(() => {
-      const record = log.read(seq);
-      return record && showRecord(record);
-    }));
+    read.push(
+      guarded(() => {
+        const record = log.read(seq);
+        return record && showRecord(record);
+      }),
+    );
     positions.push(guarded(() => log.positionAt(FIRST_TIME + seq * 10)));
   }
   return { replayed, read, positions, errors };
@@ -69,11 +76,14 @@ async function checkEveryBit(machine: MemoryPlatform, path: string, step = 1): P
     if (whole) continue;
     for (const kind of ['replayed', 'read', 'positions'] as const) {
       // Whatever is there is as it was: only gaps and errors may take a thing's place, and never without a finding.
-      const same = content[kind].every((item, i) => item === 'corrupt' || JSON.stringify(item) === JSON.stringify(expected[kind][i]) || kind === 'replayed');
+      const same = content[kind].every(
+        (item, i) => item === 'corrupt' || JSON.stringify(item) === JSON.stringify(expected[kind][i]) || kind === 'replayed',
+      );
       if (!same) throw new Error(`bit ${bit} of ${path}: ${kind} differs\n${JSON.stringify(content[kind])}`);
     }
     for (const item of content.replayed) {
-      if (!(item as { gap?: unknown }).gap && !expected.replayed.some((other) => JSON.stringify(other) === JSON.stringify(item))) throw new Error(`bit ${bit}: a strange batch`);
+      if (!(item as { gap?: unknown }).gap && !expected.replayed.some((other) => JSON.stringify(other) === JSON.stringify(item)))
+        throw new Error(`bit ${bit}: a strange batch`);
     }
   }
   return silent;
@@ -122,7 +132,11 @@ describe('rot', () => {
     const log = await ShardLog.open(logOptions(machine));
     ledger.attempts.splice(0, 3);
     const group = log.beginGroup();
-    group.addEvent({ seq: 10, time: FIRST_TIME, event: { type: 'checkpoint', throughSeq: 9, entries: 8, root: Buffer.alloc(32), previous: Buffer.alloc(32) } });
+    group.addEvent({
+      seq: 10,
+      time: FIRST_TIME,
+      event: { type: 'checkpoint', throughSeq: 9, entries: 8, root: Buffer.alloc(32), previous: Buffer.alloc(32) },
+    });
     await log.append(group);
     expect(log.durableSeq).toBe(10);
     await log.close();

@@ -6,7 +6,12 @@ import { isGap, ShardLog } from '../../engine/log/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { DIRECTORY, FIRST_TIME, Ledger, logOptions, show, showRecord } from './support.js';
 
-type Mangle = { kind: 'overwrite'; at: number; bytes: Uint8Array } | { kind: 'zero'; at: number; length: number } | { kind: 'copy'; from: number; at: number; length: number } | { kind: 'cut'; at: number } | { kind: 'grow'; bytes: Uint8Array };
+type Mangle =
+  | { kind: 'overwrite'; at: number; bytes: Uint8Array }
+  | { kind: 'zero'; at: number; length: number }
+  | { kind: 'copy'; from: number; at: number; length: number }
+  | { kind: 'cut'; at: number }
+  | { kind: 'grow'; bytes: Uint8Array };
 
 const position = fc.nat(1_000_000);
 const mangles = fc.array(
@@ -53,11 +58,15 @@ async function sample(close: boolean): Promise<MemoryPlatform> {
 
 describe('mangled segments', () => {
   for (const close of [true, false]) {
-    it(`of a log that was ${close ? 'closed' : 'left open'} give what was written or an error, and work goes on`, { timeout: 600_000 }, async () => {
+    it(`of a log that was ${close ? 'closed' : 'left open'} give what was written or an error, and work goes on`, {
+      timeout: 600_000,
+    }, async () => {
       const machine = await sample(close);
       const sound = await ShardLog.open(logOptions(machine.clone()));
       const batches = new Map([...sound.batches(1)].map((item) => [isGap(item) ? 0 : item.firstSeq, JSON.stringify(show(item))]));
-      const records = Array.from({ length: sound.durableSeq + 1 }, (_, seq) => sound.read(seq)).map((record) => record && JSON.stringify(showRecord(record)));
+      const records = Array.from({ length: sound.durableSeq + 1 }, (_, seq) => sound.read(seq)).map(
+        (record) => record && JSON.stringify(showRecord(record)),
+      );
       const paths = machine.fileList().map((file) => file.path);
       await fc.assert(
         fc.asyncProperty(fc.nat(paths.length - 1), mangles, async (which, changes) => {
@@ -90,7 +99,11 @@ describe('mangled segments', () => {
           log.findIdempotent('request-3', 0);
           const group = log.beginGroup();
           const seq = log.durableSeq + 1;
-          group.addEvent({ seq, time: 1, event: { type: 'checkpoint', throughSeq: seq - 1, entries: 0, root: Buffer.alloc(32), previous: Buffer.alloc(32) } });
+          group.addEvent({
+            seq,
+            time: 1,
+            event: { type: 'checkpoint', throughSeq: seq - 1, entries: 0, root: Buffer.alloc(32), previous: Buffer.alloc(32) },
+          });
           await log.append(group);
           await log.close();
           const again = await ShardLog.open(logOptions(broken));

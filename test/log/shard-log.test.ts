@@ -42,9 +42,9 @@ describe('a shard log', () => {
     ledger.check(reopened);
     expect(reopened.findings).toEqual([]);
     expect(reopened.segments().every((segment) => segment.sealed)).toBe(true);
-    expect(reopened.segments().map(({ base, lastSeq, records, minTime, maxTime }) => ({ base, lastSeq, records, minTime, maxTime }))).toEqual(
-      before.map(({ base, lastSeq, records, minTime, maxTime }) => ({ base, lastSeq, records, minTime, maxTime })),
-    );
+    expect(
+      reopened.segments().map(({ base, lastSeq, records, minTime, maxTime }) => ({ base, lastSeq, records, minTime, maxTime })),
+    ).toEqual(before.map(({ base, lastSeq, records, minTime, maxTime }) => ({ base, lastSeq, records, minTime, maxTime })));
     expect(reopened.attestedSeq).toBe(reopened.durableSeq);
     await ledger.append(reopened, [3]);
     ledger.check(reopened);
@@ -97,6 +97,18 @@ describe('a shard log', () => {
     await log.close();
   });
 
+  it('is read while a group is on its way, which is not seen before it is durable', async () => {
+    const { log, ledger } = await filled(2);
+    const before = log.durableSeq;
+    const appended = ledger.append(log, [2]);
+    expect(log.read(before)?.seq).toBe(before);
+    expect(log.read(before + 1)).toBeUndefined();
+    expect([...log.batches(before + 1)]).toEqual([]);
+    await appended;
+    expect(log.read(before + 1)?.seq).toBe(before + 1);
+    await log.close();
+  });
+
   it('attests what is durable with a mark, once', async () => {
     const { log } = await filled(1);
     expect(log.attestedSeq).toBe(0);
@@ -115,7 +127,9 @@ describe('a shard log', () => {
     group.addBatch({ firstSeq, time: FIRST_TIME * 2, records: [recordFor(firstSeq)] });
     const before = group.bytes;
     const bad = { ...recordFor(firstSeq + 2), refs: [firstSeq + 9] };
-    expect(() => group.addBatch({ firstSeq: firstSeq + 1, time: FIRST_TIME * 2 + 1, records: [recordFor(firstSeq + 1), bad] })).toThrow('backwards');
+    expect(() => group.addBatch({ firstSeq: firstSeq + 1, time: FIRST_TIME * 2 + 1, records: [recordFor(firstSeq + 1), bad] })).toThrow(
+      'backwards',
+    );
     expect(group.bytes).toBe(before);
     expect(group.lastSeq).toBe(firstSeq);
     await log.append(group);

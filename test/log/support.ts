@@ -1,6 +1,6 @@
 /** What the tests of the log share: machines, groups to append, and a ledger that knows what must be there. */
 import { expect } from 'vitest';
-import { isGap, type LogOptions, type NewRecord, ShardLog, type StoredBatch, type StoredRecord } from '../../engine/log/index.js';
+import { isGap, type LogOptions, type NewRecord, type ShardLog, type StoredBatch, type StoredRecord } from '../../engine/log/index.js';
 import type { Platform } from '../../engine/platform/platform.js';
 import { SeededRandom } from '../../engine/platform/seeded-random.js';
 
@@ -54,10 +54,25 @@ export class Ledger {
       const lastSeq = isEvent ? firstSeq : firstSeq + size - 1;
       const key = firstSeq % 3 === 0 && !isEvent ? `request-${firstSeq}` : undefined;
       if (isEvent) {
-        group.addEvent({ seq: firstSeq, time, event: { type: 'checkpoint', throughSeq: firstSeq - 1, entries: firstSeq, root: Buffer.alloc(32, firstSeq), previous: Buffer.alloc(32) } });
+        group.addEvent({
+          seq: firstSeq,
+          time,
+          event: {
+            type: 'checkpoint',
+            throughSeq: firstSeq - 1,
+            entries: firstSeq,
+            root: Buffer.alloc(32, firstSeq),
+            previous: Buffer.alloc(32),
+          },
+        });
       } else {
         const records = Array.from({ length: size }, (_, i) => recordFor(firstSeq + i, bodyBytes));
-        group.addBatch({ firstSeq, time, records, ...(key === undefined ? {} : { idempotency: { key, contentHash: Buffer.alloc(16, firstSeq) } }) });
+        group.addBatch({
+          firstSeq,
+          time,
+          records,
+          ...(key === undefined ? {} : { idempotency: { key, contentHash: Buffer.alloc(16, firstSeq) } }),
+        });
       }
       this.attempts.push({ firstSeq, lastSeq, time, isEvent, bodyBytes, key });
     }
@@ -109,12 +124,30 @@ export class Ledger {
 export function show(item: StoredBatch | { gap: { fromSeq: number; toSeq: number } }): unknown {
   if (isGap(item)) return { gap: item.gap };
   const { firstSeq, lastSeq, time, idempotency, records, event } = item;
-  return { firstSeq, lastSeq, time, key: idempotency?.key, records: records.map(showRecord), event: event && `${event.type} ${event.throughSeq} ${event.entries}` };
+  return {
+    firstSeq,
+    lastSeq,
+    time,
+    key: idempotency?.key,
+    records: records.map(showRecord),
+    event: event && `${event.type} ${event.throughSeq} ${event.entries}`,
+  };
 }
 
 export function showRecord(record: StoredRecord): unknown {
   const { kind, seq, time, batchEndSeq, supersedes, refs, collection, key, body, salt, bodyHash } = record;
-  return { kind, seq, time, batchEndSeq, supersedes, refs: [...refs], entity: `${text(collection)}/${text(key)}`, body: text(body), salt: Buffer.from(salt).toString('hex'), bodyHash };
+  return {
+    kind,
+    seq,
+    time,
+    batchEndSeq,
+    supersedes,
+    refs: [...refs],
+    entity: `${text(collection)}/${text(key)}`,
+    body: text(body),
+    salt: Buffer.from(salt).toString('hex'),
+    bodyHash,
+  };
 }
 
 function expected(attempt: Attempt): unknown {
