@@ -11,6 +11,8 @@ export interface OpenOptions {
   segmentBytes?: number;
   /** Decoded tree nodes kept in memory, all shards together. Default 64 MiB. */
   nodeCacheBytes?: number;
+  /** Blocks of log files kept in memory, all shards together. Default 128 MiB; 0: none. */
+  blockCacheBytes?: number;
   /** Memory for records newer than the last checkpoint, all shards together. Default 128 MiB. */
   memtableBytes?: number;
   /** Fold at the latest after this many records beyond 1/16 of the tree. Default 65,536. */

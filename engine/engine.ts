@@ -14,6 +14,7 @@ import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits
 import { formatTime, parseTime } from './format/time.js';
 import { createIdentity, type Identity, NODE_FILE, readIdentity } from './identity.js';
 import { checkPlacement, COLLECTIONS, Placements } from './placements.js';
+import { BlockCache } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { Shard, shardDirectory } from './shard.js';
 import { NodeCache } from './tree/tree-store.js';
@@ -393,14 +394,16 @@ async function create(platform: Platform, shards: number): Promise<Identity> {
 }
 
 async function openShards(platform: Platform, options: OpenOptions, count: number, databaseId: Uint8Array, catalog: Catalog): Promise<Shard[]> {
-  const cache = new NodeCache(options.nodeCacheBytes ?? 64 * MIB);
+  const nodeCache = new NodeCache(options.nodeCacheBytes ?? 64 * MIB);
+  const blockCache = new BlockCache(options.blockCacheBytes ?? 128 * MIB);
   const opening = Array.from({ length: count }, (_, i) =>
     Shard.open({
       platform,
       shard: (i + 1) as ShardId,
       databaseId,
       catalog,
-      cache,
+      nodeCache,
+      blockCache,
       segmentBytes: options.segmentBytes ?? 64 * MIB,
       memtableBytes: (options.memtableBytes ?? 128 * MIB) / count,
       checkpointRecords: options.checkpointRecords ?? 65_536,

@@ -15,7 +15,7 @@ import { isVarveError, VarveError } from './errors.js';
 import { hashCheckpoint } from './format/checkpoint-hash.js';
 import { entityKeyFromBytes, splitEntityKey } from './format/keys.js';
 import { storedRecordHash } from './format/record-hash.js';
-import { type CheckpointEvent, type Finding, isGap, KIND_PUT, LogFailure, ShardLog, type StoredBatch, type StoredRecord } from './log/index.js';
+import { type BlockCache, type CheckpointEvent, type Finding, isGap, KIND_PUT, LogFailure, ShardLog, type StoredBatch, type StoredRecord } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { ListedVersion, StoredVersion } from './record-view.js';
 import { ShardIndex } from './shard-index.js';
@@ -31,7 +31,8 @@ export interface ShardOptions {
   readonly shard: ShardId;
   readonly databaseId: Uint8Array;
   readonly catalog: Catalog;
-  readonly cache: NodeCache;
+  readonly nodeCache: NodeCache;
+  readonly blockCache: BlockCache;
   readonly segmentBytes: number;
   readonly memtableBytes: number;
   readonly checkpointRecords: number;
@@ -394,10 +395,18 @@ export class Shard {
   // ---- opening, healing, closing
 
   async #open(): Promise<void> {
-    const { platform, shard, databaseId, segmentBytes, cache } = this.#options;
+    const { platform, shard, databaseId, segmentBytes, nodeCache, blockCache } = this.#options;
     const directory = shardDirectory(shard);
-    this.#log = await ShardLog.open({ platform, directory: `${directory}/log`, shard, databaseId, segmentBytes, indexIntervalBytes: INDEX_INTERVAL_BYTES });
-    this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache });
+    this.#log = await ShardLog.open({
+      platform,
+      directory: `${directory}/log`,
+      shard,
+      databaseId,
+      segmentBytes,
+      indexIntervalBytes: INDEX_INTERVAL_BYTES,
+      cache: blockCache,
+    });
+    this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache });
     this.#index = new ShardIndex(platform, this.#store);
     try {
       await this.#loadIndex();

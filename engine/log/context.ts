@@ -2,6 +2,7 @@
 
 import { type SegmentPlace, segmentPlace } from '../format/segment.js';
 import type { Platform } from '../platform/platform.js';
+import { BlockCache } from './block-cache.js';
 import { FilePool } from './file-pool.js';
 import { Segment } from './segment-state.js';
 import type { Finding } from './types.js';
@@ -17,6 +18,8 @@ export interface LogOptions {
   readonly segmentBytes: number;
   /** One index entry per so many bytes. */
   readonly indexIntervalBytes?: number;
+  /** Shared by all shards; without one every read goes to the file. */
+  readonly cache?: BlockCache;
 }
 
 /** Smaller ones read faster and weigh more: an entry has 24 bytes. */
@@ -27,6 +30,7 @@ export class LogContext {
   readonly platform: Platform;
   readonly directory: string;
   readonly pool: FilePool;
+  readonly cache: BlockCache;
   /** CRC-32 of database and shard. */
   readonly recordSeed: number;
   findings: Finding[] = [];
@@ -37,6 +41,7 @@ export class LogContext {
     this.platform = options.platform;
     this.directory = options.directory;
     this.pool = new FilePool(options.platform.files);
+    this.cache = options.cache ?? new BlockCache(0);
     this.recordSeed = this.place(1, 0).recordSeed;
   }
 

@@ -1,4 +1,5 @@
 /** The log's public face to the rest of the engine. */
+export { BlockCache } from './block-cache.js';
 export type { LogOptions } from './context.js';
 export { LogFailure } from './failure.js';
 export { GroupBuilder, type NewBatch } from './frame-builder.js';

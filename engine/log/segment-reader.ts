@@ -30,6 +30,7 @@ import {
 } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
+import { BLOCK_BYTES, type BlockCache } from './block-cache.js';
 import { scanFrames } from './frame-scanner.js';
 import type { Segment } from './segment-state.js';
 import type { StoredRecord } from './types.js';
@@ -48,8 +49,8 @@ const MAX_READ_BYTES = 512 * 1024 * 1024;
 const found = { bytes: slab, at: 0, length: 0 };
 
 /** The record, undefined where the segment holds none with this seq; throws CORRUPT. `segment.index` is loaded. */
-export function readRecord(segment: Segment, file: File, seq: number): StoredRecord | undefined {
-  if (locate(segment, file, seq)) {
+export function readRecord(segment: Segment, file: File, cache: BlockCache, seq: number): StoredRecord | undefined {
+  if (locate(segment, file, cache, seq)) {
     const { bytes, at, length } = found;
     if (bytes === slab) slabUsed = at + length;
     const record = decodeRecord(bytes, at, length);
@@ -59,18 +60,18 @@ export function readRecord(segment: Segment, file: File, seq: number): StoredRec
 }
 
 /** Last seq of the record's batch, as cheaply as can be. */
-export function readBatchEnd(segment: Segment, file: File, seq: number): number | undefined {
-  if (locate(segment, file, seq)) return seq + getU32(found.bytes, found.at + RECORD_BATCH_END_AT);
+export function readBatchEnd(segment: Segment, file: File, cache: BlockCache, seq: number): number | undefined {
+  if (locate(segment, file, cache, seq)) return seq + getU32(found.bytes, found.at + RECORD_BATCH_END_AT);
   return readVerified(segment, file, seq)?.batchEndSeq;
 }
 
 /** Fills `found` with a record whose checksum passes. */
-function locate(segment: Segment, file: File, seq: number): boolean {
+function locate(segment: Segment, file: File, cache: BlockCache, seq: number): boolean {
   const index = segment.index!;
   const entry = index.floorSeq(seq);
   if (entry < 0) return false;
   const start = index.offsetAt(entry);
-  const { buffer, from, to } = readWindow(segment, file, entry, start);
+  const { buffer, from, to } = readWindow(segment, file, cache, entry, start);
   const at = walkToSeq(buffer, from, to, start - from, seq);
   if (at < 0) return false;
   const length = recordLengthAt(buffer, at, to);
@@ -85,11 +86,19 @@ function locate(segment: Segment, file: File, seq: number): boolean {
 const windowRead = { buffer: slab, from: 0, to: 0 };
 
 /** The bytes from this entry to the next. */
-function readWindow(segment: Segment, file: File, entry: number, start: number): typeof windowRead {
+function readWindow(segment: Segment, file: File, cache: BlockCache, entry: number, start: number): typeof windowRead {
   const index = segment.index!;
   const end = entry + 1 < index.count ? index.offsetAt(entry + 1) : segment.dataEnd;
   const wanted = end - start;
   if (wanted <= 0 || wanted > MAX_READ_BYTES) throw corrupt(segment.path, start, 'the index points outside the segment');
+  const block = Math.floor(start / BLOCK_BYTES);
+  const cached = Math.floor((end - 1) / BLOCK_BYTES) === block ? cache.get(segment, file, block, segment.dataEnd) : undefined;
+  if (cached !== undefined) {
+    windowRead.buffer = cached;
+    windowRead.from = start - block * BLOCK_BYTES;
+    windowRead.to = windowRead.from + wanted;
+    return windowRead;
+  }
   if (wanted > MAX_SLAB_READ_BYTES) {
     windowRead.buffer = Buffer.allocUnsafeSlow(wanted);
     windowRead.from = 0;
@@ -186,13 +195,13 @@ export interface TimePosition {
 }
 
 /** Searches a segment whose first record's time is up to `time`; `segment.index` is loaded. Throws CORRUPT. */
-export function positionInSegment(segment: Segment, file: File, time: number): TimePosition {
+export function positionInSegment(segment: Segment, file: File, cache: BlockCache, time: number): TimePosition {
   const index = segment.index!;
   const entry = index.floorTime(time);
   if (entry < 0) throw corrupt(segment.path, SEGMENT_HEADER_BYTES, 'the index begins later than the segment');
   const start = index.offsetAt(entry);
   const nextEntrySeq = entry + 1 < index.count ? index.seqAt(entry + 1) : 0;
-  const { buffer: bytes, from, to: end } = readWindow(segment, file, entry, start);
+  const { buffer: bytes, from, to: end } = readWindow(segment, file, cache, entry, start);
   let seq = 0;
   let at = from;
   while (at < end) {

@@ -12,6 +12,7 @@ import { FRAME_HEAD_BYTES, type FrameHead } from '../format/frame.js';
 import { RECORD_SEQ_AT, recordLengthAt } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES, type SegmentHeader, type SegmentPlace, segmentName } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
+import type { CachedBlock } from './block-cache.js';
 import { IdempotencyMap, type IdempotencyTable } from './idempotency.js';
 import { SparseIndex } from './sparse-index.js';
 
@@ -45,6 +46,8 @@ export class Segment {
   /** Owned by the file pool. */
   file: File | undefined;
   lastUsed = 0;
+  /** Owned by the block cache. */
+  readonly blocks: (CachedBlock | undefined)[] = [];
   readonly #intervalBytes: number;
   #lastEntryOffset = Number.NEGATIVE_INFINITY;
 

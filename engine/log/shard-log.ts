@@ -145,13 +145,13 @@ export class ShardLog implements ReplaySource {
   /** The record; undefined where there is none (an event's seq, dropped, not durable). Throws CORRUPT where its bytes are bad. */
   read(seq: number): StoredRecord | undefined {
     const segment = this.#segmentOf(seq);
-    return segment === undefined ? undefined : reader.readRecord(segment, this.context.pool.use(segment), seq);
+    return segment === undefined ? undefined : reader.readRecord(segment, this.context.pool.use(segment), this.context.cache, seq);
   }
 
   /** Last seq of the record's batch; undefined as for `read`. */
   readBatchEnd(seq: number): number | undefined {
     const segment = this.#segmentOf(seq);
-    return segment === undefined ? undefined : reader.readBatchEnd(segment, this.context.pool.use(segment), seq);
+    return segment === undefined ? undefined : reader.readBatchEnd(segment, this.context.pool.use(segment), this.context.cache, seq);
   }
 
   /** Last seq of the newest record batch with a time up to `time`; 0 where there is none. Throws CORRUPT where damage hides the answer. */
@@ -165,7 +165,7 @@ export class ShardLog implements ReplaySource {
     if (segment !== undefined) {
       this.loadFooter(segment);
       if (time >= segment.maxTime && this.#endsWithRecord(segment)) seq = segment.lastSeq;
-      else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
+      else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), this.context.cache, time));
     }
     if (this.context.findings.length > 0) this.#checkNoGapBetween(seq, nextSeq > 0 ? nextSeq : this.#firstRecordFrom(at + 1));
     return seq;
@@ -201,7 +201,10 @@ export class ShardLog implements ReplaySource {
       this.#active?.file.close();
       this.#active = undefined;
       const recovered = await recover(this.context, Math.max(appliedSeq, this.#durableSeq));
-      for (const segment of this.#segments.all) this.context.pool.drop(segment);
+      for (const segment of this.#segments.all) {
+        this.context.pool.drop(segment);
+        this.context.cache.forget(segment);
+      }
       this.#sealer = this.#newSealer();
       this.#adopt(recovered);
       this.#failure = undefined;
