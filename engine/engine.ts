@@ -6,17 +6,18 @@
  */
 import { prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
+import { openDataDirectory } from './data-directory.js';
 import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
 import { isVarveError, VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime, parseTime } from './format/time.js';
-import { createIdentity, type Identity, NODE_FILE, readIdentity } from './identity.js';
+import type { Identity } from './identity.js';
 import { checkPlacement, COLLECTIONS, Placements } from './placements.js';
 import { BlockCache } from './log/index.js';
 import type { Platform } from './platform/platform.js';
-import { Shard, shardDirectory } from './shard.js';
+import { Shard } from './shard.js';
 import { NodeCache } from './tree/tree-store.js';
 import {
   type InsertItem,
@@ -70,7 +71,7 @@ export class Engine implements Database, ViewSource {
     const lock = platform.files.lock(LOCK_FILE);
     let catalog: Catalog | undefined;
     try {
-      const identity = await loadIdentity(platform, options);
+      const identity = await openDataDirectory(platform, options.shards);
       const databaseId = Buffer.from(identity.database, 'hex');
       catalog = new Catalog(platform, databaseId);
       const shards = await openShards(platform, options, identity.shards, databaseId, catalog);
@@ -320,7 +321,7 @@ export class Engine implements Database, ViewSource {
       const root = await found.root();
       return { shard: found.id, seq: root.seq as Seq, root: hex(root.hash), entries: root.entries };
     }
-    const checkpoint = (await found.checkpoints()).find((event) => event.throughSeq === seq);
+    const checkpoint = await found.checkpointAt(seq);
     return checkpoint && { shard: found.id, seq: seq as Seq, root: hex(checkpoint.root), entries: checkpoint.entries };
   }
 
@@ -361,36 +362,6 @@ function checkOptions(platform: Platform, options: OpenOptions): void {
   if (shards !== undefined && !(Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARD)) {
     throw new VarveError('INVALID', `${shards} shards cannot be`, { path: 'shards', expected: `a whole number from 1 to ${MAX_SHARD}` });
   }
-}
-
-async function loadIdentity(platform: Platform, options: OpenOptions): Promise<Identity> {
-  const found = readIdentity(platform);
-  if (found === undefined) return create(platform, options.shards ?? 1);
-  if (options.shards !== undefined && options.shards !== found.shards) {
-    throw new VarveError('INCOMPATIBLE', `the database has ${found.shards} shards, fixed at its creation; ${options.shards} were asked for`, {
-      expected: `${options.shards} shards`,
-      found: `${found.shards} shards`,
-    });
-  }
-  return found;
-}
-
-async function create(platform: Platform, shards: number): Promise<Identity> {
-  const { files } = platform;
-  for (let shard = 1; shard <= shards; shard++) {
-    const directory = shardDirectory(shard);
-    const log = `${directory}/log`;
-    if (files.exists(log) && files.list(log).length > 0) {
-      const what = `${NODE_FILE} is missing, but ${log} holds data`;
-      throw new VarveError('CORRUPT', `${what}: a new database is not begun over it`, { file: NODE_FILE, offset: 0, what });
-    }
-    files.makeDirectory(log);
-    files.makeDirectory(`${directory}/tree`);
-    await files.syncDirectory(directory);
-  }
-  await files.syncDirectory('shards');
-  await files.syncDirectory('');
-  return createIdentity(platform, shards);
 }
 
 async function openShards(platform: Platform, options: OpenOptions, count: number, databaseId: Uint8Array, catalog: Catalog): Promise<Shard[]> {

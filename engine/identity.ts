@@ -40,13 +40,17 @@ export function readIdentity(platform: Platform): Identity | undefined {
   return identity;
 }
 
-export async function createIdentity(platform: Platform, shards: number): Promise<Identity> {
-  const identity: Identity = {
+export function newIdentity(platform: Platform, shards: number): Identity {
+  return {
     format: FORMAT_VERSION,
     database: Buffer.from(platform.randomBytes(16)).toString('hex'),
     node: Buffer.from(platform.randomBytes(16)).toString('hex'),
     shards,
   };
+}
+
+/** Writes it aside, syncs it and gives it its name: whole or not at all. */
+export async function writeIdentity(platform: Platform, identity: Identity): Promise<void> {
   const bytes = Buffer.from(`${JSON.stringify({ ...identity, check: checkOf(identity) }, null, 2)}\n`);
   const temporary = `${NODE_FILE}.tmp`;
   if (platform.files.exists(temporary)) platform.files.remove(temporary);
@@ -63,7 +67,6 @@ export async function createIdentity(platform: Platform, shards: number): Promis
   }
   platform.files.rename(temporary, NODE_FILE);
   await platform.files.syncDirectory('');
-  return identity;
 }
 
 function checkOf(identity: object): string {

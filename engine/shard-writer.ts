@@ -126,7 +126,8 @@ export class ShardWriter {
           // What it rests on may be queued by others, never by this batch itself.
           const restsOn = newest !== undefined && newest.seq <= before ? queue.groupOf(newest.seq) : undefined;
           index.rollBack(before);
-          return await refuse(refusal, newest !== undefined && newest.seq > this.#deps.visibleSeq() ? restsOn : undefined);
+          // Not awaited in here: by then others are queued above `before`, and must stay.
+          return refuse(refusal, newest !== undefined && newest.seq > this.#deps.visibleSeq() ? restsOn : undefined);
         }
         const seq = before + 1 + versions.length;
         const kind = item.deleted ? KIND_TOMBSTONE : KIND_PUT;

@@ -72,6 +72,8 @@ export class Shard {
   #stopped: string | undefined;
   #unknownOutcome = false;
   #gap: { readonly fromSeq: number; readonly toSeq: number } | undefined;
+  /** Where the log could not be read when checkpoints were last looked for in it. */
+  #checkpointGap: { readonly fromSeq: number; readonly toSeq: number } | undefined;
   #marking: Promise<void> | undefined;
   #rebuilding: Promise<void> | undefined;
   #counts!: ShardCounts;
@@ -325,11 +327,12 @@ export class Shard {
   }
 
   #damage(): VarveError {
-    const gap = this.#gap ?? { fromSeq: 0, toSeq: 0 };
-    return new VarveError('DAMAGED', `shard ${this.id}: seqs ${gap.fromSeq} to ${gap.toSeq} of its log are damaged, and what they say is not known`, {
-      shard: this.id,
-      ...gap,
-    });
+    return this.#damageOf(this.#gap ?? { fromSeq: 0, toSeq: 0 });
+  }
+
+  #damageOf({ fromSeq, toSeq }: { readonly fromSeq: number; readonly toSeq: number }): VarveError {
+    const details = { shard: this.id, fromSeq, toSeq };
+    return new VarveError('DAMAGED', `shard ${this.id}: seqs ${fromSeq} to ${toSeq} of its log are damaged, and what they say is not known`, details);
   }
 
   // ---- folding
@@ -371,12 +374,21 @@ export class Shard {
     return this.#options.catalog.checkpoints(this.id, last?.seq ?? 0) ?? this.#loggedCheckpoints();
   }
 
+  /** The checkpoint that covers exactly up to `throughSeq`; undefined only where there is surely none. */
+  async checkpointAt(throughSeq: number): Promise<LoggedCheckpoint | undefined> {
+    const found = (await this.checkpoints()).find((event) => event.throughSeq === throughSeq);
+    if (found === undefined && this.#checkpointGap !== undefined) throw this.#damageOf(this.#checkpointGap);
+    return found;
+  }
+
   async #loggedCheckpoints(): Promise<LoggedCheckpoint[]> {
     const found: LoggedCheckpoint[] = [];
+    this.#checkpointGap = undefined;
     for (const batch of this.#log.batches(1)) {
-      if (!isGap(batch) && batch.event?.type === 'checkpoint') found.push({ ...batch.event, seq: batch.firstSeq });
+      if (isGap(batch)) this.#checkpointGap ??= batch.gap;
+      else if (batch.event?.type === 'checkpoint') found.push({ ...batch.event, seq: batch.firstSeq });
     }
-    this.#options.catalog.replaceCheckpoints(this.id, found);
+    if (this.#checkpointGap === undefined) this.#options.catalog.replaceCheckpoints(this.id, found);
     return found;
   }
 
@@ -405,6 +417,10 @@ export class Shard {
       segmentBytes,
       indexIntervalBytes: INDEX_INTERVAL_BYTES,
       cache: blockCache,
+    }).catch((error: unknown) => {
+      if (!(error instanceof LogFailure)) throw error;
+      const reason = `recovery failed: ${error.message}`;
+      throw new VarveError('NOT_WRITTEN', `shard ${shard} cannot be opened: ${reason}`, { shard, reason }, error);
     });
     this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache });
     this.#index = new ShardIndex(platform, this.#store);

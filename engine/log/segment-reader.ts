@@ -210,6 +210,8 @@ export function positionInSegment(segment: Segment, file: File, cache: BlockCach
       const length = recordLengthAt(bytes, at, end);
       if (length === 0 || !recordIsIntact(bytes, at, length, segment.place.recordSeed)) break;
       const here = getU48(bytes, at + RECORD_SEQ_AT);
+      // Batch heads are not checked on this walk: where a seq is passed over, only whole frames can tell whether it was an event's.
+      if (here !== (seq === 0 ? index.seqAt(entry) : seq + 1)) break;
       if (getU64(bytes, at + RECORD_TIME_AT) > time) return { seq, nextSeq: here };
       seq = here + getU32(bytes, at + RECORD_BATCH_END_AT);
       at += length;
@@ -220,7 +222,8 @@ export function positionInSegment(segment: Segment, file: File, cache: BlockCach
     if (next <= at) break;
     at = next;
   }
-  return at >= end && seq > 0 ? { seq, nextSeq: nextEntrySeq } : positionVerified(segment, file, align8(index.frameOffsetAt(entry)), time);
+  const reachesNext = at >= end && seq > 0 && (nextEntrySeq === 0 ? seq === segment.lastSeq : seq === nextEntrySeq - 1);
+  return reachesNext ? { seq, nextSeq: nextEntrySeq } : positionVerified(segment, file, align8(index.frameOffsetAt(entry)), time);
 }
 
 function afterBatchHead(bytes: Buffer, at: number, end: number): number {

@@ -85,11 +85,16 @@ export class Directory {
 
   sync(stamp: number): void {
     const left: EntryChange[] = [];
+    const settled = new Set<string>();
     for (const change of this.#changes) {
       if (change.stamp > stamp || change.limbo) left.push(change);
-      else apply(this.#durable, change.sets);
+      else {
+        apply(this.#durable, change.sets);
+        for (const [name] of change.sets) settled.add(name);
+      }
     }
-    this.#changes = left;
+    // What became of a name in limbo no longer matters once a later change of it is durable.
+    this.#changes = left.map((change) => (change.limbo ? { ...change, sets: change.sets.filter(([name]) => !settled.has(name)) } : change));
   }
 
   failSync(stamp: number, keeps: 'none' | 'some'): void {
