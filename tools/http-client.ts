@@ -217,10 +217,23 @@ async function send(request: http.ClientRequest, lines: AsyncIterable<Uint8Array
     gathered.push(line, NEWLINE);
     bytes += line.length + 1;
     scheduled ??= setImmediate(flush);
-    if (bytes >= WRITE_BYTES && !flush()) await new Promise<void>((resolve) => request.once('drain', resolve).once('close', resolve));
+    if (bytes >= WRITE_BYTES && !flush()) await roomIn(request);
   }
   flush();
   request.end();
+}
+
+/** Resolves once more can be written, or nothing ever will be. */
+function roomIn(request: http.ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      request.off('drain', done);
+      request.off('close', done);
+      resolve();
+    };
+    request.on('drain', done);
+    request.on('close', done);
+  });
 }
 
 function parseProblem(body: string): Record<string, unknown> {

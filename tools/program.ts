@@ -4,36 +4,25 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { VarveError } from '../engine/index.js';
 import type { AddCommand } from './command.js';
-import { addCheck } from './commands/check.js';
-import { addDelete } from './commands/delete.js';
-import { addDump } from './commands/dump.js';
-import { addGet } from './commands/get.js';
-import { addHistory } from './commands/history.js';
-import { addImport } from './commands/import-git.js';
-import { addInspect } from './commands/inspect.js';
-import { addList } from './commands/list.js';
-import { addLoad } from './commands/load.js';
-import { addPut } from './commands/put.js';
-import { addServe } from './commands/serve.js';
 import { ConnectionError, ProblemError } from './http-client.js';
 import { GitError } from './import/git/git.js';
 import { Difference, type Io, printable, say, UsageError } from './output.js';
 
-const VERBS: readonly AddCommand[] = [
-  addServe,
-  addPut,
-  addDelete,
-  addGet,
-  addHistory,
-  addList,
-  addLoad,
-  addDump,
-  addImport,
-  addInspect,
-  addCheck,
-];
+/** In the order of the help. Loaded when asked for: a `get` need not wait for what `serve` is made of. */
+const VERBS: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  serve: async () => (await import('./commands/serve.js')).addServe,
+  put: async () => (await import('./commands/put.js')).addPut,
+  delete: async () => (await import('./commands/delete.js')).addDelete,
+  get: async () => (await import('./commands/get.js')).addGet,
+  history: async () => (await import('./commands/history.js')).addHistory,
+  list: async () => (await import('./commands/list.js')).addList,
+  load: async () => (await import('./commands/load.js')).addLoad,
+  dump: async () => (await import('./commands/dump.js')).addDump,
+  import: async () => (await import('./commands/import-git.js')).addImport,
+  inspect: async () => (await import('./commands/inspect.js')).addInspect,
+  check: async () => (await import('./commands/check.js')).addCheck,
+};
 
 const START = `
 Start here:
@@ -46,14 +35,16 @@ Start here:
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   try {
-    await program(io).parseAsync([...args], { from: 'user' });
+    const asked = Object.hasOwn(VERBS, args[0] ?? '') ? [VERBS[args[0] ?? '']] : Object.values(VERBS);
+    const verbs = await Promise.all(asked.map((load) => load?.()));
+    await program(io, verbs).parseAsync([...args], { from: 'user' });
     return 0;
   } catch (error) {
     return tell(error, io);
   }
 }
 
-function program(io: Io): Command {
+function program(io: Io, verbs: readonly (AddCommand | undefined)[]): Command {
   const root = new Command('varve');
   // Before any verb is added: verbs take these over.
   root.exitOverride();
@@ -68,7 +59,7 @@ function program(io: Io): Command {
     .version(version(), '-V, --version')
     .showHelpAfterError('(--help shows examples)');
   root.addHelpText('after', START);
-  for (const add of VERBS) add(root, io);
+  for (const add of verbs) add?.(root, io);
   return root;
 }
 
@@ -84,8 +75,9 @@ function tell(error: unknown, io: Io): number {
     if (error.message !== '') say(io, `varve: ${printable(error.message)}`);
     return 1;
   }
-  const meant =
-    error instanceof ProblemError || error instanceof ConnectionError || error instanceof VarveError || error instanceof GitError;
+  // The engine's error by its name: its module is loaded only with the verbs that need it.
+  const engine = error instanceof Error && error.name === 'VarveError';
+  const meant = engine || error instanceof ProblemError || error instanceof ConnectionError || error instanceof GitError;
   const plain = error instanceof Error && (meant || error.constructor === Error || 'syscall' in error);
   say(
     io,

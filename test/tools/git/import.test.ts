@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HttpClient } from '../../../tools/http-client.js';
+import { ConnectionError, HttpClient } from '../../../tools/http-client.js';
 import { IMPORT_DEFAULTS, type ImportOptions, importGit } from '../../../tools/import/git/import.js';
 import type { Note } from '../../../tools/import/git/records.js';
 import { verifyGit } from '../../../tools/import/git/verify.js';
@@ -39,6 +39,23 @@ const body = async (collection: string, key: string) => {
   );
   return reply;
 };
+
+/** The client, but for what becomes of the answer to the nth batch and those after it. */
+function afterBatch(nth: number, then: (answer: unknown) => unknown): HttpClient {
+  let batches = 0;
+  return new Proxy(client, {
+    get: (target, name) => {
+      const value = Reflect.get(target, name, target) as unknown;
+      if (name !== 'json') return typeof value === 'function' ? value.bind(target) : value;
+      return async (method: string, path: string, options: object) => {
+        if (method !== 'POST') return target.json(method, path, options);
+        batches += 1;
+        const answer = batches > nth - 1 && then.length === 0 ? undefined : await target.json(method, path, options);
+        return batches >= nth ? then(answer) : answer;
+      };
+    },
+  });
+}
 
 describe('importing a repository of awkward cases', () => {
   it('gives, as of every commit, exactly the tree that git gives', async () => {
@@ -154,22 +171,71 @@ describe('importing again', () => {
       { files: [{ path: 'old', content: '0' }] },
       { files: [...Array.from({ length: 20 }, (_, i) => ({ path: `f${i}`, content: `${i}` })), { path: 'old' }] },
     ]);
-    // A proxy to the server that goes away after three batches.
-    let batches = 0;
-    const failing = new Proxy(client, {
-      get: (target, name) => {
-        const value = Reflect.get(target, name, target) as unknown;
-        if (name !== 'json') return typeof value === 'function' ? value.bind(target) : value;
-        return (method: string, path: string, options: object) => {
-          if (method === 'POST' && (batches += 1) > 3) return Promise.reject(new Error('gone'));
-          return target.json(method, path, options);
-        };
-      },
+    const failing = afterBatch(4, () => {
+      throw new Error('gone');
     });
     const small = { ...IMPORT_DEFAULTS, maxBatchRecords: 8 };
     await expect(importGit(failing, repo.path, small)).rejects.toThrow('gone');
     const { summary } = await bringIn(repo.path, small);
     expect(summary).toMatchObject({ commits: 1, known: 1 });
+  });
+});
+
+describe('importing over a connection that fails', () => {
+  it('sends again, and takes a batch that had got through for done', async () => {
+    repo = makeRepository();
+    repo.add([{ files: [{ path: 'a', content: '1' }] }, { files: [{ path: 'b', content: '2' }] }, { files: [{ path: 'a' }] }]);
+    let cut = 0;
+    const flaky = afterBatch(2, (answer) => {
+      cut += 1;
+      if (cut === 1) throw new ConnectionError('cut');
+      return answer;
+    });
+    const summary = await importGit(flaky, repo.path, { ...IMPORT_DEFAULTS });
+    expect(cut).toBeGreaterThan(1);
+    expect(summary.commits).toBe(3);
+    expect((await verifyGit(client, repo.path, summary.tip, { commits: 'commits', files: 'files' })).differences).toEqual([]);
+    const { collections } = await client.json<{ collections: { name: string; versions: number }[] }>('GET', '/v1/collections');
+    expect(collections.find(({ name }) => name === 'files')?.versions).toBe(3);
+  });
+});
+
+describe('varve import git', () => {
+  it('tells people what it did and could not do, and machines in JSON', async () => {
+    repo = makeAwkwardRepository();
+    const first = await server.varve(['import', 'git', repo.path, '--verify']);
+    expect(first.code).toBe(0);
+    expect(first.out).toMatch(/^imported 25 commits: \d+ file versions, \d+ tombstones\n\d+ commits got another time/);
+    expect(first.out).toContain('verified 25 commits');
+    expect(first.err).toContain('could not take tab\\x09here: holds control characters');
+    expect(first.err).toContain('skipped submodule sub');
+    expect(first.err).toContain('content of large.txt omitted: 1,048,576 bytes are over the body limit');
+    const again = await server.varve(['import', 'git', repo.path]);
+    expect(again).toEqual({ code: 0, err: '', out: `up to date: 25 commits of ${repo.path} were there already\n` });
+    expect(JSON.parse((await server.varve(['import', 'git', repo.path, '--json'])).out)).toMatchObject({ commits: 0, known: 25 });
+    expect(await server.varve(['import', 'git', repo.path, '--ref', 'nope'])).toMatchObject({ code: 1, out: '' });
+    expect((await server.varve(['import', 'git', repo.path, '--ref=-x'])).code).toBe(2);
+  });
+
+  it('finds a difference with --verify, and exits 1', async () => {
+    repo = makeRepository();
+    repo.add([
+      {
+        files: [
+          { path: 'a', content: '1' },
+          { path: 'b', content: '2' },
+        ],
+      },
+    ]);
+    await server.varve(['import', 'git', repo.path]);
+    await server.varve(['delete', 'files', 'a']);
+    await server.varve(['put', 'files', 'b', '{"mode":"100644","blob":"0","size":1,"text":"x"}']);
+    repo.add([{ files: [{ path: 'c', content: '3' }] }]);
+    const ran = await server.varve(['import', 'git', repo.path, '--verify']);
+    expect(ran.code).toBe(1);
+    expect(ran.err).toContain('a is missing, in git 100644');
+    expect(ran.err).toContain('b is 100644 0, in git 100644');
+    expect(ran.err).toContain('does not hold the content');
   });
 });
 

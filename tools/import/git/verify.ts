@@ -25,9 +25,12 @@ export interface VerifyOptions {
   readonly progress?: (done: number, total: number) => void;
 }
 
-interface FileRecord {
-  readonly id: string;
+interface Listed {
   readonly key: string;
+  readonly id: string;
+}
+
+interface FileRecord {
   readonly body: {
     readonly mode?: string;
     readonly blob?: string;
@@ -37,6 +40,15 @@ interface FileRecord {
   };
 }
 
+/** What one record of `files` says. Records never change: each is read once. */
+interface Content {
+  /** `<mode> <blob>` */
+  readonly says: string;
+  readonly isBlob: boolean;
+}
+
+/** Records asked for at a time. */
+const AT_ONCE = 32;
 const MAX_DIFFERENCES = 1000;
 
 export async function verifyGit(client: HttpClient, repo: string, tip: string, options: VerifyOptions): Promise<Verified> {
@@ -48,7 +60,7 @@ export async function verifyGit(client: HttpClient, repo: string, tip: string, o
     ids.set(key, id);
   }
   const differences: string[] = [];
-  const hashed = new Set<string>();
+  const contents = new Map<string, Content>();
   let entries = 0;
   let done = 0;
   for (const sha of shas) {
@@ -57,23 +69,46 @@ export async function verifyGit(client: HttpClient, repo: string, tip: string, o
     else {
       const tree = await treeOf(repo, sha);
       entries += tree.size;
-      for await (const record of client.lines<FileRecord>(`/v1/collections/${options.files}/entities`, { query: { asOf: id } })) {
-        const expected = tree.get(record.key);
-        tree.delete(record.key);
-        const found = `${record.body.mode} ${record.body.blob}`;
-        if (found !== expected) differences.push(`${sha}: ${record.key} is ${found}, in git ${expected ?? 'not there'}`);
-        if (!hashed.has(record.id)) {
-          hashed.add(record.id);
-          if (!contentIsBlob(record)) differences.push(`${sha}: ${record.key} does not hold the content of ${record.body.blob}`);
-        }
-      }
-      for (const [path, expected] of tree) differences.push(`${sha}: ${path} is missing, in git ${expected}`);
+      const listed: Listed[] = [];
+      const query = { asOf: id, bodies: false };
+      for await (const entity of client.lines<Listed>(`/v1/collections/${options.files}/entities`, { query })) listed.push(entity);
+      await readContents(client, listed, contents);
+      compare(sha, tree, listed, contents, differences);
     }
     done += 1;
     options.progress?.(done, shas.length);
     if (differences.length >= MAX_DIFFERENCES) break;
   }
-  return { commits: done, entries, contents: hashed.size, differences };
+  return { commits: done, entries, contents: contents.size, differences };
+}
+
+async function readContents(client: HttpClient, listed: readonly Listed[], contents: Map<string, Content>): Promise<void> {
+  const unread = listed.filter(({ id }) => !contents.has(id));
+  for (let from = 0; from < unread.length; from += AT_ONCE) {
+    const read = unread.slice(from, from + AT_ONCE).map(async ({ id }) => {
+      const { body } = await client.json<FileRecord>('GET', `/v1/records/${id}`);
+      contents.set(id, { says: `${body.mode} ${body.blob}`, isBlob: contentIsBlob({ body }) });
+    });
+    await Promise.all(read);
+  }
+}
+
+/** Empties `tree` on the way. */
+function compare(
+  sha: string,
+  tree: Map<string, string>,
+  listed: readonly Listed[],
+  contents: ReadonlyMap<string, Content>,
+  differences: string[],
+): void {
+  for (const { key, id } of listed) {
+    const expected = tree.get(key);
+    const found = contents.get(id);
+    tree.delete(key);
+    if (found?.says !== expected) differences.push(`${sha}: ${key} is ${found?.says}, in git ${expected ?? 'not there'}`);
+    if (found?.isBlob === false) differences.push(`${sha}: ${key} does not hold the content of its blob`);
+  }
+  for (const [path, expected] of tree) differences.push(`${sha}: ${path} is missing, in git ${expected}`);
 }
 
 async function treeOf(repo: string, sha: string): Promise<Map<string, string>> {
