@@ -172,7 +172,7 @@ export class Engine implements Database, ViewSource {
   }
 
   newestTime(): Timestamp | undefined {
-    const newest = Math.max(...this.shardList.map((shard) => shard.lastTime));
+    const newest = Math.max(...this.shardList.map((shard) => shard.log.lastTime));
     return newest === 0 ? undefined : (formatTime(newest) as Timestamp);
   }
 

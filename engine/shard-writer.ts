@@ -6,7 +6,7 @@
  */
 import { contentHash, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
-import { VarveError } from './errors.js';
+import { isVarveError, VarveError } from './errors.js';
 import { SALT_BYTES } from './format/limits.js';
 import { bodyHash, recordHash, storedRecordHash, TOMBSTONE_BODY_HASH } from './format/record-hash.js';
 import { formatTime, parseTime } from './format/time.js';
@@ -76,16 +76,21 @@ export class ShardWriter {
       throw new VarveError('INVALID', 'the idempotency key must be 1–255 visible ASCII characters', { path: 'idempotencyKey', expected: '1–255 visible ASCII characters' });
     }
     const hash = contentHash(items, options.time);
-    const racing = this.#inFlight.get(key);
-    if (racing !== undefined) return replayRacing(racing, key, hash);
+    for (let racing = this.#inFlight.get(key); racing !== undefined; racing = this.#inFlight.get(key)) {
+      const replayed = await replayRacing(racing, key, hash);
+      if (replayed !== undefined) return replayed;
+      // The first was refused, and only successes are remembered: this one is on its own.
+      if (this.#inFlight.get(key) === racing) this.#inFlight.delete(key);
+    }
     const earlier = this.#replay(key, hash);
     if (earlier !== undefined) return earlier;
     const result = this.#commit(items, options, { key, contentHash: hash });
-    this.#inFlight.set(key, { contentHash: hash, result });
+    const inFlight = { contentHash: hash, result };
+    this.#inFlight.set(key, inFlight);
     try {
       return await result;
     } finally {
-      this.#inFlight.delete(key);
+      if (this.#inFlight.get(key) === inFlight) this.#inFlight.delete(key);
     }
   }
 
@@ -113,7 +118,8 @@ export class ShardWriter {
     const { shard, queue, platform } = this.#deps;
     const index = this.#deps.index();
     const group = queue.gathering();
-    const time = this.#timeFor(options.time);
+    const { behindQueued, time } = this.#timeFor(options.time);
+    if (behindQueued !== undefined) return refuse(behindQueued, queue.pending.at(-1));
     const before = this.#lastSeq;
     const records: NewRecord[] = [];
     const versions: RecordHeader[] = [];
@@ -121,13 +127,13 @@ export class ShardWriter {
     try {
       for (const item of items) {
         const newest = this.newest(item.entity);
-        const refusal = refusalOf(shard, item, newest);
+        // A batch that conflicts with itself: no id was given out for its own version, so the one before is named.
+        const told = newest !== undefined && newest.seq > before ? index.find(item.entity, before) : newest;
+        const refusal = refusalOf(shard, item, newest, told);
         if (refusal !== undefined) {
-          // What it rests on may be queued by others, never by this batch itself.
-          const restsOn = newest !== undefined && newest.seq <= before ? queue.groupOf(newest.seq) : undefined;
           index.rollBack(before);
           // Not awaited in here: by then others are queued above `before`, and must stay.
-          return refuse(refusal, newest !== undefined && newest.seq > this.#deps.visibleSeq() ? restsOn : undefined);
+          return refuse(refusal, told !== undefined && told.seq > this.#deps.visibleSeq() ? queue.groupOf(told.seq) : undefined);
         }
         const seq = before + 1 + versions.length;
         const kind = item.deleted ? KIND_TOMBSTONE : KIND_PUT;
@@ -159,17 +165,18 @@ export class ShardWriter {
     });
   }
 
-  /** The batch's time: the client's, or the clock's raised past everything before and everything answered for. */
-  #timeFor(given: string | undefined): number {
+  /**
+   * The batch's time: the client's, or the clock's raised past everything before and everything answered for. `behindQueued`: the
+   * refusal of a time that only queued batches are ahead of, to be told once they are durable.
+   */
+  #timeFor(given: string | undefined): { readonly time: number; readonly behindQueued?: VarveError } {
     const now = this.#deps.platform.clock.nowMicros();
-    if (given === undefined) return Math.max(now, this.#lastTime + 1, this.#answeredTime + 1);
+    if (given === undefined) return { time: Math.max(now, this.#lastTime + 1, this.#answeredTime + 1) };
     const time = parseTime(given, 'time');
     if (time > now) throw new VarveError('TIME_AHEAD', `the time ${given} lies in the future`, { now: formatTime(now) });
-    if (time <= this.#lastTime) {
-      const newest = formatTime(this.#lastTime);
-      throw new VarveError('TIME_BEHIND', `the time ${given} is not later than the shard's newest, ${newest}`, { newest });
-    }
-    return time;
+    const durableTime = this.#deps.log().lastTime;
+    if (time <= durableTime) throw timeBehind(given, durableTime);
+    return time <= this.#lastTime ? { time, behindQueued: timeBehind(given, this.#lastTime) } : { time };
   }
 
   #resolveRef(ref: PreparedRef, firstSeq: number): number {
@@ -218,24 +225,39 @@ async function refuse(refusal: VarveError, group: Group | undefined): Promise<ne
   throw refusal;
 }
 
-function refusalOf(shard: number, item: PreparedItem, before: Newest | undefined): VarveError | undefined {
+/** `before`: the entity's newest version, those of the same batch included; `told`: the newest whose id may be named. */
+function refusalOf(shard: number, item: PreparedItem, before: Newest | undefined, told: Newest | undefined): VarveError | undefined {
   const { collection, key, expect } = item;
   const alive = before !== undefined && before.kind === KIND_PUT;
-  const current = before === undefined ? null : recordId(shard, before.seq);
+  const current = told === undefined ? null : recordId(shard, told.seq);
   const conflict = (what: string) => new VarveError('CONFLICT', `${collection}/${key}: ${what}`, { collection, key, current });
   if (expect === null && alive) return conflict('it exists, and was expected not to');
   if (expect === '*' && !alive) return conflict('it does not exist, and was expected to');
-  if (Array.isArray(expect) && (current === null || !expect.includes(current))) {
-    return conflict(current === null ? 'it does not exist' : `its newest version is ${current}`);
+  if (Array.isArray(expect)) {
+    if (before !== told) return conflict('an earlier item of the same batch supersedes what was expected');
+    if (current === null || !expect.includes(current)) return conflict(current === null ? 'it does not exist' : `its newest version is ${current}`);
   }
   if (item.deleted && !alive) return new VarveError('NOTHING_TO_DELETE', `${collection}/${key} does not exist: there is nothing to delete`, { collection, key });
   return undefined;
 }
 
-async function replayRacing(racing: InFlight, key: string, hash: Uint8Array): Promise<InsertResult> {
-  const first = await racing.result;
-  if (Buffer.compare(racing.contentHash, hash) !== 0) throw mismatch(key);
+/** The first answer again; undefined where the first request was refused, so that there is none. */
+async function replayRacing(racing: InFlight, key: string, hash: Uint8Array): Promise<InsertResult | undefined> {
+  const same = Buffer.compare(racing.contentHash, hash) === 0;
+  let first: InsertResult;
+  try {
+    first = await racing.result;
+  } catch (error) {
+    if (same && (isVarveError(error, 'NOT_WRITTEN') || isVarveError(error, 'OUTCOME_UNKNOWN'))) throw error;
+    return undefined;
+  }
+  if (!same) throw mismatch(key);
   return { records: first.records, replayed: true };
+}
+
+function timeBehind(given: string, newestTime: number): VarveError {
+  const newest = formatTime(newestTime);
+  return new VarveError('TIME_BEHIND', `the time ${given} is not later than the shard's newest, ${newest}`, { newest });
 }
 
 function mismatch(key: string): VarveError {
