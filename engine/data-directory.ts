@@ -17,7 +17,9 @@ export async function openDataDirectory(platform: Platform, shards: number | und
   const found = readIdentity(platform);
   if (found === undefined) {
     const identity = newIdentity(platform, shards ?? 1);
-    for (const log of logsOf(identity)) {
+    // Whatever the number of shards asked for: the data may lie in one that it does not reach.
+    for (const name of namesIn(files, 'shards')) {
+      const log = `shards/${name}/log`;
       if (namesIn(files, log).length > 0) throw corrupt(NODE_FILE, `${NODE_FILE} is missing, but ${log} holds data: a new database is not begun over it`);
     }
     await layOut(platform, identity);

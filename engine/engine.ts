@@ -70,15 +70,17 @@ export class Engine implements Database, ViewSource {
     platform.files.makeDirectory('');
     const lock = platform.files.lock(LOCK_FILE);
     let catalog: Catalog | undefined;
+    let shards: readonly Shard[] = [];
     try {
       const identity = await openDataDirectory(platform, options.shards);
       const databaseId = Buffer.from(identity.database, 'hex');
       catalog = new Catalog(platform, databaseId);
-      const shards = await openShards(platform, options, identity.shards, databaseId, catalog);
+      shards = await openShards(platform, options, identity.shards, databaseId, catalog);
       const engine = new Engine({ platform, options, identity, catalog, shards, lock });
       await engine.#loadPlacements();
       return engine;
     } catch (error) {
+      await Promise.allSettled(shards.map((shard) => shard.close()));
       catalog?.close();
       lock.release();
       throw error;
@@ -179,10 +181,12 @@ export class Engine implements Database, ViewSource {
   // ---- what views need
 
   shardFor(collection: string, entity: string): Shard {
+    this.#checkOpen();
     return this.#shard(this.#placements.shardOf(collection, entity));
   }
 
   homeOf(collection: string): Shard | undefined {
+    this.#checkOpen();
     const home = this.#placements.home(collection);
     return home === undefined ? undefined : this.#shard(home);
   }

@@ -279,7 +279,10 @@ export class Shard {
     });
   }
 
-  readonly #readListed = (seq: number): StoredVersion => this.#versionOf(seq, undefined);
+  readonly #readListed = (seq: number): StoredVersion => {
+    if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
+    return this.#versionOf(seq, undefined);
+  };
 
   /** The record with this seq, or undefined where there is none (an event's seq, or one not given out). */
   record(seq: number): StoredVersion | undefined {
