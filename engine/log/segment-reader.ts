@@ -8,7 +8,7 @@
  */
 import { BATCH_TAG, decodeBatchHead } from '../format/batch.js';
 import { align8, corrupt, getU32, getU48, getU64 } from '../format/bytes.js';
-import { EVENT_TAG, eventLengthAt } from '../format/event.js';
+import { decodeEvent, EVENT_TAG, eventLengthAt } from '../format/event.js';
 import {
   decodeBatches,
   END_TAG,
@@ -203,17 +203,26 @@ export function positionInSegment(segment: Segment, file: File, cache: BlockCach
   const nextEntrySeq = entry + 1 < index.count ? index.seqAt(entry + 1) : 0;
   const { buffer: bytes, from, to: end } = readWindow(segment, file, cache, entry, start);
   let seq = 0;
+  // Heads of batches and frames are not checked on this walk, so no seq may be passed over: records and events, which carry
+  // checksums of their own, must follow each other without a hole. Where one is missing, whole frames have to tell.
+  let expected = index.seqAt(entry);
   let at = from;
   while (at < end) {
     const tag = bytes[at];
     if (tag === RECORD_TAG) {
       const length = recordLengthAt(bytes, at, end);
       if (length === 0 || !recordIsIntact(bytes, at, length, segment.place.recordSeed)) break;
-      const here = getU48(bytes, at + RECORD_SEQ_AT);
-      // Batch heads are not checked on this walk: where a seq is passed over, only whole frames can tell whether it was an event's.
-      if (here !== (seq === 0 ? index.seqAt(entry) : seq + 1)) break;
-      if (getU64(bytes, at + RECORD_TIME_AT) > time) return { seq, nextSeq: here };
-      seq = here + getU32(bytes, at + RECORD_BATCH_END_AT);
+      if (getU48(bytes, at + RECORD_SEQ_AT) !== expected) break;
+      if (getU64(bytes, at + RECORD_TIME_AT) > time) return { seq, nextSeq: expected };
+      seq = expected + getU32(bytes, at + RECORD_BATCH_END_AT);
+      expected++;
+      at += length;
+      continue;
+    }
+    if (tag === EVENT_TAG) {
+      const length = eventLengthAt(bytes, at, end);
+      if (length === 0 || decodeEvent(bytes, at, length, segment.place.recordSeed)?.seq !== expected) break;
+      expected++;
       at += length;
       continue;
     }
@@ -222,13 +231,13 @@ export function positionInSegment(segment: Segment, file: File, cache: BlockCach
     if (next <= at) break;
     at = next;
   }
-  const reachesNext = at >= end && seq > 0 && (nextEntrySeq === 0 ? seq === segment.lastSeq : seq === nextEntrySeq - 1);
+  const reachesNext = at >= end && seq > 0 && expected === (nextEntrySeq === 0 ? segment.lastSeq + 1 : nextEntrySeq);
   return reachesNext ? { seq, nextSeq: nextEntrySeq } : positionVerified(segment, file, align8(index.frameOffsetAt(entry)), time);
 }
 
 function afterBatchHead(bytes: Buffer, at: number, end: number): number {
   const head = decodeBatchHead(bytes, at, Math.max(end, at + getU32(bytes, at + 4)));
-  return head === undefined ? -1 : at + head.headBytes + (head.isEvent ? head.totalBytes - head.headBytes : 0);
+  return head === undefined ? -1 : at + head.headBytes;
 }
 
 /** The same over verified frames, where the quick walk met something it could not pass. */
