@@ -31,9 +31,9 @@ export class IdempotencyMap {
     return this.#answers.get(key);
   }
 
-  /** The footer's table: what is newer than a day before `newest`. */
-  encode(newest: number): Uint8Array {
-    const kept = [...this.#answers].filter(([, answer]) => answer.time > newest - DAY_MICROS);
+  /** The footer's table: what is newer than a day before `newest`, or older than the segment: a client's own time, no matter when it came. */
+  encode(newest: number, created: number): Uint8Array {
+    const kept = [...this.#answers].filter(([, { time }]) => time > newest - DAY_MICROS || time < created);
     const hashed = kept.map(([key, answer]) => ({ hash: hashOfKey(key), answer })).sort((a, b) => Buffer.compare(a.hash, b.hash));
     const bytes = new Uint8Array(hashed.length * IDEMPOTENCY_ENTRY_BYTES);
     for (const [i, { hash, answer }] of hashed.entries()) {

@@ -68,7 +68,7 @@ export class Sealer {
     }
     const contentHash = await this.#hashBody(file, dataEnd);
     if (contentHash === undefined) return false;
-    const footer = { index: index.raw, idempotency: idempotency.encode(segment.maxTime), contentHash };
+    const footer = { index: index.raw, idempotency: idempotency.encode(segment.maxTime, segment.header?.createdTime ?? 0), contentHash };
     const bytes = encodeFooter(segment.place, dataEnd, segment.summary, footer);
     if ((await file.write(bytes, 0, bytes.length, dataEnd)) !== bytes.length) return false;
     await file.sync();

@@ -179,13 +179,19 @@ export class ShardLog implements ReplaySource {
   /** The answer this key got since `notBefore`, the newest where there are several. */
   findIdempotent(key: string, notBefore: Micros): IdempotentAnswer | undefined {
     const all = this.#segments.all;
+    // A segment was written to until the next one was made.
+    let writtenUntil = Number.POSITIVE_INFINITY;
     for (let i = all.length - 1; i >= 0; i--) {
       const segment = all[i]!;
+      const until = writtenUntil;
+      const since = segment.header?.createdTime ?? 0;
+      writtenUntil = segment.header?.createdTime ?? until;
       if (segment.records === 0) continue;
-      if (segment.maxTime < notBefore) return undefined;
+      if (Math.max(segment.maxTime, until) < notBefore) return undefined;
       this.loadFooter(segment);
       const answer = segment.idempotency?.find(key);
-      if (answer !== undefined) return answer.time >= notBefore ? answer : undefined;
+      // A time before its own segment's is a client's, and tells nothing of when the batch came: the segment does.
+      if (answer !== undefined) return (answer.time < since ? until : answer.time) >= notBefore ? answer : undefined;
     }
     return undefined;
   }

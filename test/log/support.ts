@@ -6,7 +6,8 @@ import { SeededRandom } from '../../engine/platform/seeded-random.js';
 
 export const DIRECTORY = 'shards/0001/log';
 export const DATABASE_ID = Uint8Array.from({ length: 16 }, (_, i) => i * 3 + 1);
-export const FIRST_TIME = 1_700_000_000_000_000;
+/** Later than the simulation begins, as times of a server are. */
+export const FIRST_TIME = 1_800_000_000_000_000;
 
 export function logOptions(platform: Platform, changes: Partial<LogOptions> = {}): LogOptions {
   return { platform, directory: DIRECTORY, shard: 1, databaseId: DATABASE_ID, segmentBytes: 1500, indexIntervalBytes: 256, ...changes };

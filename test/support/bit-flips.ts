@@ -11,6 +11,9 @@ import { describeRecord } from './compare.js';
 
 const OPTIONS: OpenOptions = { segmentBytes: 700, checkpointRecords: 1_000_000 };
 const REPEATED: { items: InsertItem[]; key: string } = { items: [{ collection: 'c', key: 'once', body: 'only' }], key: 'idempotent' };
+/** What the checkpoints below cover, and a seq that none covers. */
+const CHECKPOINTS = [2, 3, 11, 12, 13];
+const LAST_SEQ = 16;
 /** What may be said of damage. */
 const CLEAR: readonly ErrorCode[] = ['CORRUPT', 'DAMAGED', 'INCOMPATIBLE', 'UNAVAILABLE' as ErrorCode];
 
@@ -50,10 +53,11 @@ async function ask(db: Database, errors: unknown[] = []): Promise<Map<string, st
   };
   await put('shards', () => String(db.shardCount));
   await put('database', () => db.databaseId);
-  for (let seq = 1; seq <= 24; seq++) {
+  for (let seq = 1; seq <= LAST_SEQ; seq++) {
     const id = recordId(1, seq);
     await put(`record ${seq}`, () => describeHashed(db.record(id)));
-    await put(`root ${seq}`, async () => (await db.root(1, seq))?.root ?? 'none');
+    // Looking for a checkpoint may read the whole log: only asked where there is one, and beside it.
+    if (CHECKPOINTS.includes(seq)) await put(`root ${seq}`, async () => (await db.root(1, seq))?.root ?? 'none');
     await put(`as of ${seq}`, async () => {
       const record = db.record(id);
       if (record === undefined) return 'none';
