@@ -8,13 +8,14 @@ import { prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
 import { openDataDirectory } from './data-directory.js';
 import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
-import { isVarveError, VarveError } from './errors.js';
+import { VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime, parseTime } from './format/time.js';
 import type { Identity } from './identity.js';
-import { checkPlacement, COLLECTIONS, Placements } from './placements.js';
+import { PlacementDecisions } from './placement-decisions.js';
+import { checkPlacement, Placements } from './placements.js';
 import { BlockCache } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { Shard } from './shard.js';
@@ -38,8 +39,6 @@ import { PositionsView, type ViewSource } from './view.js';
 const MIB = 1024 * 1024;
 const RECORD_ID = /^[0-9a-f]{16}$/;
 const LOCK_FILE = 'lock.sqlite';
-/** Tries to log a decision just past what others are writing, before the clock's time is taken. */
-const DECISION_ATTEMPTS = 100;
 
 export class Engine implements Database, ViewSource {
   readonly databaseId: string;
@@ -50,8 +49,7 @@ export class Engine implements Database, ViewSource {
   readonly #catalog: Catalog;
   readonly #placements: Placements;
   readonly #lock: { release(): void };
-  /** Collections whose placement is being changed: their inserts wait. */
-  readonly #placing = new Map<string, Promise<unknown>>();
+  readonly #decisions: PlacementDecisions;
   #closed: Promise<void> | undefined;
 
   private constructor(parts: { platform: Platform; options: OpenOptions; identity: Identity; catalog: Catalog; shards: readonly Shard[]; lock: { release(): void } }) {
@@ -63,6 +61,12 @@ export class Engine implements Database, ViewSource {
     this.databaseId = parts.identity.database;
     this.nodeId = parts.identity.node;
     this.#placements = new Placements(parts.shards.length, Buffer.from(parts.identity.database, 'hex'));
+    this.#decisions = new PlacementDecisions({
+      shards: parts.shards,
+      placements: this.#placements,
+      limits: this.#limits,
+      versions: async (collection) => (await this.collection(collection))?.versions ?? 0,
+    });
   }
 
   static async open(platform: Platform, options: OpenOptions): Promise<Engine> {
@@ -77,7 +81,7 @@ export class Engine implements Database, ViewSource {
       catalog = new Catalog(platform, databaseId);
       shards = await openShards(platform, options, identity.shards, databaseId, catalog);
       const engine = new Engine({ platform, options, identity, catalog, shards, lock });
-      await engine.#loadPlacements();
+      await engine.#decisions.load();
       return engine;
     } catch (error) {
       await Promise.allSettled(shards.map((shard) => shard.close()));
@@ -96,10 +100,7 @@ export class Engine implements Database, ViewSource {
   async insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
     this.#checkOpen();
     const batch = prepareBatch(items, this.#limits, false);
-    for (const item of batch) {
-      const placing = this.#placing.get(item.collection);
-      if (placing !== undefined) await placing.catch(() => undefined);
-    }
+    for (let wait = this.#decisions.pending(batch); wait !== undefined; wait = this.#decisions.pending(batch)) await wait;
     const shards = new Set(batch.map((item) => this.#placements.shardOf(item.collection, item.entity)));
     const [shard] = shards;
     if (shards.size !== 1 || shard === undefined) {
@@ -223,78 +224,8 @@ export class Engine implements Database, ViewSource {
     checkCollection(collection);
     checkPlacement(placement);
     if (collection.startsWith('_')) throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
-    const before = this.#placing.get(collection) ?? Promise.resolve();
-    const work = before.catch(() => undefined).then(() => this.#changePlacement(collection, placement));
-    this.#placing.set(collection, work);
-    try {
-      await work;
-    } finally {
-      if (this.#placing.get(collection) === work) this.#placing.delete(collection);
-    }
+    await this.#decisions.decide(collection, placement);
     return (await this.collection(collection)) as CollectionInfo;
-  }
-
-  /** Logged in every shard, or undone: inserts of the collection wait until one or the other. */
-  async #changePlacement(collection: string, placement: string): Promise<void> {
-    const current = this.#placements.of(collection);
-    const known = [...this.#placements.names()].includes(collection);
-    if (known && current === placement) return;
-    const info = await this.collection(collection);
-    if (info !== undefined && info.versions > 0) {
-      if (current === placement) return;
-      throw new VarveError('PLACEMENT_FIXED', `collection '${collection}' has records, so its placement stays '${current}'`, { collection, placement: current });
-    }
-    const done: Shard[] = [];
-    try {
-      for (const shard of this.shardList) {
-        await this.#logPlacement(shard, collection, placement);
-        done.push(shard);
-      }
-    } catch (error) {
-      const undo = known ? (shard: Shard) => this.#logPlacement(shard, collection, current) : (shard: Shard) => this.#forgetPlacement(shard, collection);
-      await Promise.allSettled(done.map(undo));
-      throw error;
-    }
-    this.#placements.set(collection, placement);
-  }
-
-  async #logPlacement(shard: Shard, collection: string, placement: string): Promise<void> {
-    await this.#logDecision(shard, { collection: COLLECTIONS, key: collection, body: { placement } });
-  }
-
-  async #forgetPlacement(shard: Shard, collection: string): Promise<void> {
-    await this.#logDecision(shard, { collection: COLLECTIONS, key: collection, deleted: true });
-  }
-
-  /**
-   * At the moment just past the shard's newest record rather than the clock's: otherwise no history from before the decision could
-   * be loaded after it, and a history is loaded into a collection that was placed first.
-   */
-  async #logDecision(shard: Shard, item: InsertItem): Promise<void> {
-    const batch = prepareBatch([item], this.#limits, true);
-    for (let time: number | undefined = shard.lastTime + 1, attempts = 1; ; attempts++) {
-      try {
-        await shard.insert(batch, time === undefined ? {} : { time: formatTime(time) });
-        return;
-      } catch (error) {
-        if (attempts < DECISION_ATTEMPTS && isVarveError(error, 'TIME_BEHIND')) time = parseTime(error.details.newest) + 1;
-        else if (time !== undefined && (isVarveError(error, 'TIME_BEHIND') || isVarveError(error, 'TIME_AHEAD'))) time = undefined;
-        else throw error;
-      }
-    }
-  }
-
-  /** Reads what every shard says; a decision that a crash left in only some of them is completed. */
-  async #loadPlacements(): Promise<void> {
-    const said = this.shardList.map((shard) => (shard.damaged ? undefined : placementsIn(shard)));
-    for (const placements of said) for (const [collection, placement] of placements ?? []) this.#placements.set(collection, placement);
-    for (const [i, placements] of said.entries()) {
-      const shard = this.shardList[i] as Shard;
-      if (placements === undefined) continue;
-      for (const collection of this.#placements.names()) {
-        if (placements.get(collection) !== this.#placements.of(collection)) await this.#logPlacement(shard, collection, this.#placements.of(collection));
-      }
-    }
   }
 
   // ---- shards
@@ -390,13 +321,4 @@ async function openShards(platform: Platform, options: OpenOptions, count: numbe
   if (failed === undefined) return shards;
   await Promise.allSettled(shards.map((shard) => shard.close()));
   throw failed.reason;
-}
-
-function placementsIn(shard: Shard): Map<string, string> {
-  const prefix = `${COLLECTIONS}\0`;
-  const found = new Map<string, string>();
-  for (const { version } of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
-    found.set(version.key, (version.body as { placement: string }).placement);
-  }
-  return found;
 }

@@ -31,8 +31,9 @@ export class Placements {
     this.#byCollection.set(collection, placement);
   }
 
-  unset(collection: string): void {
-    this.#byCollection.delete(collection);
+  /** Whether the collection was given a placement, the usual one too. */
+  has(collection: string): boolean {
+    return this.#byCollection.has(collection);
   }
 
   /** Collections with a placement of their own. */

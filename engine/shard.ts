@@ -161,6 +161,12 @@ export class Shard {
     return this.#healing(() => this.#writer.insert(items, options));
   }
 
+  /** Resolves once everything queued by now has been committed or has failed. */
+  async queuedSettled(): Promise<void> {
+    await this.#rebuilding?.catch(() => undefined);
+    await Promise.allSettled(this.#queue.pending.map((group) => group.settled));
+  }
+
   /** Whether the entity has any version, queued ones included. */
   exists(entity: string): boolean {
     return this.#writer.newest(entity) !== undefined;
