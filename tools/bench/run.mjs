@@ -49,6 +49,12 @@ function prepareCopy() {
   const texts = 'JSON.stringify(r.body) === JSON.stringify(p.record(r.seq - SEQ0 - 1).body)';
   const source = fs.readFileSync(worker, 'utf8').replace(texts, 'isDeepStrictEqual(r.body, p.record(r.seq - SEQ0 - 1).body)');
   fs.writeFileSync(worker, `import { isDeepStrictEqual } from 'node:util'\n${source}`);
+  if (options.prof) {
+    // One profile a phase: node takes this flag on its command line only.
+    const runner = path.join(copy, 'src', 'run.mjs');
+    const flags = "'--expose-gc', '--cpu-prof', '--cpu-prof-dir=profiles', `--cpu-prof-name=${peer}-${ph}.cpuprofile`,";
+    fs.writeFileSync(runner, fs.readFileSync(runner, 'utf8').replace("'--expose-gc',", flags));
+  }
   const modules = path.join(copy, 'node_modules');
   if (options.install) run('npm', ['install', '--no-audit', '--no-fund']);
   fs.mkdirSync(modules, { recursive: true });
@@ -61,8 +67,8 @@ function prepareCopy() {
   fs.copyFileSync(path.join(repository, 'tools/bench/varve-adapter.mjs'), path.join(copy, 'adapters/varve.mjs'));
 }
 
-function run(command, args, env = {}) {
-  const done = spawnSync(command, args, { cwd: copy, stdio: 'inherit', env: { ...process.env, ...env } });
+function run(command, args) {
+  const done = spawnSync(command, args, { cwd: copy, stdio: 'inherit' });
   if (done.status !== 0) throw new Error(`${command} ${args.join(' ')} exited with ${done.status}`);
 }
 
@@ -99,8 +105,7 @@ function table(result) {
 }
 
 prepareCopy();
-const profile = options.prof ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${path.join(copy, 'profiles')}` } : {};
 const harnessFlags = ['peers', 'entities', 'reps', 'cap', 'phases'].flatMap((name) => [`--${name}`, options[name]]);
-run(process.execPath, ['src/run.mjs', ...harnessFlags, '--dir', data, '--out', out], profile);
+run(process.execPath, ['src/run.mjs', ...harnessFlags, '--dir', data, '--out', out]);
 process.stdout.write(`${table(JSON.parse(fs.readFileSync(out, 'utf8')))}\n`);
 process.stderr.write(`results: ${out}\n${options.prof ? `profiles: ${path.join(copy, 'profiles')}\n` : ''}`);
