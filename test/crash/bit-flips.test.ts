@@ -19,13 +19,17 @@ describe('one flipped bit', () => {
     expect(kinds.some((kind) => kind.startsWith('shards/0001/tree/'))).toBe(true);
   });
 
-  test.each(files.map(({ path, size }) => [path, size] as const))('never gives a wrong answer: %s', { timeout: 120_000 }, async (path, size) => {
-    const random = new Random(size);
-    const bits = path.startsWith('catalog')
-      ? Array.from({ length: CATALOG_BITS }, () => random.below(size * 8))
-      : Array.from({ length: Math.floor((size * 8) / ONE_BIT_IN) }, (_, i) => i * ONE_BIT_IN + random.below(ONE_BIT_IN));
-    const verdicts = { right: 0, refused: 0 };
-    for (const bit of bits) verdicts[await flipAndAsk(subject, path, bit)]++;
-    expect(verdicts.right + verdicts.refused).toBe(bits.length);
-  });
+  test.each(files.map(({ path, size }) => [path, size] as const))(
+    'never gives a wrong answer: %s',
+    { timeout: 120_000 },
+    async (path, size) => {
+      const random = new Random(size);
+      const bits = path.startsWith('catalog')
+        ? Array.from({ length: CATALOG_BITS }, () => random.below(size * 8))
+        : Array.from({ length: Math.floor((size * 8) / ONE_BIT_IN) }, (_, i) => i * ONE_BIT_IN + random.below(ONE_BIT_IN));
+      const verdicts = { right: 0, refused: 0 };
+      for (const bit of bits) verdicts[await flipAndAsk(subject, path, bit)]++;
+      expect(verdicts.right + verdicts.refused).toBe(bits.length);
+    },
+  );
 });

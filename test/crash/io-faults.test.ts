@@ -34,7 +34,9 @@ describe('a disk that fails', () => {
       for (let i = 0; i < CAPACITIES_PER_WORKLOAD; i++) {
         const capacity = 200 + i * 457;
         await runFull(workload, capacity).catch((cause: unknown) => {
-          throw new Error(`${workload.name}, room for ${capacity} bytes: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+          throw new Error(`${workload.name}, room for ${capacity} bytes: ${cause instanceof Error ? cause.message : String(cause)}`, {
+            cause,
+          });
         });
       }
     },

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { Database, View } from '../../engine/database.js';
 import { isVarveError } from '../../engine/errors.js';
-import { recordId, type RecordHeader, type VersionRecord } from '../../engine/types.js';
+import { type RecordHeader, recordId, type VersionRecord } from '../../engine/types.js';
 import type { HistoryModel, ModelList, ModelVersion, Positions } from './model.js';
 import type { Random } from './random.js';
 
@@ -70,13 +70,23 @@ export async function compareAtId(world: World): Promise<void> {
   const view = await world.db.asOf(id);
   for (const { collection, key, shard } of world.entities) {
     if (shard === version.shard) compareEntity(world, view, collection, key, version.batchEnd, `as of ${id}`);
-    else assert.throws(() => view.get(collection, key), (error) => isVarveError(error, 'CROSS_SHARD'), `${collection}/${key} as of ${id}`);
+    else
+      assert.throws(
+        () => view.get(collection, key),
+        (error) => isVarveError(error, 'CROSS_SHARD'),
+        `${collection}/${key} as of ${id}`,
+      );
   }
   const positions = everything(world.db).map((_, index) => (index + 1 === version.shard ? version.batchEnd : 0));
   for (const collection of collectionsOf(world)) {
     const elsewhere = world.entities.some((entity) => entity.collection === collection && entity.shard !== version.shard);
     if (world.db.shardCount === 1) compareListing(world, view, collection, positions, `as of ${id}`);
-    else if (elsewhere) assert.throws(() => view.list(collection), (error) => isVarveError(error, 'CROSS_SHARD'), `list as of ${id}`);
+    else if (elsewhere)
+      assert.throws(
+        () => view.list(collection),
+        (error) => isVarveError(error, 'CROSS_SHARD'),
+        `list as of ${id}`,
+      );
   }
 }
 
@@ -115,7 +125,11 @@ export async function compareCounts(world: World): Promise<void> {
   for (const model of world.models) {
     const want = model.collections().map((name) => ({ name, ...model.counts(name) }));
     const got = infos.map(({ name, entities, versions }) => ({ name, entities, versions }));
-    assert.deepEqual(got.sort((a, b) => (a.name < b.name ? -1 : 1)), want, 'collections');
+    assert.deepEqual(
+      got.sort((a, b) => (a.name < b.name ? -1 : 1)),
+      want,
+      'collections',
+    );
   }
 }
 
@@ -177,7 +191,11 @@ function compareListing(world: World, view: View, collection: string, positions:
     after = last.key;
   }
   for (const model of world.models) {
-    assert.deepEqual(got, describeModels(model.list(collection, positions, options)), `${label}: list ${collection} ${JSON.stringify(options)} by ${limit}`);
+    assert.deepEqual(
+      got,
+      describeModels(model.list(collection, positions, options)),
+      `${label}: list ${collection} ${JSON.stringify(options)} by ${limit}`,
+    );
   }
 }
 

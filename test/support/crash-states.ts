@@ -5,14 +5,15 @@
  *
  *   workload ──(every operation, every acknowledgement)──▶ moment ──(every loss)──▶ machine ──▶ open, check
  */
-import { createHash } from 'node:crypto';
+
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import type { Database, OpenOptions } from '../../engine/database.js';
 import { openWith } from '../../engine/index.js';
 import { type Chooser, everyChooser, keepEverything, loseEverything, randomChooser } from '../../engine/platform/chooser.js';
+import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { settle } from '../../engine/platform/memory-clock.js';
 import { isMutation, type Operation } from '../../engine/platform/memory-faults.js';
-import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { checkAgainst, describe, Ledger, type LedgerState, readAll } from './ledger.js';
 
 /** One moment of a run: the machine as it stands, and what has been told so far. */
@@ -64,7 +65,8 @@ export async function momentsOf(workload: Workload, seed = 1): Promise<Moment[]>
   const ledger = new Ledger(() => note(`acknowledged, before operation ${platform.ops}`));
   platform.faults.failWhen(
     (operation: Operation) => {
-      if (isMutation(operation)) note(`before ${operation.index}: ${operation.kind} ${operation.path} at ${operation.position} of ${operation.length}`);
+      if (isMutation(operation))
+        note(`before ${operation.index}: ${operation.kind} ${operation.path} at ${operation.position} of ${operation.length}`);
       return false;
     },
     { kind: 'error', code: 'EIO' },
@@ -108,7 +110,10 @@ export async function crashEverywhere(workload: Workload, budget: CrashBudget, s
         const nested = stats.states % budget.nestedOneIn === 0;
         await checkRecovery(machine, workload.options, moment.state, nested ? (count) => (stats.nested += count) : undefined);
       } catch (error) {
-        throw new Error(`${workload.name}, seed ${seed}, crash ${moment.label}, ${how}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+        throw new Error(
+          `${workload.name}, seed ${seed}, crash ${moment.label}, ${how}: ${error instanceof Error ? error.message : String(error)}`,
+          { cause: error },
+        );
       }
     }
   }
@@ -139,7 +144,12 @@ function* crashesOf(moment: Moment, budget: CrashBudget, seed: number): Generato
 }
 
 /** Opens what a crash left, checks it, cuts the power again before anything else is written, checks it again, and goes on working. */
-export async function checkRecovery(machine: MemoryPlatform, options: OpenOptions, state: LedgerState, nested?: (count: number) => void): Promise<void> {
+export async function checkRecovery(
+  machine: MemoryPlatform,
+  options: OpenOptions,
+  state: LedgerState,
+  nested?: (count: number) => void,
+): Promise<void> {
   if (nested !== undefined) nested(await crashRecovery(machine.clone(), options, state));
   const db = await openWith(machine, options);
   // What is served after recovery must not depend on luck any more.
@@ -152,7 +162,13 @@ export async function checkRecovery(machine: MemoryPlatform, options: OpenOption
 }
 
 /** I8: takes writes, repeated ones too, closes, opens, and has it all. */
-async function worksOn(machine: MemoryPlatform, db: Database, options: OpenOptions, state: LedgerState, found: readonly string[]): Promise<void> {
+async function worksOn(
+  machine: MemoryPlatform,
+  db: Database,
+  options: OpenOptions,
+  state: LedgerState,
+  found: readonly string[],
+): Promise<void> {
   machine.advance(1000);
   const header = await db.put('after', 'crash', 'work goes on');
   for (const { items, options: insertOptions, result } of state) {
@@ -160,14 +176,26 @@ async function worksOn(machine: MemoryPlatform, db: Database, options: OpenOptio
     const answer = await db.insert(items, insertOptions);
     const there = answer.records.every((record) => found.some((line) => line.startsWith(record.id)));
     assert.equal(answer.replayed, there, 'a repeated key is answered again, or carried out, never both');
-    if (result !== undefined) assert.deepEqual(answer.records.map((record) => record.id), result.records.map((record) => record.id), 'the first answer again');
+    if (result !== undefined)
+      assert.deepEqual(
+        answer.records.map((record) => record.id),
+        result.records.map((record) => record.id),
+        'the first answer again',
+      );
   }
   await db.close();
   const reopened = await openWith(machine.crash(loseEverything), options);
   const all = readAll(reopened).flat();
-  assert.ok(all.some((record) => record.id === header.id), 'what was inserted after the crash is there');
+  assert.ok(
+    all.some((record) => record.id === header.id),
+    'what was inserted after the crash is there',
+  );
   const lines = all.map(describe);
-  assert.deepEqual(found.filter((line) => !lines.includes(line)), [], 'what was recovered is still there after going on');
+  assert.deepEqual(
+    found.filter((line) => !lines.includes(line)),
+    [],
+    'what was recovered is still there after going on',
+  );
   await reopened.close();
 }
 

@@ -11,10 +11,10 @@ import stringify from 'fast-json-stable-stringify';
 import type { Database, OpenOptions } from '../../engine/database.js';
 import { isVarveError, VarveError } from '../../engine/errors.js';
 import { openWith } from '../../engine/index.js';
-import { settle } from '../../engine/platform/memory-clock.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { recordId, type InsertResult, type RecordHeader } from '../../engine/types.js';
+import { settle } from '../../engine/platform/memory-clock.js';
+import { type InsertResult, type RecordHeader, recordId } from '../../engine/types.js';
 import {
   compareAtId,
   compareAtTime,
@@ -205,7 +205,10 @@ class Driver {
 
   async #finishIssued(): Promise<void> {
     for (let turn = 0; this.#issued.some((issued) => issued.outcome === 'pending'); turn++) {
-      if (turn > 10_000) throw new Error(`an insert never settled: ${this.#issued.flatMap(({ call, outcome }) => (outcome === 'pending' ? describeCall(call) : [])).join('; ')}`);
+      if (turn > 10_000)
+        throw new Error(
+          `an insert never settled: ${this.#issued.flatMap(({ call, outcome }) => (outcome === 'pending' ? describeCall(call) : [])).join('; ')}`,
+        );
       await settle();
     }
     const issued = this.#issued;
@@ -231,7 +234,10 @@ class Driver {
       this.stats.replayed++;
       const first = this.#answers.get(call.repeats);
       assert.deepEqual(result.records.map(describeHeader), first?.map(describeHeader), 'a repeated call gets the first answer');
-      assert.deepEqual(result.records.map((record) => record.hash), first?.map((record) => record.hash));
+      assert.deepEqual(
+        result.records.map((record) => record.hash),
+        first?.map((record) => record.hash),
+      );
       return;
     }
     this.#answers.set(call, result.records);
@@ -358,7 +364,9 @@ class Driver {
   async #nextMachine(): Promise<void> {
     await settle();
     const before = this.#platform;
-    this.#platform = this.#random.chance(0.35) ? before.killProcess() : before.crash(randomChooser(this.#random.uint32()), { tear: [1, 100, 511] });
+    this.#platform = this.#random.chance(0.35)
+      ? before.killProcess()
+      : before.crash(randomChooser(this.#random.uint32()), { tear: [1, 100, 511] });
   }
 
   /** Finds out which unacknowledged batches survived, and insists on law 10's prefix. */
@@ -383,7 +391,11 @@ class Driver {
           this.#take(call, records);
           if (outcome !== 'done') this.stats.survivors++;
         } else {
-          assert.notEqual(outcome, 'done', `acknowledged and lost: ${describeCall(call)}; found ${records.map(describeRecord).join(' | ')}`);
+          assert.notEqual(
+            outcome,
+            'done',
+            `acknowledged and lost: ${describeCall(call)}; found ${records.map(describeRecord).join(' | ')}`,
+          );
           gone ??= describeCall(call);
         }
       }
@@ -391,7 +403,11 @@ class Driver {
     }
     for (const { call, outcome, result } of issued) {
       if (outcome !== 'done' || call.repeats === undefined) continue;
-      assert.deepEqual(result?.records.map(describeHeader), this.#answers.get(call.repeats)?.map(describeHeader), 'a replayed answer survives');
+      assert.deepEqual(
+        result?.records.map(describeHeader),
+        this.#answers.get(call.repeats)?.map(describeHeader),
+        'a replayed answer survives',
+      );
     }
     this.#forgetWhatIsGone();
   }
@@ -480,13 +496,22 @@ class Driver {
   }
 }
 
-function matches(record: RecordHeader & { bodyBytes: Uint8Array | undefined }, call: Call, index: number, first: RecordHeader | undefined): boolean {
+function matches(
+  record: RecordHeader & { bodyBytes: Uint8Array | undefined },
+  call: Call,
+  index: number,
+  first: RecordHeader | undefined,
+): boolean {
   const item = call.items[index];
   if (item === undefined || first === undefined) return false;
   const body = item.deleted === true ? undefined : stringify(item.body);
   const found = record.bodyBytes === undefined ? undefined : Buffer.from(record.bodyBytes).toString('utf8');
   return (
-    record.collection === item.collection && record.key === item.key && found === body && record.seq === first.seq + index && record.time === first.time
+    record.collection === item.collection &&
+    record.key === item.key &&
+    found === body &&
+    record.seq === first.seq + index &&
+    record.time === first.time
   );
 }
 

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { VarveError } from '../../engine/errors.js';
 import { loseEverything, randomChooser } from '../../engine/platform/chooser.js';
-import type { Fault, Operation } from '../../engine/platform/memory-faults.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
+import type { Fault, Operation } from '../../engine/platform/memory-faults.js';
 import { checkRecovery, Session, type Workload } from './crash-states.js';
 import { Ledger, type LedgerState } from './ledger.js';
 
@@ -32,7 +32,13 @@ function faultsOf(operation: Operation): Fault[] {
   const { length } = operation;
   switch (operation.kind) {
     case 'write':
-      return [io, full, ...[1, Math.floor(length / 2), length - 1].filter((bytes) => bytes > 0 && bytes < length).map((bytes): Fault => ({ kind: 'short', bytes }))];
+      return [
+        io,
+        full,
+        ...[1, Math.floor(length / 2), length - 1]
+          .filter((bytes) => bytes > 0 && bytes < length)
+          .map((bytes): Fault => ({ kind: 'short', bytes })),
+      ];
     case 'sync':
     case 'syncDirectory':
       return [{ kind: 'failed-sync' }, { kind: 'failed-sync', keeps: 'some' }];
@@ -66,9 +72,14 @@ export async function runFault(workload: Workload, chosen: FaultCase, seed = 1):
 /** The same on a disk with room for only so many bytes until the fault ends. */
 export async function runFull(workload: Workload, capacityBytes: number, seed = 1): Promise<void> {
   const platform = new MemoryPlatform({ seed, capacityBytes });
-  await runFaulty(workload, platform, () => {
-    platform.capacityBytes = Number.POSITIVE_INFINITY;
-  }, capacityBytes);
+  await runFaulty(
+    workload,
+    platform,
+    () => {
+      platform.capacityBytes = Number.POSITIVE_INFINITY;
+    },
+    capacityBytes,
+  );
 }
 
 async function runFaulty(workload: Workload, platform: MemoryPlatform, end: () => void, salt: number): Promise<void> {

@@ -74,11 +74,19 @@ export function readAll(db: Database): VersionRecord[][] {
 export async function checkAgainst(db: Database, state: LedgerState): Promise<string[]> {
   for (const info of db.shards()) assert.equal(info.state, 'open', `shard ${info.shard}: ${info.reason}`);
   const all = readAll(db);
-  for (const [index, records] of all.entries()) checkShard(records, state.filter((entry) => entry.shard === index + 1));
+  for (const [index, records] of all.entries())
+    checkShard(
+      records,
+      state.filter((entry) => entry.shard === index + 1),
+    );
   checkIndex(db, all.flat());
   for (const info of db.shards()) {
     const root = await db.root(info.shard);
-    assert.deepEqual({ root: root?.root, entries: root?.entries }, await freshRoot(db, info.shard, root?.seq ?? 0), 'the tree equals a rebuild from the log (I7)');
+    assert.deepEqual(
+      { root: root?.root, entries: root?.entries },
+      await freshRoot(db, info.shard, root?.seq ?? 0),
+      'the tree equals a rebuild from the log (I7)',
+    );
   }
   return all.flat().map(describe);
 }
@@ -93,7 +101,10 @@ function checkShard(records: readonly VersionRecord[], entries: LedgerState): vo
   for (const entry of entries) {
     if (entry.result === undefined) continue;
     const found = entry.result.records.map(({ id }) => byId.get(id));
-    assert.ok(found.every((record, i) => record !== undefined && sameRecord(record, entry, i, found)), `acknowledged '${nameOf(entry)}' is lost (I1)`);
+    assert.ok(
+      found.every((record, i) => record !== undefined && sameRecord(record, entry, i, found)),
+      `acknowledged '${nameOf(entry)}' is lost (I1)`,
+    );
     for (const { id } of entry.result.records) byId.delete(id);
     there.add(entry);
   }
@@ -117,7 +128,12 @@ function nameOf(entry: Entry | undefined): string {
   return entry?.items.map((item) => item.key).join() ?? '';
 }
 
-function sameRecord(record: VersionRecord | undefined, entry: Entry, index: number, found: readonly (VersionRecord | undefined)[]): boolean {
+function sameRecord(
+  record: VersionRecord | undefined,
+  entry: Entry,
+  index: number,
+  found: readonly (VersionRecord | undefined)[],
+): boolean {
   const item = entry.items[index];
   const first = found[0];
   if (item === undefined || first === undefined || record === undefined) return false;
@@ -140,7 +156,11 @@ function checkIndex(db: Database, records: readonly VersionRecord[]): void {
     if (newest === undefined) continue;
     assert.equal(view.get(newest.collection, newest.key)?.id, newest.id, 'newest');
     const page = view.history(newest.collection, newest.key, { limit: 1000 });
-    assert.deepEqual(page.records.map((record) => record.hash), versions.map((record) => record.hash), 'history');
+    assert.deepEqual(
+      page.records.map((record) => record.hash),
+      versions.map((record) => record.hash),
+      'history',
+    );
     versions.forEach((version, i) => {
       assert.equal(version.supersedes, versions[i + 1]?.id ?? null, 'supersedes');
     });

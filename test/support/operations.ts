@@ -6,7 +6,7 @@
  * expectation is a set of codes.
  */
 import type { ErrorCode } from '../../engine/errors.js';
-import { recordId, type InsertItem, type InsertOptions, type JsonValue } from '../../engine/types.js';
+import { type InsertItem, type InsertOptions, type JsonValue, recordId } from '../../engine/types.js';
 import { microsToTime, timeToMicros } from './compare.js';
 import type { ModelVersion } from './model.js';
 import type { Random } from './random.js';

@@ -30,7 +30,9 @@ const { values: options } = parseArgs({
   },
 });
 if (options.harness === undefined) {
-  process.stderr.write('usage: node tools/bench/run.mjs --harness DIR [--peers varve,sqlite] [--entities N] [--reps N] [--out FILE] [--prof]\n');
+  process.stderr.write(
+    'usage: node tools/bench/run.mjs --harness DIR [--peers varve,sqlite] [--entities N] [--reps N] [--out FILE] [--prof]\n',
+  );
   process.exit(2);
 }
 
@@ -72,7 +74,14 @@ function run(command, args) {
   if (done.status !== 0) throw new Error(`${command} ${args.join(' ')} exited with ${done.status}`);
 }
 
-const number = (value) => (value === undefined ? '–' : value >= 10_000 ? `${Math.round(value / 1000)}k` : value >= 1000 ? `${(value / 1000).toFixed(1)}k` : String(value));
+const number = (value) =>
+  value === undefined
+    ? '–'
+    : value >= 10_000
+      ? `${Math.round(value / 1000)}k`
+      : value >= 1000
+        ? `${(value / 1000).toFixed(1)}k`
+        : String(value);
 const rate = (w) => (w === undefined ? '–' : `${number(w.opsPerSec)} (${number(w.p50us)} / ${number(w.p99us)} µs)`);
 
 const ROWS = [

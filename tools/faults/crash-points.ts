@@ -38,6 +38,8 @@ for (let seed = 1; seed <= Number(values.seeds); seed++) {
   for (const workload of WORKLOADS) {
     if (values.workload !== undefined && !workload.name.includes(values.workload)) continue;
     const stats = await crashEverywhere(workload, budget, seed);
-    process.stdout.write(`seed ${seed}, ${workload.name}: ${stats.moments} moments, ${stats.states} different states, ${stats.nested} crashes of a recovery, 0 lost\n`);
+    process.stdout.write(
+      `seed ${seed}, ${workload.name}: ${stats.moments} moments, ${stats.states} different states, ${stats.nested} crashes of a recovery, 0 lost\n`,
+    );
   }
 }

@@ -34,10 +34,17 @@ async function attempt(label: () => string, run: () => Promise<void>): Promise<v
 for (const workload of WORKLOADS) {
   if (values.workload !== undefined && !workload.name.includes(values.workload)) continue;
   const cases = await faultCases(workload);
-  for (const chosen of cases) await attempt(() => describeCase(workload, chosen), () => runFault(workload, chosen));
+  for (const chosen of cases)
+    await attempt(
+      () => describeCase(workload, chosen),
+      () => runFault(workload, chosen),
+    );
   let capacities = 0;
   for (let bytes = 0; bytes < 24_000; bytes += Number(values.step), capacities++) {
-    await attempt(() => `${workload.name}, room for ${bytes} bytes`, () => runFull(workload, bytes));
+    await attempt(
+      () => `${workload.name}, room for ${bytes} bytes`,
+      () => runFull(workload, bytes),
+    );
   }
   process.stdout.write(`${workload.name}: ${cases.length} faults, ${capacities} full disks, ${failed} failed so far\n`);
 }

@@ -130,7 +130,8 @@ export async function send(url: string, attempt: Attempt): Promise<void> {
   const told = (await answer.json()) as { id?: string; records?: { id: string }[] };
   if (answer.status === 201 || answer.status === 200) {
     const ids = told.records?.map((record) => record.id) ?? (told.id === undefined ? [] : [told.id]);
-    if (ids.length !== attempt.items.length) throw new WrongAnswer(`${method} ${path}: ${ids.length} ids for ${attempt.items.length} items`);
+    if (ids.length !== attempt.items.length)
+      throw new WrongAnswer(`${method} ${path}: ${ids.length} ids for ${attempt.items.length} items`);
     attempt.ids = ids;
   } else if (answer.status === 404 && method === 'DELETE') {
     attempt.refused = true;
@@ -143,7 +144,12 @@ export async function send(url: string, attempt: Attempt): Promise<void> {
 async function streamLines(load: Load, token: string, ledger: Attempt[]): Promise<void> {
   const attempts: Attempt[] = Array.from({ length: 1 + Math.floor(load.random() * 40) }, (_, i) => {
     const item = { collection: SPREAD, key: keyOf(load), token: `${token}.${i}` };
-    const line = { collection: item.collection, key: item.key, body: JSON.parse(bodyOf(load, item.token)) as unknown, idempotencyKey: item.token };
+    const line = {
+      collection: item.collection,
+      key: item.key,
+      body: JSON.parse(bodyOf(load, item.token)) as unknown,
+      idempotencyKey: item.token,
+    };
     return {
       items: [item],
       idempotencyKey: undefined,

@@ -72,7 +72,9 @@ export async function runKillLoop(options: KillLoopOptions): Promise<KillTotals>
     return totals;
   } catch (error) {
     await server?.kill();
-    throw new Error(`kill loop failed; seed ${options.seed}, data kept in ${data}: ${String(error)}\n${server?.output ?? ''}`, { cause: error });
+    throw new Error(`kill loop failed; seed ${options.seed}, data kept in ${data}: ${String(error)}\n${server?.output ?? ''}`, {
+      cause: error,
+    });
   }
 }
 
@@ -114,7 +116,8 @@ async function readCycle(url: string, ledger: readonly Attempt[]): Promise<{ byT
       if (!answer.ok) throw new WrongAnswer(`history of ${entity}: ${answer.status} ${await answer.text()}`);
       const page = (await answer.json()) as { records: Version[]; next: string | null };
       for (const version of page.records) {
-        if (newer !== undefined && newer.supersedes !== version.id) throw new WrongAnswer(`${newer.id} supersedes ${newer.supersedes}, found ${version.id}`);
+        if (newer !== undefined && newer.supersedes !== version.id)
+          throw new WrongAnswer(`${newer.id} supersedes ${newer.supersedes}, found ${version.id}`);
         newer = version;
         byId.set(version.id, version);
         if (version.body === undefined || version.deleted) continue;
@@ -123,7 +126,8 @@ async function readCycle(url: string, ledger: readonly Attempt[]): Promise<{ byT
       }
       cursor = page.next;
     } while (cursor !== null);
-    if (newer !== undefined && newer.supersedes !== null) throw new WrongAnswer(`the first version of ${entity} supersedes ${newer.supersedes}`);
+    if (newer !== undefined && newer.supersedes !== null)
+      throw new WrongAnswer(`the first version of ${entity} supersedes ${newer.supersedes}`);
   }
   return { byToken, byId };
 }
@@ -145,8 +149,14 @@ async function checkCycle(url: string, name: string, ledger: readonly Attempt[],
   }
 }
 
-function checkAttempt(attempt: Attempt, found: { byToken: Map<string, Version>; byId: Map<string, Version> }, totals: KillTotals | undefined): void {
-  const versions = attempt.items.map((item, i) => (item.token === undefined ? found.byId.get(attempt.ids?.[i] ?? '') : found.byToken.get(item.token)));
+function checkAttempt(
+  attempt: Attempt,
+  found: { byToken: Map<string, Version>; byId: Map<string, Version> },
+  totals: KillTotals | undefined,
+): void {
+  const versions = attempt.items.map((item, i) =>
+    item.token === undefined ? found.byId.get(attempt.ids?.[i] ?? '') : found.byToken.get(item.token),
+  );
   if (attempt.ids !== undefined) {
     attempt.items.forEach((item, i) => {
       const version = versions[i];

@@ -29,7 +29,15 @@ function residentMb(name: 'VmHWM' | 'VmRSS'): number {
 /** About 240 bytes of JSON, as the benchmark's bodies. */
 function body(n: number) {
   const name = `name ${n % 9973} ${(n * 7919) % 104_729}`;
-  return { id: n, name, email: `${name.replaceAll(' ', '.')}@example.com`, address: { street: `${n % 200} Main Street`, city: 'Lisbon', zip: '10000' }, balance: n / 100, active: n % 3 === 0, note: 'n'.repeat(60) };
+  return {
+    id: n,
+    name,
+    email: `${name.replaceAll(' ', '.')}@example.com`,
+    address: { street: `${n % 200} Main Street`, city: 'Lisbon', zip: '10000' },
+    balance: n / 100,
+    active: n % 3 === 0,
+    note: 'n'.repeat(60),
+  };
 }
 
 const start = performance.now();
