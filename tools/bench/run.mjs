@@ -54,7 +54,7 @@ function prepareCopy() {
   if (options.prof) {
     // One profile a phase: node takes this flag on its command line only.
     const runner = path.join(copy, 'src', 'run.mjs');
-    const flags = "'--expose-gc', '--cpu-prof', '--cpu-prof-dir=profiles', `--cpu-prof-name=${peer}-${ph}.cpuprofile`,";
+    const flags = "'--expose-gc', '--cpu-prof', '--cpu-prof-dir=profiles', '--cpu-prof-name=' + peer + '-' + ph + '.cpuprofile',";
     fs.writeFileSync(runner, fs.readFileSync(runner, 'utf8').replace("'--expose-gc',", flags));
   }
   const modules = path.join(copy, 'node_modules');
