@@ -111,7 +111,7 @@ export class PlacementDecisions {
   /** Opening: reads what every shard says, and completes what a crash left in only some of them. */
   async load(): Promise<void> {
     const { placements, shards } = this.#options;
-    const said = shards.map((shard) => (shard.damaged ? undefined : placementsIn(shard)));
+    const said = await Promise.all(shards.map((shard) => (shard.damaged ? undefined : shard.healing(() => placementsIn(shard)))));
     for (const each of said) for (const [collection, placement] of each ?? []) placements.set(collection, placement);
     for (const [i, each] of said.entries()) {
       if (each === undefined) continue;

@@ -76,6 +76,10 @@ export class Shard {
   #checkpointGap: { readonly fromSeq: number; readonly toSeq: number } | undefined;
   #marking: Promise<void> | undefined;
   #rebuilding: Promise<void> | undefined;
+  #reopening: Promise<void> | undefined;
+  /** False while the index is being rebuilt, and after that failed: nothing may be answered from it. */
+  #indexIsWhole = true;
+  #checkpointing: Promise<void> = Promise.resolve();
   #counts!: ShardCounts;
   #cancelMark: () => void = () => undefined;
   #cancelRetry: () => void = () => undefined;
@@ -158,7 +162,7 @@ export class Shard {
 
   async insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
     this.#refuseWhereStopped();
-    return this.#healing(() => this.#writer.insert(items, options));
+    return this.healing(() => this.#writer.insert(items, options));
   }
 
   /** Resolves once everything queued by now has been committed or has failed. */
@@ -205,7 +209,10 @@ export class Shard {
   #retryReopen(delayMs: number): void {
     if (this.#closing) return;
     this.#cancelRetry = this.#options.platform.clock.after(delayMs, () => {
-      this.#reopen().catch((error: unknown) => {
+      this.#reopening = this.#reopen().finally(() => {
+        this.#reopening = undefined;
+      });
+      this.#reopening.catch((error: unknown) => {
         this.#stopped = `recovery failed: ${messageOf(error)}`;
         this.#retryReopen(Math.min(delayMs * 2, LAST_RETRY_MS));
       });
@@ -214,8 +221,14 @@ export class Shard {
 
   /** Reads the log's end back from the disk; what survived of failed groups becomes part of the history. */
   async #reopen(): Promise<void> {
+    await this.#rebuilding?.catch(() => undefined);
     const { recovered } = await this.#log.reopen(this.#visibleSeq);
-    for (const batch of recovered) this.#replayBatch(batch);
+    try {
+      for (const batch of recovered) this.#replayBatch(batch);
+    } catch (error) {
+      if (!isTreeDamage(error)) throw error;
+      await this.#loadAnew();
+    }
     this.#visibleSeq = Math.max(this.#visibleSeq, this.#log.durableSeq);
     this.#writer.startFrom(this.#log.durableSeq, this.#log.lastTime);
     this.#stopped = undefined;
@@ -244,10 +257,12 @@ export class Shard {
 
   /** A mark under way goes first; a fold that lags far behind is waited for. */
   async #readyToCommit(): Promise<void> {
-    await this.#marking;
-    this.#marking = undefined;
-    await this.#rebuilding?.catch(() => undefined);
     await this.#folder.backPressure();
+    while (this.#marking !== undefined || this.#rebuilding !== undefined) {
+      await this.#marking;
+      this.#marking = undefined;
+      await this.#rebuilding?.catch(() => undefined);
+    }
   }
 
   // ---- reading
@@ -326,7 +341,10 @@ export class Shard {
   /** Runs a read at `seq`, refusing where damage could change its answer and mending the tree where it is bad. */
   #reading<T>(seq: number, read: () => T): T {
     if (this.#gap !== undefined && seq >= this.#gap.fromSeq) throw this.#damage();
-    if (this.#rebuilding !== undefined) throw this.#rebuildingError();
+    if (!this.#indexIsWhole) {
+      this.#startRebuild();
+      throw this.#rebuildingError();
+    }
     try {
       return read();
     } catch (error) {
@@ -347,9 +365,16 @@ export class Shard {
   // ---- folding
 
   /** Folds, logs the checkpoint event and notes it in the catalog. Does nothing where nothing is newer. */
-  async checkpoint(): Promise<void> {
+  checkpoint(): Promise<void> {
+    // One at a time: each names the one before it.
+    const turn = this.#checkpointing.catch(() => undefined).then(() => this.#checkpoint());
+    this.#checkpointing = turn;
+    return turn;
+  }
+
+  async #checkpoint(): Promise<void> {
     if (this.stopped !== undefined) return;
-    await this.#healing(() => this.#folder.fold());
+    await this.healing(() => this.#folder.fold());
     const root = this.#index.root;
     const throughSeq = this.#index.treeSeq;
     const last = await this.#newestCheckpoint();
@@ -371,7 +396,7 @@ export class Shard {
   async root(): Promise<{ seq: number; hash: Uint8Array; entries: number }> {
     if (this.#gap !== undefined) throw this.#damage();
     const seq = this.#visibleSeq;
-    await this.#healing(() => this.#folder.fold());
+    await this.healing(() => this.#folder.fold());
     const root = this.#index.root;
     // More may have become visible and been folded meanwhile; then the root is that of the later seq.
     return { seq: Math.max(seq, this.#index.treeSeq), hash: root?.hash ?? EMPTY_ROOT_HASH, entries: root?.entries ?? 0 };
@@ -434,11 +459,12 @@ export class Shard {
     this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache });
     this.#index = new ShardIndex(platform, this.#store);
     try {
+      // A tree of more than the log holds is of records that are gone: their seqs may come to name others.
+      if (this.#store.roots().some(({ seq }) => seq > this.#log.durableSeq)) await this.#store.removeAll();
       await this.#loadIndex();
     } catch (error) {
       if (!isTreeDamage(error)) throw error;
-      await this.#store.removeAll();
-      await this.#loadIndex();
+      await this.#loadAnew();
     }
     this.#writer.startFrom(this.#log.durableSeq, this.#log.lastTime);
   }
@@ -461,6 +487,7 @@ export class Shard {
 
   async #replayFrom(fromSeq: number): Promise<void> {
     let replayed = 0;
+    let canFold = true;
     for (const batch of this.#log.batches(fromSeq)) {
       if (isGap(batch)) {
         this.#gap ??= batch.gap;
@@ -472,7 +499,11 @@ export class Shard {
         replayed = 0;
         await this.#options.platform.clock.yield();
       }
-      if (this.#gap === undefined && this.#folder.isDue) await this.#index.fold(batch.lastSeq);
+      if (!canFold || this.#gap !== undefined || !this.#folder.isDue) continue;
+      await this.#index.fold(batch.lastSeq).catch((error: unknown) => {
+        if (isTreeDamage(error)) throw error;
+        canFold = false; // a disk that takes no tree: the memtable holds it all meanwhile
+      });
     }
   }
 
@@ -509,14 +540,20 @@ export class Shard {
 
   /** A bad tree is rebuilt from the log (law 2); anything else is not for us to mend. */
   #healAfter(error: unknown): void {
-    if (!isTreeDamage(error)) return;
+    if (isTreeDamage(error)) this.#startRebuild();
+  }
+
+  #startRebuild(): void {
+    this.#indexIsWhole = false;
     this.#rebuilding ??= this.#rebuild().finally(() => {
       this.#rebuilding = undefined;
     });
     this.#rebuilding.catch(() => undefined);
   }
 
-  async #healing<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs `work` over a whole index; once more where it met a bad tree, over the one built anew. */
+  async healing<T>(work: () => T | Promise<T>): Promise<T> {
+    if (!this.#indexIsWhole) this.#startRebuild();
     if (this.#rebuilding !== undefined) await this.#rebuilding;
     try {
       return await work();
@@ -530,12 +567,22 @@ export class Shard {
 
   /** Groups wait meanwhile: what is in the log is what there is. */
   async #rebuild(): Promise<void> {
+    await this.#reopening?.catch(() => undefined);
     await this.#folder.settled();
     await this.#queue.inFlightSettled();
     const queued = this.#index.takeQueued(this.#visibleSeq);
+    try {
+      await this.#loadAnew();
+    } finally {
+      this.#index.restoreQueued(queued);
+    }
+  }
+
+  async #loadAnew(): Promise<void> {
+    this.#indexIsWhole = false;
     await this.#store.removeAll();
     await this.#loadIndex();
-    this.#index.restoreQueued(queued);
+    this.#indexIsWhole = true;
   }
 
   /** Finishes what is queued, folds, marks and seals. */
