@@ -1,5 +1,5 @@
-/** docs/format-tree.md says what the code does: its example byte for byte, its rules by another implementation. */
-import { existsSync, readFileSync } from 'node:fs';
+/** The tree files of docs/FORMAT.md are what the code makes of them: its example byte for byte, its rules by another implementation. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { entityKey, treeKey } from '../../engine/format/keys.js';
 import { writeLeafValue } from '../../engine/format/leaf-value.js';
@@ -8,7 +8,7 @@ import { Random } from '../support/random.js';
 import { DATABASE_ID, DIRECTORY, fold, hexOf, openStore, run, versionKey } from './support.js';
 import { referenceRoot } from './reference.js';
 
-const document = ['docs/format-tree.md', 'docs/FORMAT.md'].filter((path) => existsSync(path)).map((path) => readFileSync(path, 'utf8')).join('\n');
+const document = readFileSync(new URL('../../docs/FORMAT.md', import.meta.url), 'utf8');
 
 describe('the format document', () => {
   it('shows a file as it is written', async () => {

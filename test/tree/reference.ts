@@ -1,4 +1,4 @@
-/** The tree as docs/format-tree.md tells it, written from there alone: slow, short, and with nothing of the engine's tree. */
+/** The tree as docs/FORMAT.md tells it, written from there alone: slow, short, and with nothing of the engine's tree. */
 import { blake3, halfSipHash } from '../../engine/format/hash.js';
 
 interface Entry {
