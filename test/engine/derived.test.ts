@@ -114,27 +114,30 @@ describe('trees', () => {
     expect((await (await openWith(platform)).root(1))?.root).toBe(root?.root);
   });
 
-  it('are not needed: on a disk that takes none, a rotten one gives errors or right answers, and heals when there is room', async () => {
+  it('are not needed: on a disk that takes none, a rotten one is done without, and folded when there is room', async () => {
     const options = { nodeCacheBytes: 1, checkpointRecords: 20 };
     for (const fault of [{ kind: 'error', code: 'ENOSPC' }, { kind: 'error', code: 'EIO' }] as const) {
       const { db, platform } = await machine(options);
       await fill(db);
       await db.checkpoint();
       const before = await everything(db);
-      platform.failOn(['create', 'write', 'sync', 'remove'], fault, { path: '/tree/', times: Infinity });
+      platform.failOn(['create', 'write', 'sync'], fault, { path: '/tree/', times: Infinity });
       for (const { path, size } of platform.fileList().filter((file) => file.path.includes('/tree/'))) {
         for (let at = 40; at < size; at += 64) platform.flipBit(path, at * 8);
       }
+      let answered = 0;
       for (let i = 0; i < 20; i++) {
         try {
           const found = [db.now().list('c', { limit: 1000 }), db.now().list('d', { limit: 1000 })].map((list) => list.map(({ id, key }) => [key, id]));
           expect(before).toContain(JSON.stringify(found[0]?.[0]?.[1]));
           expect(found.map((list) => list.length)).toEqual((await db.collections()).filter(({ name }) => /^[cd]$/.test(name)).map(({ entities }) => entities));
+          answered++;
         } catch (error) {
           if (!isVarveError(error, 'CORRUPT') && !isVarveError(error, 'UNAVAILABLE')) throw error;
         }
         await platform.advanceAndSettle(1000);
       }
+      expect(answered).toBeGreaterThan(0);
       platform.clearFaults();
       await platform.advanceAndSettle(10_000_000);
       await untilAnswered(db, before);
