@@ -10,21 +10,21 @@
  */
 import type { PreparedItem } from './batch.js';
 import type { Catalog, LoggedCheckpoint } from './catalog.js';
+import { CheckpointChain } from './checkpoint-chain.js';
 import { CommitQueue, type Group, GroupFailure } from './commit-queue.js';
-import { isVarveError, VarveError } from './errors.js';
-import { hashCheckpoint } from './format/checkpoint-hash.js';
-import { entityKeyFromBytes, splitEntityKey } from './format/keys.js';
-import { storedRecordHash } from './format/record-hash.js';
-import { type BlockCache, type CheckpointEvent, type Finding, isGap, KIND_PUT, LogFailure, ShardLog, type StoredBatch, type StoredRecord } from './log/index.js';
+import { VarveError } from './errors.js';
+import { isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
+import { type BlockCache, type Finding, LogFailure, type SeqRange, ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
-import { ListedVersion, StoredVersion } from './record-view.js';
-import { ShardIndex } from './shard-index.js';
-import { type Counts, ShardCounts, TreeCounter } from './shard-counts.js';
+import { StoredVersion } from './record-view.js';
+import type { Counts, ShardCounts } from './shard-counts.js';
 import { ShardFolder } from './shard-folder.js';
+import { ShardIndex } from './shard-index.js';
+import { type ListedEntity, ShardReader } from './shard-reader.js';
 import { ShardWriter } from './shard-writer.js';
 import { EMPTY_ROOT_HASH, type NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
-import { type InsertOptions, type InsertResult, MAX_SEQ, type ShardId } from './types.js';
+import type { InsertOptions, InsertResult, ShardId } from './types.js';
 
 export interface ShardOptions {
   readonly platform: Platform;
@@ -41,17 +41,8 @@ export interface ShardOptions {
 const IDLE_MARK_MS = 250;
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 5000;
-/** Records replayed or counted before others get a turn. */
-const REPLAY_SLICE = 2000;
 /** About three records of usual size: what a point read takes from the disk. */
 const INDEX_INTERVAL_BYTES = 1024;
-const NO_HASH = new Uint8Array(32);
-
-/** An entity of a listing: its key bytes (latin1), for merging shards in order, and its version. */
-export interface ListedEntity {
-  readonly entity: string;
-  readonly version: ListedVersion;
-}
 
 export function shardDirectory(shard: number): string {
   return `shards/${shard.toString(16).padStart(4, '0')}`;
@@ -63,17 +54,16 @@ export class Shard {
   readonly #queue: CommitQueue;
   readonly #writer: ShardWriter;
   readonly #folder: ShardFolder;
+  readonly #chain: CheckpointChain;
   #log!: ShardLog;
   #store!: TreeStore;
   #index!: ShardIndex;
+  #reader!: ShardReader;
   #visibleSeq = 0;
-  /** The newest checkpoint event of the log; `null`: none yet; undefined: not known without looking. */
-  #lastCheckpoint: LoggedCheckpoint | null | undefined;
   #stopped: string | undefined;
   #unknownOutcome = false;
-  #gap: { readonly fromSeq: number; readonly toSeq: number } | undefined;
-  /** Where the log could not be read when checkpoints were last looked for in it. */
-  #checkpointGap: { readonly fromSeq: number; readonly toSeq: number } | undefined;
+  /** Seqs behind the tree that could not be read: nothing from there on can be answered exactly. */
+  #gap: SeqRange | undefined;
   #marking: Promise<void> | undefined;
   #rebuilding: Promise<void> | undefined;
   #reopening: Promise<void> | undefined;
@@ -111,6 +101,7 @@ export class Shard {
       visibleSeq: () => this.#visibleSeq,
       checkpoint: () => this.checkpoint(),
     });
+    this.#chain = new CheckpointChain({ shard: options.shard, catalog: options.catalog, clock: options.platform.clock, log: () => this.#log });
   }
 
   static async open(options: ShardOptions): Promise<Shard> {
@@ -224,7 +215,7 @@ export class Shard {
     await this.#rebuilding?.catch(() => undefined);
     const { recovered } = await this.#log.reopen(this.#visibleSeq);
     try {
-      for (const batch of recovered) this.#replayBatch(batch);
+      for (const batch of recovered) replayBatch({ shard: this.id, index: this.#index, chain: this.#chain }, this.#counts, batch);
     } catch (error) {
       if (!isTreeDamage(error)) throw error;
       await this.#loadAnew();
@@ -269,41 +260,20 @@ export class Shard {
 
   /** The entity's newest version up to `seq`. */
   get(entity: string, seq: number): StoredVersion | undefined {
-    return this.#reading(seq, () => {
-      const entry = this.#index.find(entity, seq);
-      return entry === undefined ? undefined : this.#versionOf(entry.seq, entry.hash);
-    });
+    return this.#reading(seq, () => this.#reader.newest(entity, seq));
   }
 
-  /** Versions newest first, seqs within [fromSeq, toSeq], at most `limit`. */
-  versions(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#reading(toSeq, () => take(this.#index.versions(entity, fromSeq, toSeq), limit).map((entry) => this.#versionOf(entry.seq, entry.hash)));
-  }
-
-  /** The oldest `limit` of those, oldest first. */
-  oldestVersions(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#reading(toSeq, () => take(this.#index.versionsAscending(entity, fromSeq, toSeq), limit).map((entry) => this.#versionOf(entry.seq, entry.hash)));
+  /** Versions with seqs within [fromSeq, toSeq], at most `limit`: the newest ones newest first, or the oldest ones oldest first. */
+  versions(entity: string, order: 'asc' | 'desc', fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
+    return this.#reading(toSeq, () =>
+      order === 'asc' ? this.#reader.oldestFirst(entity, fromSeq, toSeq, limit) : this.#reader.newestFirst(entity, fromSeq, toSeq, limit),
+    );
   }
 
   /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order; bodies are read when asked for. */
   alive(from: string, until: string, seq: number, limit: number): ListedEntity[] {
-    return this.#reading(seq, () => {
-      const found: ListedEntity[] = [];
-      if (limit <= 0) return found;
-      for (const { entity, entry } of this.#index.entities(from, seq)) {
-        if (entity >= until) break;
-        if (entry.kind !== KIND_PUT) continue;
-        found.push({ entity, version: new ListedVersion(this.id, entity, entry, this.#readListed) });
-        if (found.length === limit) break;
-      }
-      return found;
-    });
+    return this.#reading(seq, () => this.#reader.alive(from, until, seq, limit));
   }
-
-  readonly #readListed = (seq: number): StoredVersion => {
-    if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
-    return this.#versionOf(seq, undefined);
-  };
 
   /** The record with this seq, or undefined where there is none (an event's seq, or one not given out). */
   record(seq: number): StoredVersion | undefined {
@@ -329,15 +299,6 @@ export class Shard {
     return Math.min(this.#log.positionAt(time), this.#visibleSeq);
   }
 
-  #versionOf(seq: number, hash: Uint8Array | undefined): StoredVersion {
-    const stored = this.#log.read(seq);
-    if (stored === undefined) {
-      const what = `the index names seq ${seq}, which the log does not hold`;
-      throw new VarveError('CORRUPT', `shard ${this.id}: ${what}`, { file: shardDirectory(this.id), offset: 0, what });
-    }
-    return new StoredVersion(this.id, stored, hash);
-  }
-
   /** Runs a read at `seq`, refusing where damage could change its answer and mending the tree where it is bad. */
   #reading<T>(seq: number, read: () => T): T {
     if (this.#gap !== undefined && seq >= this.#gap.fromSeq) throw this.#damage();
@@ -357,7 +318,7 @@ export class Shard {
     return this.#damageOf(this.#gap ?? { fromSeq: 0, toSeq: 0 });
   }
 
-  #damageOf({ fromSeq, toSeq }: { readonly fromSeq: number; readonly toSeq: number }): VarveError {
+  #damageOf({ fromSeq, toSeq }: SeqRange): VarveError {
     const details = { shard: this.id, fromSeq, toSeq };
     return new VarveError('DAMAGED', `shard ${this.id}: seqs ${fromSeq} to ${toSeq} of its log are damaged, and what they say is not known`, details);
   }
@@ -377,19 +338,11 @@ export class Shard {
     await this.healing(() => this.#folder.fold());
     const root = this.#index.root;
     const throughSeq = this.#index.treeSeq;
-    const last = await this.#newestCheckpoint();
+    const last = await this.#chain.newest();
     if (root === undefined || this.stopped !== undefined || last?.throughSeq === throughSeq) return;
-    const previous = last === undefined ? NO_HASH : hashCheckpoint(last);
-    const event: CheckpointEvent = { type: 'checkpoint', throughSeq, root: root.hash, entries: root.entries, previous };
-    const logged = { ...event, seq: await this.#writer.insertEvent(event) };
-    this.#lastCheckpoint = logged;
-    this.#options.catalog.addCheckpoint(this.id, logged, last?.seq ?? 0);
+    const event = this.#chain.next(last, root, throughSeq);
+    this.#chain.logged({ ...event, seq: await this.#writer.insertEvent(event) }, last);
     await this.#saveCounts();
-  }
-
-  async #newestCheckpoint(): Promise<LoggedCheckpoint | undefined> {
-    if (this.#lastCheckpoint === undefined) this.#lastCheckpoint = (await this.#loggedCheckpoints()).at(-1) ?? null;
-    return this.#lastCheckpoint ?? undefined;
   }
 
   /** Root over everything visible now. */
@@ -402,27 +355,10 @@ export class Shard {
     return { seq: Math.max(seq, this.#index.treeSeq), hash: root?.hash ?? EMPTY_ROOT_HASH, entries: root?.entries ?? 0 };
   }
 
-  /** Past checkpoints, oldest first: from the catalog, or from the log where the catalog does not know them all. */
-  async checkpoints(): Promise<readonly LoggedCheckpoint[]> {
-    const last = await this.#newestCheckpoint();
-    return this.#options.catalog.checkpoints(this.id, last?.seq ?? 0) ?? this.#loggedCheckpoints();
-  }
-
   /** The checkpoint that covers exactly up to `throughSeq`; undefined only where there is surely none. */
   async checkpointAt(throughSeq: number): Promise<LoggedCheckpoint | undefined> {
-    const found = (await this.checkpoints()).find((event) => event.throughSeq === throughSeq);
-    if (found === undefined && this.#checkpointGap !== undefined) throw this.#damageOf(this.#checkpointGap);
-    return found;
-  }
-
-  async #loggedCheckpoints(): Promise<LoggedCheckpoint[]> {
-    const found: LoggedCheckpoint[] = [];
-    this.#checkpointGap = undefined;
-    for (const batch of this.#log.batches(1)) {
-      if (isGap(batch)) this.#checkpointGap ??= batch.gap;
-      else if (batch.event?.type === 'checkpoint') found.push({ ...batch.event, seq: batch.firstSeq });
-    }
-    if (this.#checkpointGap === undefined) this.#options.catalog.replaceCheckpoints(this.id, found);
+    const found = (await this.#chain.all()).find((event) => event.throughSeq === throughSeq);
+    if (found === undefined && this.#chain.gap !== undefined) throw this.#damageOf(this.#chain.gap);
     return found;
   }
 
@@ -458,6 +394,9 @@ export class Shard {
     });
     this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache });
     this.#index = new ShardIndex(platform, this.#store);
+    this.#reader = new ShardReader(shard, this.#log, this.#index, () => {
+      if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
+    });
     try {
       // A tree of more than the log holds is of records that are gone: their seqs may come to name others.
       if (this.#store.roots().some(({ seq }) => seq > this.#log.durableSeq)) await this.#store.removeAll();
@@ -469,68 +408,22 @@ export class Shard {
     this.#writer.startFrom(this.#log.durableSeq, this.#log.lastTime);
   }
 
-  /** Newest usable tree, then the log after it. */
   async #loadIndex(): Promise<void> {
-    const usable = this.#store.roots().find((candidate) => candidate.seq <= this.#log.durableSeq);
-    this.#index.startFrom(usable?.root, usable?.seq ?? 0);
-    this.#counts = new ShardCounts(() => this.#countsAtOpen(usable?.root, usable?.seq ?? 0));
-    // The event of the tree's own checkpoint, if there is one, comes after what the tree covers: the replay meets it.
-    this.#lastCheckpoint = usable === undefined ? null : undefined;
-    await this.#replayFrom((usable?.seq ?? 0) + 1);
+    const { platform, catalog } = this.#options;
+    const loaded = await loadIndex({
+      shard: this.id,
+      treeDirectory: `${shardDirectory(this.id)}/tree`,
+      clock: platform.clock,
+      catalog,
+      log: this.#log,
+      store: this.#store,
+      index: this.#index,
+      chain: this.#chain,
+      foldIsDue: () => this.#folder.isDue,
+    });
+    this.#counts = loaded.counts;
+    this.#gap = loaded.gap;
     this.#visibleSeq = this.#log.durableSeq;
-    const logged = this.#lastCheckpoint as LoggedCheckpoint | null | undefined; // set by the replay
-    if (usable !== undefined && logged?.throughSeq === usable.seq && Buffer.compare(logged.root, usable.root.hash) !== 0) {
-      const what = `the tree through seq ${usable.seq} has another root than the log says`;
-      throw new VarveError('CORRUPT', `shard ${this.id}: ${what}`, { file: `${shardDirectory(this.id)}/tree/`, offset: 0, what });
-    }
-  }
-
-  async #replayFrom(fromSeq: number): Promise<void> {
-    let replayed = 0;
-    let canFold = true;
-    for (const batch of this.#log.batches(fromSeq)) {
-      if (isGap(batch)) {
-        this.#gap ??= batch.gap;
-        continue;
-      }
-      this.#replayBatch(batch);
-      replayed += batch.records.length;
-      if (replayed >= REPLAY_SLICE) {
-        replayed = 0;
-        await this.#options.platform.clock.yield();
-      }
-      if (!canFold || this.#gap !== undefined || !this.#folder.isDue) continue;
-      await this.#index.fold(batch.lastSeq).catch((error: unknown) => {
-        if (isTreeDamage(error)) throw error;
-        canFold = false; // a disk that takes no tree: the memtable holds it all meanwhile
-      });
-    }
-  }
-
-  #replayBatch(batch: StoredBatch): void {
-    if (batch.event?.type === 'checkpoint') this.#lastCheckpoint = { ...batch.event, seq: batch.firstSeq };
-    for (const record of batch.records) if (record.seq > this.#index.treeSeq) this.#replayRecord(record);
-  }
-
-  #replayRecord(stored: StoredRecord): void {
-    const entity = entityKeyFromBytes(stored.collection, stored.key);
-    const before = this.#index.find(entity, MAX_SEQ);
-    const { seq, time, kind, supersedes } = stored;
-    this.#index.add(entity, seq, time, kind, supersedes, storedRecordHash(this.id, stored));
-    this.#counts.add(splitEntityKey(entity).collection, kind === KIND_PUT, before?.kind === KIND_PUT);
-  }
-
-  /** What the tree at open holds: as the catalog remembers it, or counted. */
-  async #countsAtOpen(root: TreeRoot | undefined, seq: number): Promise<Counts> {
-    const remembered = root === undefined ? new Map() : this.#options.catalog.counts(this.id, seq);
-    if (remembered !== undefined) return remembered;
-    const counter = new TreeCounter();
-    let seen = 0;
-    for (const { entity, entry } of this.#index.treeEntries(root)) {
-      counter.add(entity, splitEntityKey(entity).collection, entry.kind === KIND_PUT);
-      if (++seen % REPLAY_SLICE === 0) await this.#options.platform.clock.yield();
-    }
-    return counter.counts;
   }
 
   #rebuildingError(): VarveError {
@@ -599,20 +492,6 @@ export class Shard {
     await this.#log.close();
     this.#store.close();
   }
-}
-
-function isTreeDamage(error: unknown): boolean {
-  return isVarveError(error, 'CORRUPT') && error.details.file.includes('/tree/');
-}
-
-function take<T>(from: Iterable<T>, limit: number): T[] {
-  const taken: T[] = [];
-  if (limit <= 0) return taken;
-  for (const item of from) {
-    taken.push(item);
-    if (taken.length === limit) break;
-  }
-  return taken;
 }
 
 function messageOf(error: unknown): string {

@@ -40,8 +40,7 @@ export class PositionsView implements View {
     const fromSeq = options.fromSeq ?? 1;
     const toSeq = Math.min(options.toSeq ?? MAX_SEQ, this.#position(shard));
     if (toSeq < fromSeq) return { records: [], nextSeq: undefined, complete: true };
-    const read = options.order === 'asc' ? shard.oldestVersions : shard.versions;
-    const records = read.call(shard, entity, fromSeq, toSeq, limit + 1);
+    const records = shard.versions(entity, options.order ?? 'desc', fromSeq, toSeq, limit + 1);
     const next = records.length > limit ? records.pop() : undefined;
     return { records, nextSeq: next?.seq, complete: true };
   }

@@ -1,0 +1,116 @@
+/**
+ * Builds a shard's index from what is on disk: the newest usable tree, then the log behind it (law 2). The same way leads back
+ * after damage: without a tree the replay begins at the log's first batch.
+ *
+ * A crash in the middle loses nothing: everything made here is derived, and folds made on the way are whole or not there.
+ */
+import type { Catalog } from './catalog.js';
+import type { CheckpointChain } from './checkpoint-chain.js';
+import { isVarveError, VarveError } from './errors.js';
+import { entityKeyFromBytes, splitEntityKey } from './format/keys.js';
+import { storedRecordHash } from './format/record-hash.js';
+import { isGap, KIND_PUT, type SeqRange, type ShardLog, type StoredBatch } from './log/index.js';
+import type { Clock } from './platform/platform.js';
+import { type Counts, ShardCounts, TreeCounter } from './shard-counts.js';
+import type { ShardIndex } from './shard-index.js';
+import type { TreeStore } from './tree/tree-store.js';
+import type { TreeRoot } from './tree/types.js';
+import { MAX_SEQ, type ShardId } from './types.js';
+
+/** Records replayed or counted before others get a turn. */
+const SLICE_RECORDS = 2000;
+
+export interface IndexParts {
+  readonly shard: ShardId;
+  /** Of the shard's tree files: named where the tree is wrong as a whole. */
+  readonly treeDirectory: string;
+  readonly clock: Clock;
+  readonly catalog: Catalog;
+  readonly log: ShardLog;
+  readonly store: TreeStore;
+  readonly index: ShardIndex;
+  readonly chain: CheckpointChain;
+  /** Whether the memtable has grown enough to be folded on the way. */
+  foldIsDue(): boolean;
+}
+
+export interface LoadedIndex {
+  readonly counts: ShardCounts;
+  /** The first seqs behind the tree that could not be read. */
+  readonly gap: SeqRange | undefined;
+}
+
+/** True for bytes of a tree that are not what they should be: what a rebuild mends. */
+export function isTreeDamage(error: unknown): boolean {
+  return isVarveError(error, 'CORRUPT') && error.details.file.includes('/tree/');
+}
+
+/** Throws CORRUPT, naming the tree, where it is bad or has another root than the log says. */
+export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
+  const { store, log, index, chain } = parts;
+  const usable = store.roots().find((candidate) => candidate.seq <= log.durableSeq);
+  const treeSeq = usable?.seq ?? 0;
+  index.startFrom(usable?.root, treeSeq);
+  chain.startFrom(usable === undefined);
+  const counts = new ShardCounts(() => countTree(parts, usable?.root, treeSeq));
+  const gap = await replayFrom(parts, counts, treeSeq + 1);
+  // The event of the tree's own checkpoint, if there is one, comes behind what the tree covers: the replay has met it.
+  const logged = chain.known;
+  if (usable !== undefined && logged?.throughSeq === treeSeq && Buffer.compare(logged.root, usable.root.hash) !== 0) {
+    const what = `the tree through seq ${treeSeq} has another root than the log says`;
+    throw new VarveError('CORRUPT', `shard ${parts.shard}: ${what}`, { file: `${parts.treeDirectory}/`, offset: 0, what });
+  }
+  return { counts, gap };
+}
+
+/** Takes a batch of the log into index, counts and checkpoints. */
+export function replayBatch({ shard, index, chain }: Pick<IndexParts, 'shard' | 'index' | 'chain'>, counts: ShardCounts, batch: StoredBatch): void {
+  if (batch.event?.type === 'checkpoint') chain.met({ ...batch.event, seq: batch.firstSeq });
+  for (const stored of batch.records) {
+    const { seq, time, kind, supersedes } = stored;
+    if (seq <= index.treeSeq) continue;
+    const entity = entityKeyFromBytes(stored.collection, stored.key);
+    const before = index.find(entity, MAX_SEQ);
+    index.add(entity, seq, time, kind, supersedes, storedRecordHash(shard, stored));
+    counts.add(splitEntityKey(entity).collection, kind === KIND_PUT, before?.kind === KIND_PUT);
+  }
+}
+
+/** Answers the first gap. */
+async function replayFrom(parts: IndexParts, counts: ShardCounts, fromSeq: number): Promise<SeqRange | undefined> {
+  let gap: SeqRange | undefined;
+  let replayed = 0;
+  let canFold = true;
+  for (const batch of parts.log.batches(fromSeq)) {
+    if (isGap(batch)) {
+      gap ??= batch.gap;
+      continue;
+    }
+    replayBatch(parts, counts, batch);
+    replayed += batch.records.length;
+    if (replayed >= SLICE_RECORDS) {
+      replayed = 0;
+      await parts.clock.yield();
+    }
+    if (!canFold || gap !== undefined || !parts.foldIsDue()) continue;
+    await parts.index.fold(batch.lastSeq).catch((error: unknown) => {
+      if (isTreeDamage(error)) throw error;
+      canFold = false; // a disk that takes no tree: the memtable holds it all meanwhile
+    });
+  }
+  return gap;
+}
+
+/** What a tree holds, per collection: as the catalog remembers it, or counted. */
+async function countTree({ shard, catalog, clock, index }: IndexParts, root: TreeRoot | undefined, seq: number): Promise<Counts> {
+  if (root === undefined) return new Map();
+  const remembered = catalog.counts(shard, seq);
+  if (remembered !== undefined) return remembered;
+  const counter = new TreeCounter();
+  let seen = 0;
+  for (const { entity, entry } of index.treeEntries(root)) {
+    counter.add(entity, splitEntityKey(entity).collection, entry.kind === KIND_PUT);
+    if (++seen % SLICE_RECORDS === 0) await clock.yield();
+  }
+  return counter.counts;
+}
