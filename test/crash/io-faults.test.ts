@@ -6,8 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { describeCase, faultCases, runFault, runFull } from '../support/fault-runs.js';
 import { WORKLOADS } from '../support/workloads.js';
 
-const CASES_PER_WORKLOAD = 120;
-const CAPACITIES_PER_WORKLOAD = 15;
+const CASES_PER_WORKLOAD = 80;
+const CAPACITIES_PER_WORKLOAD = 12;
 
 describe('a disk that fails', () => {
   test.each(WORKLOADS.map((workload) => [workload.name, workload] as const))(

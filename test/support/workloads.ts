@@ -16,8 +16,10 @@ const append: Workload = {
       { collection: 'c', key: 'b2', body: { wide: 'y'.repeat(900) }, refs: ['#0'] },
       { collection: 'c', key: 'a', deleted: true },
     ]);
+    // A frame of some eight sectors, any of which may be lost.
+    await session.put('wide', 3200);
     // Nobody waits: groups gather while one is on its way.
-    const racing = [session.put('r1'), session.put('r2', 600), session.put('r3')];
+    const racing = [session.put('r1'), session.put('r2', 1600), session.put('r3')];
     await Promise.resolve();
     racing.push(session.put('r4'), session.put('b1'));
     await Promise.all(racing);
