@@ -5,7 +5,7 @@ import { isVarveError } from '../../engine/errors.js';
 import { openWith } from '../../engine/index.js';
 import { isGap, ShardLog } from '../../engine/log/index.js';
 import type { MemoryPlatform } from '../../engine/platform/memory.js';
-import { afterKill, type Machine, machine, reopen } from './support.js';
+import { afterKill, codeOf, type Machine, machine, reopen } from './support.js';
 
 const CATALOG = 'catalog.sqlite';
 
@@ -112,6 +112,35 @@ describe('trees', () => {
     await db.close();
     removeAll(platform, '/tree/');
     expect((await (await openWith(platform)).root(1))?.root).toBe(root?.root);
+  });
+
+  it('that are being built again are not read: an error until they are whole, and what was queued meanwhile is there', async () => {
+    const { db, platform } = await machine({ nodeCacheBytes: 1 });
+    const keys = Array.from({ length: 6000 }, (_, i) => `k${i}`);
+    for (let i = 0; i < keys.length; i += 1000) await db.insert(keys.slice(i, i + 1000).map((key) => ({ collection: 'c', key, body: key })));
+    await db.checkpoint();
+    for (const { path, size } of platform.fileList().filter((file) => file.path.includes('/tree/'))) {
+      for (let at = 40; at < size; at += 64) platform.flipBit(path, at * 8);
+    }
+    const queued = db.put('c', 'k5999', 'queued');
+    expect(await codeOf(() => db.now().list('c'))).toBe('CORRUPT');
+    let refused = 0;
+    for (let turn = 0; turn < 200; turn++) {
+      for (const key of ['k0', 'k3000', 'k5998']) {
+        try {
+          expect(db.now().get('c', key)?.body).toBe(key);
+        } catch (error) {
+          if (!isVarveError(error, 'UNAVAILABLE')) throw error;
+          refused++;
+        }
+      }
+      await platform.clock.yield();
+    }
+    expect(refused).toBeGreaterThan(0);
+    const { seq, supersedes } = await queued;
+    expect(db.record(supersedes as string)?.key).toBe('k5999');
+    expect(db.now().get('c', 'k5999')).toMatchObject({ seq, body: 'queued' });
+    expect(await db.root(1)).toMatchObject({ entries: 6001 });
   });
 
   it('are not needed: on a disk that takes none, a rotten one is done without, and folded when there is room', async () => {
