@@ -8,7 +8,7 @@
  * failed one may still stand in some log, they try to undo it first, and fail if that cannot be. So a crash at any moment may
  * leave a decision in some of the logs only while the collection has no records: opening completes it.
  */
-import { prepareBatch, type BatchLimits } from './batch.js';
+import { type BatchLimits, prepareBatch } from './batch.js';
 import { isVarveError, VarveError } from './errors.js';
 import { formatTime, parseTime } from './format/time.js';
 import { COLLECTIONS, type Placements } from './placements.js';
@@ -72,7 +72,10 @@ export class PlacementDecisions {
     await Promise.all(shards.map((shard) => shard.queuedSettled()));
     if ((await this.#options.versions(collection)) > 0) {
       if (isSame) return;
-      throw new VarveError('PLACEMENT_FIXED', `collection '${collection}' has records, so its placement stays '${current}'`, { collection, placement: current });
+      throw new VarveError('PLACEMENT_FIXED', `collection '${collection}' has records, so its placement stays '${current}'`, {
+        collection,
+        placement: current,
+      });
     }
     const mayHoldIt = this.#undone.get(collection) ?? new Set();
     try {

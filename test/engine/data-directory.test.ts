@@ -35,12 +35,20 @@ describe('the number of shards', () => {
     for (const again of [reopen, afterKill]) {
       current = await again(current);
       expect(current.db.shardCount).toBe(256);
-      expect(current.db.now().list('c', { limit: 1000 }).map(({ key }) => key)).toEqual(keys);
+      expect(
+        current.db
+          .now()
+          .list('c', { limit: 1000 })
+          .map(({ key }) => key),
+      ).toEqual(keys);
       expect(await current.db.collection('c')).toMatchObject({ entities: 600, versions: 600 });
       expect(await roots()).toEqual(before);
     }
     await current.db.setPlacement('d', 'group:g');
-    await current.db.insert([{ collection: 'd', key: 'a', body: 1 }, { collection: 'd', key: 'b', body: 2 }]);
+    await current.db.insert([
+      { collection: 'd', key: 'a', body: 1 },
+      { collection: 'd', key: 'b', body: 2 },
+    ]);
   });
 });
 
@@ -120,7 +128,9 @@ describe('node.json', () => {
       for (const keep of [true, false]) {
         const platform = new MemoryPlatform({ seed: 3 });
         platform.crashAt(at);
-        await openWith(platform, { shards: 2 }).then((db) => db.close()).catch(() => undefined);
+        await openWith(platform, { shards: 2 })
+          .then((db) => db.close())
+          .catch(() => undefined);
         const after = platform.crash({ next: (n) => (keep ? n - 1 : 0) });
         const db = await openWith(after, { shards: 2 });
         await db.put('c', 'k', at);
@@ -136,7 +146,9 @@ describe('an opening that fails', () => {
     await db.put('c', 'a', 1);
     await db.close();
     platform.failOn(['create', 'write', 'sync', 'open'], { kind: 'error', code: 'EIO' }, { path: 'shards/0002/', times: Infinity });
-    await openWith(platform).then((opened) => opened.close()).catch(() => undefined);
+    await openWith(platform)
+      .then((opened) => opened.close())
+      .catch(() => undefined);
     platform.clearFaults();
     const before = platform.ops;
     await letRecover(platform);
@@ -168,7 +180,13 @@ describe('a closed database', () => {
     for (const call of calls) expect(await codeOf(call)).toBe('CLOSED');
     await closing;
     for (const call of calls) expect(await codeOf(call)).toBe('CLOSED');
-    const reads = [() => view.get('c', 'k'), () => view.history('c', 'k'), () => view.list('c'), () => db.at([1]).get('c', 'k'), () => listed?.body];
+    const reads = [
+      () => view.get('c', 'k'),
+      () => view.history('c', 'k'),
+      () => view.list('c'),
+      () => db.at([1]).get('c', 'k'),
+      () => listed?.body,
+    ];
     for (const read of reads) expect(await codeOf(read)).toBe('CLOSED');
     await db.close();
   });

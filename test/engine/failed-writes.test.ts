@@ -108,9 +108,12 @@ describe('a failed write', () => {
       const survived = db.now().get('c', 'k')?.body;
       expect(code === 'NOT_WRITTEN' ? ['before'] : ['before', LARGE]).toContain(survived);
       await db.put('c', 'k', 'after');
-      expect(db.now().history('c', 'k').records.map((record) => record.body)).toEqual(
-        survived === 'before' ? ['after', 'before'] : ['after', LARGE, 'before'],
-      );
+      expect(
+        db
+          .now()
+          .history('c', 'k')
+          .records.map((record) => record.body),
+      ).toEqual(survived === 'before' ? ['after', 'before'] : ['after', LARGE, 'before']);
       await db.close();
     }
   });
@@ -154,8 +157,14 @@ describe('a failed write', () => {
       expect(new Set(await Promise.all(tried))).toEqual(new Set(['OUTCOME_UNKNOWN']));
       platform.clearFaults();
       const after = await afterKill(first);
-      const seen = after.db.now().list('c').map((record) => record.body);
-      expect([[1, 2, 3], [1, 2, 3, 4, 5, 6]]).toContainEqual(seen);
+      const seen = after.db
+        .now()
+        .list('c')
+        .map((record) => record.body);
+      expect([
+        [1, 2, 3],
+        [1, 2, 3, 4, 5, 6],
+      ]).toContainEqual(seen);
       await after.db.put('c', 'k9', 9);
     }
   });
@@ -173,13 +182,20 @@ describe('a failed write', () => {
     platform.capacityBytes = Infinity;
     await letRecover(platform);
     await db.put('c', 'k', 'after');
-    expect(db.now().history('c', 'k').records.map((record) => record.body)).toEqual(['after', 'before']);
+    expect(
+      db
+        .now()
+        .history('c', 'k')
+        .records.map((record) => record.body),
+    ).toEqual(['after', 'before']);
     await db.close();
   });
 
   it('in one shard does not stop another', async () => {
     const { db, platform } = await machine({ shards: 2 });
-    const keys = [1, 2].map((shard) => Array.from({ length: 50 }, (_, i) => `k${i}`).find((key) => db.shardOf('c', key) === shard) as string);
+    const keys = [1, 2].map(
+      (shard) => Array.from({ length: 50 }, (_, i) => `k${i}`).find((key) => db.shardOf('c', key) === shard) as string,
+    );
     for (const key of keys) await db.put('c', key, 0);
     platform.failOn('sync', { kind: 'failed-sync' }, { path: 'shards/0001/log/' });
     expect(await codeOf(db.put('c', keys[0] as string, 1))).toBe('OUTCOME_UNKNOWN');
@@ -195,7 +211,12 @@ describe('a failed write', () => {
     expect(db.shards()[0]?.state).toBe('read-only');
     await letRecover(platform);
     await db.put('c', 'k', 2);
-    expect(db.now().history('c', 'k').records.map((record) => record.body)).toEqual([2, 1]);
+    expect(
+      db
+        .now()
+        .history('c', 'k')
+        .records.map((record) => record.body),
+    ).toEqual([2, 1]);
   });
 
   it('of a fold stops no writes and loses nothing', async () => {
@@ -204,9 +225,19 @@ describe('a failed write', () => {
     platform.failOn('write', { kind: 'error', code: 'EIO' }, { path: '/tree/' });
     await expect(db.checkpoint()).rejects.toThrow();
     await db.put('c', 'k', 2);
-    expect(db.now().history('c', 'k').records.map((record) => record.body)).toEqual([2, 1]);
+    expect(
+      db
+        .now()
+        .history('c', 'k')
+        .records.map((record) => record.body),
+    ).toEqual([2, 1]);
     await db.checkpoint();
     expect((await db.root(1))?.entries).toBe(2);
-    expect(db.now().history('c', 'k').records.map((record) => record.body)).toEqual([2, 1]);
+    expect(
+      db
+        .now()
+        .history('c', 'k')
+        .records.map((record) => record.body),
+    ).toEqual([2, 1]);
   });
 });

@@ -14,12 +14,22 @@ describe('a placement group', () => {
   it('puts collections into one shard, so that a batch over them is one, through every reopening', async () => {
     let current = await machine({ shards: 4 });
     expect(shardsOf(current.db, 'orders')).toEqual([1, 2, 3, 4]);
-    expect(await current.db.setPlacement('orders', 'group:shop')).toEqual({ name: 'orders', placement: 'group:shop', entities: 0, versions: 0 });
+    expect(await current.db.setPlacement('orders', 'group:shop')).toEqual({
+      name: 'orders',
+      placement: 'group:shop',
+      entities: 0,
+      versions: 0,
+    });
     await current.db.setPlacement('lines', 'group:shop');
     const home = shardsOf(current.db, 'orders');
     expect(home).toHaveLength(1);
     expect(shardsOf(current.db, 'lines')).toEqual(home);
-    await current.db.insert(KEYS.flatMap((key) => [{ collection: 'orders', key, body: 1 }, { collection: 'lines', key, body: 2 }]));
+    await current.db.insert(
+      KEYS.flatMap((key) => [
+        { collection: 'orders', key, body: 1 },
+        { collection: 'lines', key, body: 2 },
+      ]),
+    );
     for (const again of [reopen, afterKill, reopen]) {
       current = await again(current);
       expect(shardsOf(current.db, 'orders')).toEqual(home);
@@ -31,7 +41,10 @@ describe('a placement group', () => {
   it('is fixed once the collection has records, unless it stays the same', async () => {
     const { db } = await machine({ shards: 2 });
     await db.put('byKey', 'k', 1);
-    expect(await failure(db.setPlacement('byKey', 'group:g'))).toMatchObject({ code: 'PLACEMENT_FIXED', details: { collection: 'byKey', placement: 'key' } });
+    expect(await failure(db.setPlacement('byKey', 'group:g'))).toMatchObject({
+      code: 'PLACEMENT_FIXED',
+      details: { collection: 'byKey', placement: 'key' },
+    });
     expect((await db.setPlacement('byKey', 'key')).placement).toBe('key');
     await db.setPlacement('c', 'group:g');
     await db.setPlacement('c', 'group:h');

@@ -43,12 +43,6 @@ export async function letRecover(platform: MemoryPlatform): Promise<void> {
   await platform.advanceAndSettle(30 * SECOND);
 }
 
-/** A power cut at this moment that takes everything unsynced, and the database opened again. */
-export async function afterPowerCut({ platform }: Machine, options: OpenOptions = {}): Promise<Machine> {
-  const next = platform.crash({ choose: () => 0 } as never);
-  return { platform: next, db: await openWith(next, options) };
-}
-
 export async function reopen({ platform, db }: Machine, options: OpenOptions = {}): Promise<Machine> {
   await db.close();
   return { platform, db: await openWith(platform, options) };

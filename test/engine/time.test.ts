@@ -53,7 +53,10 @@ describe('the time of a batch', () => {
       expect(await failure(db.put('c', 'k', 2, { time }))).toMatchObject({ code: 'TIME_BEHIND', details: { newest: loaded.time } });
     }
     const ahead = formatTime(platform.clock.nowMicros() + 1);
-    expect(await failure(db.put('c', 'k', 2, { time: ahead }))).toMatchObject({ code: 'TIME_AHEAD', details: { now: formatTime(platform.clock.nowMicros()) } });
+    expect(await failure(db.put('c', 'k', 2, { time: ahead }))).toMatchObject({
+      code: 'TIME_AHEAD',
+      details: { now: formatTime(platform.clock.nowMicros()) },
+    });
     expect((await db.put('c', 'k', 2, { time: '1999-12-31T22:59:59.123457Z' })).time).toBe('1999-12-31T22:59:59.123457Z');
     const now = formatTime(platform.clock.nowMicros());
     expect((await db.put('c', 'k', 3, { time: now })).time).toBe(now);
@@ -63,7 +66,10 @@ describe('the time of a batch', () => {
 
   it('is that of all its records, and checkpoints do not move it', async () => {
     const { db } = await machine();
-    const { records } = await db.insert([1, 2, 3].map((n) => ({ collection: 'c', key: `k${n}`, body: n })), { time: '2001-01-01T00:00:00Z' });
+    const { records } = await db.insert(
+      [1, 2, 3].map((n) => ({ collection: 'c', key: `k${n}`, body: n })),
+      { time: '2001-01-01T00:00:00Z' },
+    );
     expect(new Set(records.map(({ time }) => time))).toEqual(new Set(['2001-01-01T00:00:00.000000Z']));
     await db.checkpoint();
     expect(db.newestTime()).toBe('2001-01-01T00:00:00.000000Z');
@@ -81,14 +87,18 @@ describe('as of a time', () => {
     // Stamped now, and a microsecond apart behind that: at least the first of each shard.
     expect(seen).toBeGreaterThanOrEqual(1);
     expect((await db.asOf(timeOf(platform))).list('c')).toHaveLength(seen);
-    const last = [...(await Promise.all(waiting))].map(({ time }) => time).sort().at(-1) as string;
+    const last = [...(await Promise.all(waiting))]
+      .map(({ time }) => time)
+      .sort()
+      .at(-1) as string;
     expect((await db.asOf(last)).list('c')).toHaveLength(4);
   });
 
   it('gives the same answer again, whatever is written, folded or restarted in between', async () => {
     let current = await machine({ shards: 2 });
     const asked: { time: string; answer: string }[] = [];
-    const answer = async (time: string) => JSON.stringify((await current.db.asOf(time)).list('c').map(({ id, key, body }) => [id, key, body]));
+    const answer = async (time: string) =>
+      JSON.stringify((await current.db.asOf(time)).list('c').map(({ id, key, body }) => [id, key, body]));
     for (let round = 0; round < 12; round++) {
       await Promise.all([0, 1, 2].map((i) => current.db.put('c', `k${(round + i) % 5}`, round)));
       if (round % 3 === 0) await current.db.delete('c', `k${round % 5}`);
@@ -143,7 +153,8 @@ describe('as of an id', () => {
 
   it('reaches its shard alone', async () => {
     const { db } = await machine({ shards: 2 });
-    const key = (shard: number) => Array.from({ length: 99 }, (_, i) => `k${i}`).find((candidate) => db.shardOf('c', candidate) === shard) as string;
+    const key = (shard: number) =>
+      Array.from({ length: 99 }, (_, i) => `k${i}`).find((candidate) => db.shardOf('c', candidate) === shard) as string;
     const { id } = await db.put('c', key(1), 1);
     await db.put('c', key(2), 1);
     const view = await db.asOf(id);

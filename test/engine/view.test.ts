@@ -5,9 +5,33 @@ import { compareUtf8 } from '../support/model.js';
 import { codeOf, machine, reopen } from './support.js';
 
 /** UTF-16 order would put the astral ones before U+FFxx and U+E000. */
-const AWKWARD = ['~', 'é', 'e\u0301', 'z', 'Z', '\u{10000}', '\u{1d11e}', '\u{1d11e}a', '\uffee', '\uff5e', '\ue000', '\ud7ff', 'a', 'ab', 'a b', 'a/b', 'a!', '0', '\u{10ffff}'];
+const AWKWARD = [
+  '~',
+  'é',
+  'e\u0301',
+  'z',
+  'Z',
+  '\u{10000}',
+  '\u{1d11e}',
+  '\u{1d11e}a',
+  '\uffee',
+  '\uff5e',
+  '\ue000',
+  '\ud7ff',
+  'a',
+  'ab',
+  'a b',
+  'a/b',
+  'a!',
+  '0',
+  '\u{10ffff}',
+];
 
-const keysOf = (db: Database, options = {}) => db.now().list('c', options).map(({ key }) => key);
+const keysOf = (db: Database, options = {}) =>
+  db
+    .now()
+    .list('c', options)
+    .map(({ key }) => key);
 
 describe('a listing', () => {
   it('is in the order of the keys’ UTF-8 bytes, over one shard or many, memory or tree', async () => {
@@ -25,7 +49,8 @@ describe('a listing', () => {
       expect(keysOf(current.db)).toEqual(expected);
       for (let limit = 1; limit < 6; limit++) {
         const seen: string[] = [];
-        for (let page = keysOf(current.db, { limit }); page.length > 0; page = keysOf(current.db, { limit, after: page.at(-1) })) seen.push(...page);
+        for (let page = keysOf(current.db, { limit }); page.length > 0; page = keysOf(current.db, { limit, after: page.at(-1) }))
+          seen.push(...page);
         expect(seen).toEqual(expected);
       }
       const all: string[] = [];
@@ -107,7 +132,13 @@ describe('a history', () => {
     };
     const checkAll = () => {
       const last = seqs.at(-1) as number;
-      for (const [from, to] of [[1, last + 5], [seqs[3], seqs[12]], [2, 2], [last, last], [last + 1, last + 9]] as [number, number][]) {
+      for (const [from, to] of [
+        [1, last + 5],
+        [seqs[3], seqs[12]],
+        [2, 2],
+        [last, last],
+        [last + 1, last + 9],
+      ] as [number, number][]) {
         const expected = seqs.filter((seq) => seq >= from && seq <= to);
         for (const limit of [1, 3, 7, 1000]) {
           expect(read('asc', limit, from, to)).toEqual(expected);

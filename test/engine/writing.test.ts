@@ -16,7 +16,9 @@ describe('an idempotency key', () => {
     for (let round = 0; round < 4; round++) {
       const again = await insert();
       expect(again.replayed).toBe(true);
-      expect(JSON.stringify(again.records.map(({ id, time, hash, refs, supersedes }) => ({ id, time, hash, refs, supersedes })))).toBe(plain);
+      expect(JSON.stringify(again.records.map(({ id, time, hash, refs, supersedes }) => ({ id, time, hash, refs, supersedes })))).toBe(
+        plain,
+      );
       if (round === 1) await current.db.checkpoint();
       current = round % 2 === 0 ? await reopen(current) : await afterKill(current);
     }
@@ -208,7 +210,10 @@ describe('a batch', () => {
     await first;
     expect(await refused).toBe('CONFLICT');
     await Promise.all(next);
-    const bodies = db.now().history('c', 'k').records.map((record) => record.body);
+    const bodies = db
+      .now()
+      .history('c', 'k')
+      .records.map((record) => record.body);
     expect(bodies).toEqual([...Array.from({ length: 20 }, (_, i) => 29 - i), 1]);
     expect(db.now().get('c', 'new')).toBeUndefined();
     expect((await db.root(1))?.entries).toBe(21);
@@ -216,7 +221,12 @@ describe('a batch', () => {
 
   it('may hold one entity several times, each version superseding the one before', async () => {
     const { db } = await machine();
-    const { records } = await db.insert([item('k', 1), item('k', 2), { collection: 'c', key: 'k', deleted: true }, { ...item('k', 3), expect: null }]);
+    const { records } = await db.insert([
+      item('k', 1),
+      item('k', 2),
+      { collection: 'c', key: 'k', deleted: true },
+      { ...item('k', 3), expect: null },
+    ]);
     expect(records.map(({ supersedes }) => supersedes)).toEqual([null, records[0]?.id, records[1]?.id, records[2]?.id]);
     expect(new Set(records.map(({ time }) => time)).size).toBe(1);
     const view = await db.asOf(records[0]?.id as string);
@@ -238,7 +248,10 @@ describe('a batch', () => {
     const keys = Array.from({ length: 40 }, (_, i) => `k${i}`);
     const shards = new Set(keys.map((key) => db.shardOf('c', key)));
     expect(shards.size).toBe(4);
-    expect(await failure(db.insert(keys.map((key) => item(key))))).toMatchObject({ code: 'CROSS_SHARD', details: { shards: [1, 2, 3, 4] } });
+    expect(await failure(db.insert(keys.map((key) => item(key))))).toMatchObject({
+      code: 'CROSS_SHARD',
+      details: { shards: [1, 2, 3, 4] },
+    });
     expect(db.now().list('c')).toEqual([]);
   });
 });
