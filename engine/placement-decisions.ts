@@ -139,11 +139,11 @@ export class PlacementDecisions {
 
   /**
    * At the moment just past the shard's newest record rather than the clock's: otherwise no history from before the decision could
-   * be loaded after it, and a history is loaded into a collection that was placed first.
+   * be loaded after it, and a history is loaded into a collection that was placed first. But past every time that was answered for.
    */
   async #insert(shard: Shard, item: InsertItem): Promise<void> {
     const batch = prepareBatch([item], this.#options.limits, true);
-    for (let time: number | undefined = shard.lastTime + 1, attempts = 1; ; attempts++) {
+    for (let time: number | undefined = shard.spokenTime + 1, attempts = 1; ; attempts++) {
       try {
         await shard.insert(batch, time === undefined ? {} : { time: formatTime(time) });
         return;

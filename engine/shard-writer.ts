@@ -64,6 +64,11 @@ export class ShardWriter {
     return this.#lastTime;
   }
 
+  /** Newest time that something was stamped with or answered for: what the server stamps comes after it. */
+  get spokenTime(): number {
+    return Math.max(this.#lastTime, this.#answeredTime);
+  }
+
   /** From now on no batch gets a time up to `time` from the server's clock. */
   answeredFor(time: number): void {
     this.#answeredTime = Math.max(this.#answeredTime, time);

@@ -128,6 +128,11 @@ export class Shard {
     return this.#writer.lastTime;
   }
 
+  /** Newest time that a record has or a question was answered for (law 5). */
+  get spokenTime(): number {
+    return this.#writer.spokenTime;
+  }
+
   /** The tree's newest state on disk: what a reopen starts from. */
   get tree(): { readonly seq: number; readonly root: TreeRoot } | undefined {
     const root = this.#index.root;

@@ -45,6 +45,19 @@ describe('the time of a batch', () => {
     }
   });
 
+  it('of a decision of the system is too, though it leaves room for history where nobody has asked', async () => {
+    const { db, platform } = await machine();
+    await db.setPlacement('first', 'group:g');
+    expect((await db.put('first', 'k', 1, { time: '1999-01-01T00:00:00Z' })).time).toBe('1999-01-01T00:00:00.000000Z');
+    const asked = timeOf(platform);
+    const before = (await db.asOf(asked)).positions;
+    await db.setPlacement('second', 'group:g');
+    const after = await db.asOf(asked);
+    expect(after.positions).toEqual(before);
+    expect(after.get('_collections', 'second')).toBeUndefined();
+    expect(db.now().get('_collections', 'second')?.body).toEqual({ placement: 'group:g' });
+  });
+
   it("may be the client's, if it is later than the newest and not in the future", async () => {
     const { db, platform } = await machine();
     const loaded = await db.put('c', 'k', 1, { time: '1999-12-31T23:59:59.123456789+01:00' });
