@@ -63,9 +63,7 @@ export class StoredVersion implements VersionRecord {
   }
 
   get body(): JsonValue | undefined {
-    if (this.deleted) return undefined;
-    const { body } = this.#stored;
-    return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString()) as JsonValue;
+    return this.deleted ? undefined : (JSON.parse(this.#stored.bodyText) as JsonValue);
   }
 
   toJSON(): object {

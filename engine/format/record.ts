@@ -182,6 +182,12 @@ class DecodedRecord implements StoredRecord {
     return view(this.#bytes, this.#bodyAt, this.#end);
   }
 
+  get bodyText(): string {
+    const { buffer, byteOffset, length } = this.#bytes;
+    const bytes = Buffer.isBuffer(this.#bytes) ? this.#bytes : Buffer.from(buffer, byteOffset, length);
+    return bytes.toString('utf8', this.#bodyAt, this.#end);
+  }
+
   get salt(): Uint8Array {
     return this.#flags === FLAG_SALTED ? view(this.#bytes, this.#proofAt, this.#bodyAt) : NO_BYTES;
   }

@@ -19,6 +19,8 @@ export interface StoredRecord {
   readonly key: Uint8Array;
   /** Empty for a tombstone. */
   readonly body: Uint8Array;
+  /** The body as text, made without a view between. */
+  readonly bodyText: string;
   /** 16 bytes; empty for a tombstone, and once erased. */
   readonly salt: Uint8Array;
   /** Set once erased: the body hash kept in place of salt and body. */

@@ -17,6 +17,8 @@ import { sameEntities, sameEntity, seqAt, writeEntity, writeSeq } from './versio
 
 /** Entries within the leaf that are tried one by one before a search. */
 const NEAR_ENTRIES = 8;
+/** For keys searched for: every method writes it before it reads it, and none is interrupted. */
+const SCRATCH = new Uint8Array(MAX_TREE_KEY_BYTES + 1);
 
 export class Cursor {
   readonly #reader: NodeReader;
@@ -26,7 +28,6 @@ export class Cursor {
   /** Of the leaf on the path; -1 while there is no path. */
   #depth = -1;
   #valid = false;
-  readonly #scratch = new Uint8Array(MAX_TREE_KEY_BYTES + 1);
 
   constructor(reader: NodeReader, root: TreeRoot) {
     this.#reader = reader;
@@ -44,7 +45,7 @@ export class Cursor {
   }
 
   seekFirst(): boolean {
-    return this.#seek(this.#scratch, 0);
+    return this.#seek(SCRATCH, 0);
   }
 
   #seek(key: Uint8Array, length: number): boolean {
@@ -176,40 +177,40 @@ export class Cursor {
       if (seqAt(node, index) <= seq) return true;
     }
     const length = this.#copyEntity();
-    writeSeq(this.#scratch, length, seq);
-    return this.#seek(this.#scratch, length + SEQ_BYTES) && this.#standsOn(length);
+    writeSeq(SCRATCH, length, seq);
+    return this.#seek(SCRATCH, length + SEQ_BYTES) && this.#standsOn(length);
   }
 
   /** Goes to the first entry of the entity after `entity`, or stays where it stands beyond that already; answers `valid`. */
   nextEntity(entity: string): boolean {
     if (!this.#valid) return false;
-    const length = writeEntity(this.#scratch, entity);
+    const length = writeEntity(SCRATCH, entity);
     // The zero that ends an entity, made a one: above all its versions, not above any entity that follows.
-    this.#scratch[length - 1] = 1;
+    SCRATCH[length - 1] = 1;
     const node = this.#leaf();
     let index = this.#index();
-    if (node.compareKey(index, this.#scratch, length) >= 0) return true;
+    if (node.compareKey(index, SCRATCH, length) >= 0) return true;
     for (let steps = 0; steps < NEAR_ENTRIES && index + 1 < node.count; steps++) {
       const same = sameEntities(node, index, index + 1);
       index++;
       this.#indexes[this.#depth] = index;
-      if (!same && node.compareKey(index, this.#scratch, length) >= 0) return true;
+      if (!same && node.compareKey(index, SCRATCH, length) >= 0) return true;
     }
-    return this.#seek(this.#scratch, length);
+    return this.#seek(SCRATCH, length);
   }
 
   #copyEntity(): number {
     const node = this.#leaf();
     const index = this.#index();
     const length = node.keyLength(index) - SEQ_BYTES;
-    for (let i = 0; i < length; i++) this.#scratch[i] = node.keyByte(index, i);
+    for (let i = 0; i < length; i++) SCRATCH[i] = node.keyByte(index, i);
     return length;
   }
 
   #standsOn(entityLength: number): boolean {
     const node = this.#leaf();
     const index = this.#index();
-    return sameEntity(node, index, this.#scratch, entityLength);
+    return sameEntity(node, index, SCRATCH, entityLength);
   }
 
   #leaf(): Node {
