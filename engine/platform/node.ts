@@ -21,6 +21,8 @@ import { ioError, pathNames } from './paths.js';
 import type { File, FileSystem, OpenMode, Platform } from './platform.js';
 
 const RANDOM_POOL_BYTES = 16 * 1024;
+/** Up to this a write is a copy into the page cache, shorter than the way to another thread and back. */
+const DIRECT_WRITE_BYTES = 32 * 1024;
 const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 'wx+' };
 
 /** Lock files held by this process, over all platforms in it. */
@@ -201,6 +203,7 @@ class NodeFile implements File {
   }
 
   write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    if (length <= DIRECT_WRITE_BYTES) return this.#writeNow(from, offset, length, position);
     return new Promise((resolve, reject) => {
       this.#begin('write');
       fs.write(this.#fd, from, offset, length, position, (error, count) => {
@@ -209,6 +212,11 @@ class NodeFile implements File {
         else resolve(count);
       });
     });
+  }
+
+  async #writeNow(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    this.#mustBeOpen('write');
+    return fs.writeSync(this.#fd, from, offset, length, position);
   }
 
   sync(): Promise<void> {
