@@ -167,11 +167,6 @@ export class Shard {
     await Promise.allSettled(this.#queue.pending.map((group) => group.settled));
   }
 
-  /** Whether the entity has any version, queued ones included. */
-  exists(entity: string): boolean {
-    return this.#writer.newest(entity) !== undefined;
-  }
-
   #refuseWhereStopped(): void {
     if (this.#closing) throw new VarveError('CLOSED', 'the database is closing', {});
     if (this.#gap !== undefined) throw this.#damage();
