@@ -4,13 +4,15 @@ import { canonicalJson } from './format/canonical-json.js';
 import { blake3 } from './format/hash.js';
 import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { CONTENT_HASH_BYTES, MAX_RECORDS_PER_BATCH, MAX_REFS_PER_RECORD } from './format/limits.js';
-import { parseRecordId, type InsertItem } from './types.js';
+import { type InsertItem, parseRecordId } from './types.js';
 
 const NO_BYTES = new Uint8Array(0);
 const INDEX_REF = /^#(0|[1-9][0-9]{0,8})$/;
 
 /** A ref as given: a record id, or an earlier item of the same batch. */
-export type PreparedRef = { readonly text: string; readonly shard: number; readonly seq: number } | { readonly text: string; readonly index: number };
+export type PreparedRef =
+  | { readonly text: string; readonly shard: number; readonly seq: number }
+  | { readonly text: string; readonly index: number };
 
 /** What must hold of the entity's newest version: nothing, absent, present, or one of these ids. */
 export type Expectation = undefined | null | '*' | readonly string[];
@@ -35,7 +37,8 @@ export interface BatchLimits {
 
 /** Throws INVALID, TOO_LARGE, SYSTEM_COLLECTION or BAD_REF, naming the item, before anything is queued. */
 export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, system: boolean): PreparedItem[] {
-  if (items.length === 0) throw new VarveError('INVALID', 'a batch needs at least one record', { path: 'records', expected: 'at least one record' });
+  if (items.length === 0)
+    throw new VarveError('INVALID', 'a batch needs at least one record', { path: 'records', expected: 'at least one record' });
   if (items.length > MAX_RECORDS_PER_BATCH) throw tooLarge('records in a batch', MAX_RECORDS_PER_BATCH, items.length);
   let bytes = 0;
   return items.map((item, index) => {
@@ -83,7 +86,10 @@ function collectionBytes(collection: string): Uint8Array {
 function bodyOf(item: InsertItem, at: string, limits: BatchLimits): Uint8Array {
   const given = (item.body === undefined ? 0 : 1) + (item.bodyBytes === undefined ? 0 : 1) + (item.deleted === undefined ? 0 : 1);
   if (given !== 1 || (item.deleted !== undefined && item.deleted !== true)) {
-    throw new VarveError('INVALID', `${at}: exactly one of a body and "deleted": true is needed`, { path: at, expected: 'either a body or "deleted": true' });
+    throw new VarveError('INVALID', `${at}: exactly one of a body and "deleted": true is needed`, {
+      path: at,
+      expected: 'either a body or "deleted": true',
+    });
   }
   if (item.deleted) return NO_BYTES;
   const body = item.bodyBytes ?? canonicalJson(item.body, { path: `${at}.body`, maxBytes: limits.maxBodyBytes });
@@ -100,7 +106,10 @@ function refsOf(refs: readonly string[] | undefined, index: number, at: string):
     const earlier = INDEX_REF.exec(text)?.[1];
     if (earlier === undefined) return { text, ...parseRecordId(text, `${at}.refs[${i}]`) };
     if (Number(earlier) >= index) {
-      throw new VarveError('BAD_REF', `${at}.refs[${i}]: '${text}' does not name an earlier item of the batch`, { ref: text, reason: 'later' });
+      throw new VarveError('BAD_REF', `${at}.refs[${i}]: '${text}' does not name an earlier item of the batch`, {
+        ref: text,
+        reason: 'later',
+      });
     }
     return { text, index: Number(earlier) };
   });
@@ -113,7 +122,18 @@ function tooLarge(what: string, limit: number, actual: number): VarveError {
 /** 16 bytes that stand for the request's content: what an idempotency key is held to. */
 export function contentHash(items: readonly PreparedItem[], time: string | undefined): Uint8Array {
   const parts: Uint8Array[] = [];
-  const head = JSON.stringify([time ?? null, items.map((item) => [item.collection, item.key, item.deleted, item.refs.map((ref) => ref.text), item.expect ?? null, item.expect === null, item.body.length])]);
+  const head = JSON.stringify([
+    time ?? null,
+    items.map((item) => [
+      item.collection,
+      item.key,
+      item.deleted,
+      item.refs.map((ref) => ref.text),
+      item.expect ?? null,
+      item.expect === null,
+      item.body.length,
+    ]),
+  ]);
   parts.push(Buffer.from(head));
   for (const item of items) parts.push(item.body);
   return blake3(...parts).subarray(0, CONTENT_HASH_BYTES);

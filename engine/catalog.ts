@@ -70,8 +70,16 @@ export class Catalog {
       const rows = db.prepare<[number], CheckpointRow>('SELECT * FROM checkpoints WHERE shard = ? ORDER BY seq').all(shard);
       if (rows.length !== chain.rows) throw new Error('rows are missing');
       return rows.map((row) => {
-        if (row.checksum !== this.#checksum(shard, row.seq, row.through_seq, row.root, row.entries, row.previous)) throw new Error('a row fails its checksum');
-        return { type: 'checkpoint', seq: row.seq, throughSeq: row.through_seq, root: row.root, entries: row.entries, previous: row.previous };
+        if (row.checksum !== this.#checksum(shard, row.seq, row.through_seq, row.root, row.entries, row.previous))
+          throw new Error('a row fails its checksum');
+        return {
+          type: 'checkpoint',
+          seq: row.seq,
+          throughSeq: row.through_seq,
+          root: row.root,
+          entries: row.entries,
+          previous: row.previous,
+        };
       });
     }, undefined);
   }
@@ -87,7 +95,9 @@ export class Catalog {
   /** The counts of the tree that covers exactly up to `treeSeq`, if they were saved. */
   counts(shard: number, treeSeq: number): Counts | undefined {
     return this.#use((db) => {
-      const row = db.prepare<[number], { tree_seq: number; counts: string; checksum: number }>('SELECT * FROM counts WHERE shard = ?').get(shard);
+      const row = db
+        .prepare<[number], { tree_seq: number; counts: string; checksum: number }>('SELECT * FROM counts WHERE shard = ?')
+        .get(shard);
       if (row === undefined) return undefined;
       if (row.checksum !== this.#checksum(shard, row.tree_seq, row.counts)) throw new Error('a row fails its checksum');
       if (row.tree_seq !== treeSeq) return undefined;
@@ -152,13 +162,26 @@ export class Catalog {
   }
 
   #setChain(db: Database.Database, shard: number, completeThrough: number, rows: number): void {
-    db.prepare('INSERT OR REPLACE INTO checkpoint_chains VALUES (?, ?, ?, ?)').run(shard, completeThrough, rows, this.#checksum(shard, completeThrough, rows));
+    db.prepare('INSERT OR REPLACE INTO checkpoint_chains VALUES (?, ?, ?, ?)').run(
+      shard,
+      completeThrough,
+      rows,
+      this.#checksum(shard, completeThrough, rows),
+    );
   }
 
   #insertCheckpoint(db: Database.Database, shard: number, event: LoggedCheckpoint): void {
     const { seq, throughSeq, root, entries, previous } = event;
     const checksum = this.#checksum(shard, seq, throughSeq, root, entries, previous);
-    db.prepare('INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)').run(shard, seq, throughSeq, root, entries, previous, checksum);
+    db.prepare('INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)').run(
+      shard,
+      seq,
+      throughSeq,
+      root,
+      entries,
+      previous,
+      checksum,
+    );
   }
 
   #checksum(...fields: (number | string | Uint8Array)[]): number {

@@ -7,7 +7,7 @@
  * synced by the process that writes it.
  */
 import { VarveError } from './errors.js';
-import { type Identity, newIdentity, NODE_FILE, readIdentity, writeIdentity } from './identity.js';
+import { type Identity, NODE_FILE, newIdentity, readIdentity, writeIdentity } from './identity.js';
 import type { FileSystem, Platform } from './platform/platform.js';
 import { shardDirectory } from './shard.js';
 
@@ -20,7 +20,8 @@ export async function openDataDirectory(platform: Platform, shards: number | und
     // Whatever the number of shards asked for: the data may lie in one that it does not reach.
     for (const name of namesIn(files, 'shards')) {
       const log = `shards/${name}/log`;
-      if (namesIn(files, log).length > 0) throw corrupt(NODE_FILE, `${NODE_FILE} is missing, but ${log} holds data: a new database is not begun over it`);
+      if (namesIn(files, log).length > 0)
+        throw corrupt(NODE_FILE, `${NODE_FILE} is missing, but ${log} holds data: a new database is not begun over it`);
     }
     await layOut(platform, identity);
     return identity;
@@ -39,7 +40,8 @@ async function layOut(platform: Platform, identity: Identity): Promise<void> {
   const { files } = platform;
   const directories = logsOf(identity).map((log) => log.slice(0, log.lastIndexOf('/')));
   for (const directory of directories) {
-    if (namesIn(files, `${directory}/tree`).length > 0) throw corrupt(`${directory}/log`, `${directory}/tree holds a tree, but the log it was made from is gone`);
+    if (namesIn(files, `${directory}/tree`).length > 0)
+      throw corrupt(`${directory}/log`, `${directory}/tree holds a tree, but the log it was made from is gone`);
     for (const path of [`${directory}/log`, `${directory}/tree`, directory]) removeEmpty(files, path);
   }
   removeEmpty(files, 'shards');

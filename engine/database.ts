@@ -2,7 +2,20 @@
  * The face of an embedded database, as `open` returns it. Reads are synchronous on a view; writes are
  * promises that resolve once durable.
  */
-import type { HashHex, InsertItem, InsertOptions, InsertResult, JsonValue, Point, RecordHeader, RecordId, Seq, ShardId, Timestamp, VersionRecord } from './types.js';
+import type {
+  HashHex,
+  InsertItem,
+  InsertOptions,
+  InsertResult,
+  JsonValue,
+  Point,
+  RecordHeader,
+  RecordId,
+  Seq,
+  ShardId,
+  Timestamp,
+  VersionRecord,
+} from './types.js';
 
 export interface OpenOptions {
   /** Fixed at creation; opening with another number is INCOMPATIBLE. Default: what the directory has, else 1. */
@@ -103,7 +116,12 @@ export interface Database {
   readonly shardCount: number;
   /** Inserts one batch: all or nothing, in one shard (CROSS_SHARD otherwise). Resolves once durable. */
   insert(items: readonly InsertItem[], options?: InsertOptions): Promise<InsertResult>;
-  put(collection: string, key: string, body: JsonValue, options?: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader>;
+  put(
+    collection: string,
+    key: string,
+    body: JsonValue,
+    options?: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>,
+  ): Promise<RecordHeader>;
   /** NOTHING_TO_DELETE where the entity is not alive. */
   delete(collection: string, key: string, options?: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader>;
   /** Everything durable by now. */

@@ -14,9 +14,9 @@ import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime, parseTime } from './format/time.js';
 import type { Identity } from './identity.js';
+import { BlockCache } from './log/index.js';
 import { PlacementDecisions } from './placement-decisions.js';
 import { checkPlacement, Placements } from './placements.js';
-import { BlockCache } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { Shard } from './shard.js';
 import { NodeCache } from './tree/tree-store.js';
@@ -26,8 +26,8 @@ import {
   type InsertResult,
   type JsonValue,
   MAX_SHARD,
-  parseRecordId,
   type Point,
+  parseRecordId,
   type RecordHeader,
   type Seq,
   type ShardId,
@@ -52,7 +52,14 @@ export class Engine implements Database, ViewSource {
   readonly #decisions: PlacementDecisions;
   #closed: Promise<void> | undefined;
 
-  private constructor(parts: { platform: Platform; options: OpenOptions; identity: Identity; catalog: Catalog; shards: readonly Shard[]; lock: { release(): void } }) {
+  private constructor(parts: {
+    platform: Platform;
+    options: OpenOptions;
+    identity: Identity;
+    catalog: Catalog;
+    shards: readonly Shard[];
+    lock: { release(): void };
+  }) {
     this.#platform = parts.platform;
     this.#options = parts.options;
     this.#catalog = parts.catalog;
@@ -104,9 +111,13 @@ export class Engine implements Database, ViewSource {
     const shards = new Set(batch.map((item) => this.#placements.shardOf(item.collection, item.entity)));
     const [shard] = shards;
     if (shards.size !== 1 || shard === undefined) {
-      throw new VarveError('CROSS_SHARD', `the batch reaches shards ${[...shards].sort((a, b) => a - b).join(', ')}; place its collections in one group`, {
-        shards: [...shards].sort((a, b) => a - b),
-      });
+      throw new VarveError(
+        'CROSS_SHARD',
+        `the batch reaches shards ${[...shards].sort((a, b) => a - b).join(', ')}; place its collections in one group`,
+        {
+          shards: [...shards].sort((a, b) => a - b),
+        },
+      );
     }
     return this.#shard(shard).insert(batch, options);
   }
@@ -132,7 +143,10 @@ export class Engine implements Database, ViewSource {
   }
 
   get #limits(): { maxBodyBytes: number; maxBatchBytes: number } {
-    return { maxBodyBytes: this.#options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES, maxBatchBytes: this.#options.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES };
+    return {
+      maxBodyBytes: this.#options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
+      maxBatchBytes: this.#options.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES,
+    };
   }
 
   // ---- reading
@@ -158,7 +172,8 @@ export class Engine implements Database, ViewSource {
   #asOfRecord(id: string): View {
     const { shard, seq } = parseRecordId(id, 'asOf');
     const end = this.shardList[shard - 1]?.endOfBatch(seq);
-    if (end === undefined) throw new VarveError('INVALID', `asOf: there is no record ${id}`, { path: 'asOf', expected: 'the id of a record' });
+    if (end === undefined)
+      throw new VarveError('INVALID', `asOf: there is no record ${id}`, { path: 'asOf', expected: 'the id of a record' });
     return this.at(this.shardList.map((candidate) => (candidate.id === shard ? end : undefined)));
   }
 
@@ -211,7 +226,9 @@ export class Engine implements Database, ViewSource {
         infos.set(name, info);
       }
     }
-    return [...infos].map(([name, info]) => ({ name, placement: this.#placements.of(name), ...info })).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...infos]
+      .map(([name, info]) => ({ name, placement: this.#placements.of(name), ...info }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   async collection(name: string): Promise<CollectionInfo | undefined> {
@@ -223,7 +240,8 @@ export class Engine implements Database, ViewSource {
     this.#checkOpen();
     checkCollection(collection);
     checkPlacement(placement);
-    if (collection.startsWith('_')) throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
+    if (collection.startsWith('_'))
+      throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
     await this.#decisions.decide(collection, placement);
     return (await this.collection(collection)) as CollectionInfo;
   }
@@ -291,7 +309,11 @@ export class Engine implements Database, ViewSource {
 function checkOptions(platform: Platform, options: OpenOptions): void {
   const kind = platform.files.networkKind();
   if (kind !== undefined && options.allowNetworkFileSystem !== true) {
-    throw new VarveError('NETWORK_FILE_SYSTEM', `the data directory is on a network file system (${kind}), whose locks and syncs cannot be relied on`, { kind });
+    throw new VarveError(
+      'NETWORK_FILE_SYSTEM',
+      `the data directory is on a network file system (${kind}), whose locks and syncs cannot be relied on`,
+      { kind },
+    );
   }
   const { shards } = options;
   if (shards !== undefined && !(Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARD)) {
@@ -299,7 +321,13 @@ function checkOptions(platform: Platform, options: OpenOptions): void {
   }
 }
 
-async function openShards(platform: Platform, options: OpenOptions, count: number, databaseId: Uint8Array, catalog: Catalog): Promise<Shard[]> {
+async function openShards(
+  platform: Platform,
+  options: OpenOptions,
+  count: number,
+  databaseId: Uint8Array,
+  catalog: Catalog,
+): Promise<Shard[]> {
   const nodeCache = new NodeCache(options.nodeCacheBytes ?? 64 * MIB);
   const blockCache = new BlockCache(options.blockCacheBytes ?? 128 * MIB);
   const opening = Array.from({ length: count }, (_, i) =>

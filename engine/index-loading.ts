@@ -64,7 +64,11 @@ export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
 }
 
 /** Takes a batch of the log into index, counts and checkpoints. */
-export function replayBatch({ shard, index, chain }: Pick<IndexParts, 'shard' | 'index' | 'chain'>, counts: ShardCounts, batch: StoredBatch): void {
+export function replayBatch(
+  { shard, index, chain }: Pick<IndexParts, 'shard' | 'index' | 'chain'>,
+  counts: ShardCounts,
+  batch: StoredBatch,
+): void {
   if (batch.event?.type === 'checkpoint') chain.met({ ...batch.event, seq: batch.firstSeq });
   for (const stored of batch.records) {
     const { seq, time, kind, supersedes } = stored;

@@ -29,5 +29,5 @@ export { canonicalJson } from './format/canonical-json.js';
 export { checkCollection, checkKey } from './format/keys.js';
 export { canonicalFromBytes, parseStrict } from './format/strict-json.js';
 export { formatTime, parseTime } from './format/time.js';
-export { type Platform } from './platform/platform.js';
+export type { Platform } from './platform/platform.js';
 export * from './types.js';

@@ -81,7 +81,14 @@ export class Memtable {
   /** Adds every version from slot `first` on to another memtable. */
   copyTo(other: Memtable, first = 0): void {
     for (let slot = first; slot < this.#count; slot++) {
-      other.add(this.#entities[slot] as string, this.seqAt(slot), this.timeAt(slot), this.kindAt(slot), this.supersedesAt(slot), this.hashAt(slot));
+      other.add(
+        this.#entities[slot] as string,
+        this.seqAt(slot),
+        this.timeAt(slot),
+        this.kindAt(slot),
+        this.supersedesAt(slot),
+        this.hashAt(slot),
+      );
     }
   }
 

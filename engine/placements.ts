@@ -61,5 +61,8 @@ export class Placements {
 /** Throws INVALID. */
 export function checkPlacement(placement: string): void {
   if (PLACEMENT.test(placement)) return;
-  throw new VarveError('INVALID', `placement '${placement}' is not known`, { path: 'placement', expected: '"key" or "group:<name>", a name of 1–64 letters, digits, _ or -' });
+  throw new VarveError('INVALID', `placement '${placement}' is not known`, {
+    path: 'placement',
+    expected: '"key" or "group:<name>", a name of 1–64 letters, digits, _ or -',
+  });
 }

@@ -1,21 +1,31 @@
 /** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
 import { hex } from './format/hash.js';
-import { storedRecordHash } from './format/record-hash.js';
 import { splitEntityKey } from './format/keys.js';
+import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
-import { KIND_TOMBSTONE, type StoredRecord } from './log/types.js';
-import { type HashHex, type JsonValue, type RecordHeader, type RecordId, recordId, type Seq, type ShardId, type Timestamp, type VersionRecord } from './types.js';
+import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
+import {
+  type HashHex,
+  type JsonValue,
+  type RecordHeader,
+  type RecordId,
+  recordId,
+  type Seq,
+  type ShardId,
+  type Timestamp,
+  type VersionRecord,
+} from './types.js';
 
 const decoder = new TextDecoder();
 
 /** A record read back from the log. */
 export class StoredVersion implements VersionRecord {
   readonly shard: ShardId;
-  readonly #stored: StoredRecord;
+  readonly #stored: ReadRecord;
   #hash: Uint8Array | undefined;
 
   /** `hash`: where the index already told it; else it is computed when asked for. */
-  constructor(shard: ShardId, stored: StoredRecord, hash: Uint8Array | undefined) {
+  constructor(shard: ShardId, stored: ReadRecord, hash: Uint8Array | undefined) {
     this.shard = shard;
     this.#stored = stored;
     this.#hash = hash;

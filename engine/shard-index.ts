@@ -8,8 +8,9 @@
  * A version lies in exactly one of the three, newest on top, so a search may stop at the first that answers.
  * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
  */
-import { LeafEntry, writeLeafValue } from './format/leaf-value.js';
+
 import { treeKey } from './format/keys.js';
+import { LeafEntry, writeLeafValue } from './format/leaf-value.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import type { Platform } from './platform/platform.js';
 import type { TreeStore } from './tree/tree-store.js';
@@ -24,7 +25,6 @@ export interface IndexEntry {
   readonly supersedes: number;
   readonly hash: Uint8Array;
 }
-
 
 export class ShardIndex {
   readonly #platform: Platform;
@@ -144,7 +144,8 @@ export class ShardIndex {
     for (const table of [this.#frozen?.table, this.#active]) {
       if (table === undefined) continue;
       const slots: number[] = [];
-      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && table.seqAt(slot) >= fromSeq; slot = table.previousOf(slot)) slots.push(slot);
+      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && table.seqAt(slot) >= fromSeq; slot = table.previousOf(slot))
+        slots.push(slot);
       for (const slot of slots.reverse()) yield slotEntry(table, slot);
     }
   }
@@ -185,7 +186,8 @@ export class ShardIndex {
   *treeEntries(root: TreeRoot | undefined): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
     if (root === undefined) return;
     const cursor = this.#store.cursor(root);
-    for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: new LeafEntry(cursor.seq(), cursor.value()) };
+    for (cursor.seekFirst(); cursor.valid; cursor.next())
+      yield { entity: cursor.entity(), entry: new LeafEntry(cursor.seq(), cursor.value()) };
   }
 
   /**

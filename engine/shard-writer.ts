@@ -11,11 +11,11 @@ import { SALT_BYTES } from './format/limits.js';
 import { bodyHash, recordHash, storedRecordHash, TOMBSTONE_BODY_HASH } from './format/record-hash.js';
 import { formatTime, parseTime } from './format/time.js';
 import { type Idempotency, KIND_PUT, KIND_TOMBSTONE, type NewRecord, type ShardLog } from './log/index.js';
+import type { Platform } from './platform/platform.js';
 import { InsertedVersion } from './record-view.js';
 import { type Counts, countVersion } from './shard-counts.js';
 import type { ShardIndex } from './shard-index.js';
-import type { Platform } from './platform/platform.js';
-import { type InsertOptions, type InsertResult, MAX_SEQ, recordId, type RecordHeader, type ShardId } from './types.js';
+import { type InsertOptions, type InsertResult, MAX_SEQ, type RecordHeader, recordId, type ShardId } from './types.js';
 
 const NO_SALT = new Uint8Array(0);
 const IDEMPOTENCY_MEMORY_MICROS = 24 * 3600 * 1e6;
@@ -78,7 +78,10 @@ export class ShardWriter {
     const key = options.idempotencyKey;
     if (key === undefined) return this.#commit(items, options, undefined);
     if (!IDEMPOTENCY_KEY.test(key)) {
-      throw new VarveError('INVALID', 'the idempotency key must be 1–255 visible ASCII characters', { path: 'idempotencyKey', expected: '1–255 visible ASCII characters' });
+      throw new VarveError('INVALID', 'the idempotency key must be 1–255 visible ASCII characters', {
+        path: 'idempotencyKey',
+        expected: '1–255 visible ASCII characters',
+      });
     }
     const hash = contentHash(items, options.time);
     for (let racing = this.#inFlight.get(key); racing !== undefined; racing = this.#inFlight.get(key)) {
@@ -153,7 +156,9 @@ export class ShardWriter {
         countVersion(counts, item.collection, kind === KIND_PUT, newest?.kind === KIND_PUT);
         index.add(item.entity, seq, time, kind, supersedes, hash);
       }
-      group.builder.addBatch(idempotency === undefined ? { firstSeq: before + 1, time, records } : { firstSeq: before + 1, time, records, idempotency });
+      group.builder.addBatch(
+        idempotency === undefined ? { firstSeq: before + 1, time, records } : { firstSeq: before + 1, time, records, idempotency },
+      );
     } catch (error) {
       index.rollBack(before);
       throw error;
@@ -189,7 +194,8 @@ export class ShardWriter {
     if (ref.shard !== this.#deps.shard) throw badRef(ref.text, 'other-shard', 'it lies in another shard');
     if (ref.seq > this.#lastSeq) throw badRef(ref.text, 'unknown', 'no such record');
     // Queued records were never told to anybody, so a ref to one is a guess.
-    if (ref.seq > this.#deps.log().durableSeq || this.#deps.log().read(ref.seq) === undefined) throw badRef(ref.text, 'unknown', 'no such record');
+    if (ref.seq > this.#deps.log().durableSeq || this.#deps.log().read(ref.seq) === undefined)
+      throw badRef(ref.text, 'unknown', 'no such record');
     return ref.seq;
   }
 
@@ -224,7 +230,12 @@ async function refuse(refusal: VarveError, group: Group | undefined): Promise<ne
   if (group !== undefined) {
     await group.settled.catch((failure: VarveError) => {
       const reason = failure.message;
-      throw new VarveError('NOT_WRITTEN', `the write this one depends on failed: ${reason}`, { shard: 'shard' in failure.details ? failure.details.shard : 0, reason }, failure);
+      throw new VarveError(
+        'NOT_WRITTEN',
+        `the write this one depends on failed: ${reason}`,
+        { shard: 'shard' in failure.details ? failure.details.shard : 0, reason },
+        failure,
+      );
     });
   }
   throw refusal;
@@ -240,9 +251,11 @@ function refusalOf(shard: number, item: PreparedItem, before: Newest | undefined
   if (expect === '*' && !alive) return conflict('it does not exist, and was expected to');
   if (Array.isArray(expect)) {
     if (before !== told) return conflict('an earlier item of the same batch supersedes what was expected');
-    if (current === null || !expect.includes(current)) return conflict(current === null ? 'it does not exist' : `its newest version is ${current}`);
+    if (current === null || !expect.includes(current))
+      return conflict(current === null ? 'it does not exist' : `its newest version is ${current}`);
   }
-  if (item.deleted && !alive) return new VarveError('NOTHING_TO_DELETE', `${collection}/${key} does not exist: there is nothing to delete`, { collection, key });
+  if (item.deleted && !alive)
+    return new VarveError('NOTHING_TO_DELETE', `${collection}/${key} does not exist: there is nothing to delete`, { collection, key });
   return undefined;
 }
 

@@ -41,8 +41,6 @@ export interface ShardOptions {
 const IDLE_MARK_MS = 250;
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 5000;
-/** About three records of usual size: what a point read takes from the disk. */
-const INDEX_INTERVAL_BYTES = 1024;
 
 export function shardDirectory(shard: number): string {
   return `shards/${shard.toString(16).padStart(4, '0')}`;
@@ -101,7 +99,12 @@ export class Shard {
       visibleSeq: () => this.#visibleSeq,
       checkpoint: () => this.checkpoint(),
     });
-    this.#chain = new CheckpointChain({ shard: options.shard, catalog: options.catalog, clock: options.platform.clock, log: () => this.#log });
+    this.#chain = new CheckpointChain({
+      shard: options.shard,
+      catalog: options.catalog,
+      clock: options.platform.clock,
+      log: () => this.#log,
+    });
   }
 
   static async open(options: ShardOptions): Promise<Shard> {
@@ -320,7 +323,11 @@ export class Shard {
 
   #damageOf({ fromSeq, toSeq }: SeqRange): VarveError {
     const details = { shard: this.id, fromSeq, toSeq };
-    return new VarveError('DAMAGED', `shard ${this.id}: seqs ${fromSeq} to ${toSeq} of its log are damaged, and what they say is not known`, details);
+    return new VarveError(
+      'DAMAGED',
+      `shard ${this.id}: seqs ${fromSeq} to ${toSeq} of its log are damaged, and what they say is not known`,
+      details,
+    );
   }
 
   // ---- folding
@@ -385,7 +392,6 @@ export class Shard {
       shard,
       databaseId,
       segmentBytes,
-      indexIntervalBytes: INDEX_INTERVAL_BYTES,
       cache: blockCache,
     }).catch((error: unknown) => {
       if (!(error instanceof LogFailure)) throw error;

@@ -35,7 +35,10 @@ export function parseRecordId(text: string, path = 'id'): { shard: ShardId; seq:
   const shard = ID.test(text) ? Number.parseInt(text.slice(0, 4), 16) : 0;
   const seq = shard > 0 ? Number.parseInt(text.slice(4), 16) : 0;
   if (seq === 0) {
-    throw new VarveError('INVALID', `${path}: '${text}' is not a record id`, { path, expected: '16 lowercase hex digits, shard and seq not zero' });
+    throw new VarveError('INVALID', `${path}: '${text}' is not a record id`, {
+      path,
+      expected: '16 lowercase hex digits, shard and seq not zero',
+    });
   }
   return { shard: shard as ShardId, seq: seq as Seq };
 }

@@ -85,9 +85,13 @@ export class PositionsView implements View {
     const position = this.positions[shard.id - 1];
     if (position !== undefined) return Math.min(position, shard.visibleSeq);
     const here = this.positions.flatMap((known, i) => (known === undefined ? [] : [i + 1]));
-    throw new VarveError('CROSS_SHARD', `the point in time is a record of shard ${here.join(', ')}, and the question reaches shard ${shard.id}: use a time`, {
-      shards: [...here, shard.id],
-    });
+    throw new VarveError(
+      'CROSS_SHARD',
+      `the point in time is a record of shard ${here.join(', ')}, and the question reaches shard ${shard.id}: use a time`,
+      {
+        shards: [...here, shard.id],
+      },
+    );
   }
 }
 

@@ -25,7 +25,10 @@ export function isPlain(object: object): boolean {
 export function describeProblem(value: unknown, path: string): VarveError<'INVALID'> {
   // A getter may answer differently the second time; then only this is known.
   const problem = find(value, path, 0) ?? { path, found: 'something JSON cannot hold', expected: 'a JSON value' };
-  return new VarveError('INVALID', `${problem.path}: ${problem.found}; expected ${problem.expected}`, { path: problem.path, expected: problem.expected });
+  return new VarveError('INVALID', `${problem.path}: ${problem.found}; expected ${problem.expected}`, {
+    path: problem.path,
+    expected: problem.expected,
+  });
 }
 
 /** `a`, `a.b`, `a[0]`, `a["odd key"]`. */
@@ -47,12 +50,21 @@ function find(value: unknown, path: string, depth: number): Problem | undefined 
     case 'object':
       return value === null ? undefined : findInside(value, path, depth);
     default:
-      return { path, found: typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`, expected: 'a JSON value, or the property left out' };
+      return {
+        path,
+        found: typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`,
+        expected: 'a JSON value, or the property left out',
+      };
   }
 }
 
 function findInside(value: object, path: string, depth: number): Problem | undefined {
-  if (depth === MAX_JSON_DEPTH) return { path: shorten(path), found: `more than ${MAX_JSON_DEPTH} levels`, expected: `at most ${MAX_JSON_DEPTH} arrays and objects inside each other` };
+  if (depth === MAX_JSON_DEPTH)
+    return {
+      path: shorten(path),
+      found: `more than ${MAX_JSON_DEPTH} levels`,
+      expected: `at most ${MAX_JSON_DEPTH} arrays and objects inside each other`,
+    };
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
       const inside = childPath(path, i);

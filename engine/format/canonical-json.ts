@@ -68,7 +68,8 @@ export function canonicalJson(value: unknown, options?: CanonicalOptions): Buffe
     return bytes;
   } catch (error) {
     const path = options?.path ?? 'body';
-    if (error === OVER_LIMIT) throw new VarveError('TOO_LARGE', `${path}: over ${maxBytes} bytes as canonical JSON`, { what: path, limit: maxBytes });
+    if (error === OVER_LIMIT)
+      throw new VarveError('TOO_LARGE', `${path}: over ${maxBytes} bytes as canonical JSON`, { what: path, limit: maxBytes });
     if (error === UNFIT) throw describeProblem(value, path);
     throw error;
   } finally {
@@ -193,7 +194,8 @@ function writeString(text: string): void {
 
 function putEscape(bytes: Uint8Array, to: number, c: number): number {
   bytes[to] = 0x5c;
-  const short = c === 0x22 ? 0x22 : c === 0x5c ? 0x5c : c === 8 ? 0x62 : c === 9 ? 0x74 : c === 10 ? 0x6e : c === 12 ? 0x66 : c === 13 ? 0x72 : 0;
+  const short =
+    c === 0x22 ? 0x22 : c === 0x5c ? 0x5c : c === 8 ? 0x62 : c === 9 ? 0x74 : c === 10 ? 0x6e : c === 12 ? 0x66 : c === 13 ? 0x72 : 0;
   bytes[to + 1] = short || 0x75;
   if (short !== 0) return to + 2;
   bytes[to + 2] = 0x30;
@@ -266,14 +268,20 @@ function writeDictionary(object: Record<string, unknown>, keys: string[], depth:
 function shapeOf(keys: string[]): Shape {
   const first = keys[0]!;
   const last = keys[keys.length - 1]!;
-  const slot = (keys.length * 31 + first.length * 7 + first.charCodeAt(0) * 13 + last.length * 17 + last.charCodeAt(last.length - 1) * 3) & (SHAPE_SLOTS - 1);
+  const slot =
+    (keys.length * 31 + first.length * 7 + first.charCodeAt(0) * 13 + last.length * 17 + last.charCodeAt(last.length - 1) * 3) &
+    (SHAPE_SLOTS - 1);
   const found = shapes[slot];
   if (found !== undefined && sameKeys(found.keys, keys)) return found;
   const sorted = keys.toSorted(byCodeUnits);
-  const shape: Shape = { keys, sorted, heads: sorted.map((key, i) => {
-    if (LONE_SURROGATE.test(key)) throw UNFIT;
-    return encoder.encode(`${i === 0 ? '{' : ','}${JSON.stringify(key)}:`);
-  }) };
+  const shape: Shape = {
+    keys,
+    sorted,
+    heads: sorted.map((key, i) => {
+      if (LONE_SURROGATE.test(key)) throw UNFIT;
+      return encoder.encode(`${i === 0 ? '{' : ','}${JSON.stringify(key)}:`);
+    }),
+  };
   shapes[slot] = shape;
   return shape;
 }

@@ -7,7 +7,7 @@
  * offset, so a whole frame in the wrong place fails. Everything in it begins with a tag byte, the frame itself too, so a
  * reader walks item by item from any item on. A crash while it is written leaves a frame that fails its checksum.
  */
-import type { LogEvent, StoredBatch, StoredRecord } from '../log/types.js';
+import type { LogEvent, ReadRecord, StoredBatch } from '../log/types.js';
 import { decodeBatchHead } from './batch.js';
 import { align8, allZero, getU16, getU32, getU48, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
@@ -150,7 +150,7 @@ export function decodeBatches(
     const batchEnd = p + batch.totalBytes;
     seq = batch.lastSeq;
     p += batch.headBytes;
-    const records: StoredRecord[] = [];
+    const records: ReadRecord[] = [];
     let event: LogEvent | undefined;
     if (batch.isEvent) {
       const length = eventLengthAt(bytes, p, batchEnd);

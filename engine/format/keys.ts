@@ -66,7 +66,10 @@ export function entityPrefix(collection: string, keyPrefix = ''): string {
 
 export function splitEntityKey(entity: string): { collection: string; key: string } {
   const zero = entity.indexOf('\0');
-  assert(zero > 0 && entity.charCodeAt(entity.length - 1) === 0 && zero < entity.length - 1, 'an entity is two names, each ended by a zero');
+  assert(
+    zero > 0 && entity.charCodeAt(entity.length - 1) === 0 && zero < entity.length - 1,
+    'an entity is two names, each ended by a zero',
+  );
   const key = entity.slice(zero + 1, -1);
   return { collection: entity.slice(0, zero), key: NOT_ASCII.test(key) ? Buffer.from(key, 'latin1').toString('utf8') : key };
 }

@@ -73,5 +73,7 @@ function writeUint32(into: Uint8Array, at: number, value: number): void {
 }
 
 function readUint32(from: Uint8Array, at: number): number {
-  return (from[at] as number) + (from[at + 1] as number) * 0x100 + (from[at + 2] as number) * 0x10000 + (from[at + 3] as number) * 0x1000000;
+  return (
+    (from[at] as number) + (from[at + 1] as number) * 0x100 + (from[at + 2] as number) * 0x10000 + (from[at + 3] as number) * 0x1000000
+  );
 }

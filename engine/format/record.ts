@@ -7,7 +7,7 @@
  * Decoding takes any bytes: `undefined` means they are no whole, sound record; nothing is believed beyond `end`.
  */
 import { assert } from '../errors.js';
-import type { NewRecord, RecordKind, StoredRecord } from '../log/types.js';
+import type { NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/types.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
 import { MAX_SEQ } from '../types.js';
 import { getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
@@ -98,7 +98,7 @@ export function recordIsIntact(bytes: Uint8Array, at: number, length: number, se
 }
 
 /** The record in `bytes[at, at + length)`, its byte fields views of `bytes`; undefined where its structure is unsound. Checks no checksum. */
-export function decodeRecord(bytes: Uint8Array, at: number, length: number): StoredRecord | undefined {
+export function decodeRecord(bytes: Uint8Array, at: number, length: number): ReadRecord | undefined {
   const kind = bytes[at + 1]! as RecordKind;
   const flags = bytes[at + 2]!;
   const seq = getU48(bytes, at + RECORD_SEQ_AT);
@@ -130,7 +130,7 @@ export function decodeRecord(bytes: Uint8Array, at: number, length: number): Sto
 }
 
 /** Byte fields become views when asked for: most readers want the body alone. */
-class DecodedRecord implements StoredRecord {
+class DecodedRecord implements ReadRecord {
   readonly kind: RecordKind;
   readonly seq: number;
   readonly time: number;

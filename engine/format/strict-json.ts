@@ -31,7 +31,11 @@ const MAX_ENVELOPE_DEPTH = 8;
 
 /** Where the pass gave up. */
 class Failure {
-  constructor(readonly offset: number, readonly problem: string, readonly expected: string) {}
+  constructor(
+    readonly offset: number,
+    readonly problem: string,
+    readonly expected: string,
+  ) {}
 }
 
 /** Objects with more keys are checked for duplicates through a Set. */
@@ -55,7 +59,11 @@ let keyTop = 0;
 export function parseStrict(bytes: Uint8Array, options?: StrictOptions): JsonValue {
   const what = options?.what ?? 'body';
   if (options?.maxBytes !== undefined && bytes.length > options.maxBytes) {
-    throw new VarveError('TOO_LARGE', `${what}: ${bytes.length} bytes, over ${options.maxBytes}`, { what, limit: options.maxBytes, actual: bytes.length });
+    throw new VarveError('TOO_LARGE', `${what}: ${bytes.length} bytes, over ${options.maxBytes}`, {
+      what,
+      limit: options.maxBytes,
+      actual: bytes.length,
+    });
   }
   try {
     check(bytes, Math.min(options?.maxDepth ?? MAX_JSON_DEPTH, MAX_JSON_DEPTH + MAX_ENVELOPE_DEPTH));
@@ -81,11 +89,15 @@ function explain(bytes: Uint8Array, failure: Failure, what: string): VarveError<
   const { line, column } = lineAndColumn(bytes, failure.offset);
   const place = `line ${line}, column ${column}`;
   const { problem, expected } = failure;
-  return new VarveError('INVALID', `${what}: ${place} (at ${jsonPathAt(bytes, failure.offset)}): ${problem}; expected ${expected}`, { path: place, expected });
+  return new VarveError('INVALID', `${what}: ${place} (at ${jsonPathAt(bytes, failure.offset)}): ${problem}; expected ${expected}`, {
+    path: place,
+    expected,
+  });
 }
 
 function check(bytes: Uint8Array, maxDepth: number): void {
-  if (bytes.length > 2 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) throw new Failure(0, 'a byte order mark', 'JSON without one');
+  if (bytes.length > 2 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf)
+    throw new Failure(0, 'a byte order mark', 'JSON without one');
   input = bytes;
   at = 0;
   depthLimit = maxDepth;
@@ -151,7 +163,8 @@ function scanWord(word: string): void {
 }
 
 function enter(depth: number): void {
-  if (depth > depthLimit) throw new Failure(at, `more than ${depthLimit} levels`, `at most ${depthLimit} arrays and objects inside each other`);
+  if (depth > depthLimit)
+    throw new Failure(at, `more than ${depthLimit} levels`, `at most ${depthLimit} arrays and objects inside each other`);
   at++;
   skipSpace();
 }
@@ -270,7 +283,14 @@ function scanString(): void {
 /** Returns the offset behind the escape at `i`, both halves of a pair taken. */
 function scanEscape(i: number): number {
   switch (input[i + 1]) {
-    case 0x22: case 0x5c: case 0x2f: case 0x62: case 0x66: case 0x6e: case 0x72: case 0x74:
+    case 0x22:
+    case 0x5c:
+    case 0x2f:
+    case 0x62:
+    case 0x66:
+    case 0x6e:
+    case 0x72:
+    case 0x74:
       return i + 2;
     case 0x75: {
       const unit = scanHex4(i + 2);

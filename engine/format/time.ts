@@ -21,7 +21,14 @@ export function parseTime(text: unknown, path = 'time'): Micros {
   if (typeof text !== 'string' || text.length > MAX_CHARS) return refuse(path, 'is not a time');
   const match = SHAPE.exec(text);
   if (match === null) return refuse(path, `${JSON.stringify(text)} is not a time`);
-  const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map((group) => Number(match[group])) as [number, number, number, number, number, number];
+  const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map((group) => Number(match[group])) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   if (second === 60) return refuse(path, 'leap seconds cannot be held', 'a time outside a leap second: use :59, or the next minute');
   if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return refuse(path, `there is no such day as ${text.slice(0, 10)}`);
   if (hour > 23 || minute > 59 || second > 60) return refuse(path, `there is no such time of day as ${text.slice(11, 19)}`);
@@ -32,7 +39,8 @@ export function parseTime(text: unknown, path = 'time'): Micros {
   // Date.UTC takes years 0–99 for 1900–1999; those are out of range either way.
   const seconds = Date.UTC(year, month - 1, day, hour, minute, second) / 1000 - offsetSeconds;
   const micros = seconds * MICROS_PER_SECOND + Number((match[7] ?? '').slice(0, 6).padEnd(6, '0'));
-  if (year < 1969 || micros < 0 || micros > MAX_MICROS) return refuse(path, `${text} is out of range`, `a time from 1970-01-01T00:00:00Z to ${formatTime(MAX_MICROS)}`);
+  if (year < 1969 || micros < 0 || micros > MAX_MICROS)
+    return refuse(path, `${text} is out of range`, `a time from 1970-01-01T00:00:00Z to ${formatTime(MAX_MICROS)}`);
   return micros;
 }
 

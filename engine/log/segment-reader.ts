@@ -33,7 +33,7 @@ import type { File } from '../platform/platform.js';
 import { BLOCK_BYTES, type BlockCache } from './block-cache.js';
 import { scanFrames } from './frame-scanner.js';
 import type { Segment } from './segment-state.js';
-import type { StoredRecord } from './types.js';
+import type { ReadRecord } from './types.js';
 
 /**
  * Reads are synchronous and go to the free end of one slab, so that a record can stay where it was read: what is given out is
@@ -49,7 +49,7 @@ const MAX_READ_BYTES = 512 * 1024 * 1024;
 const found = { bytes: slab, at: 0, length: 0 };
 
 /** The record, undefined where the segment holds none with this seq; throws CORRUPT. `segment.index` is loaded. */
-export function readRecord(segment: Segment, file: File, cache: BlockCache, seq: number): StoredRecord | undefined {
+export function readRecord(segment: Segment, file: File, cache: BlockCache, seq: number): ReadRecord | undefined {
   if (locate(segment, file, cache, seq)) {
     const { bytes, at, length } = found;
     if (bytes === slab) slabUsed = at + length;
@@ -157,7 +157,7 @@ function afterItem(bytes: Buffer, at: number, end: number, offset: number, seq: 
 }
 
 /** Verifies the frame that stands for `seq`: its record, undefined where it holds none, CORRUPT where it is bad. */
-function readVerified(segment: Segment, file: File, seq: number): StoredRecord | undefined {
+function readVerified(segment: Segment, file: File, seq: number): ReadRecord | undefined {
   const entry = segment.index!.floorSeq(seq);
   const from = entry < 0 ? SEGMENT_HEADER_BYTES : align8(segment.index!.frameOffsetAt(entry));
   for (const scanned of scanFrames(file, segment.place, from, segment.dataEnd)) {
@@ -177,7 +177,7 @@ function readVerified(segment: Segment, file: File, seq: number): StoredRecord |
 }
 
 /** Looks for one record in a bad range by its own checksum. */
-function searchRecord(segment: Segment, file: File, from: number, to: number, seq: number): StoredRecord | undefined {
+function searchRecord(segment: Segment, file: File, from: number, to: number, seq: number): ReadRecord | undefined {
   const bytes = Buffer.allocUnsafeSlow(Math.min(to - from, MAX_READ_BYTES));
   const end = file.read(bytes, 0, bytes.length, from);
   for (let at = bytes.indexOf(RECORD_TAG); at >= 0 && at < end; at = bytes.indexOf(RECORD_TAG, at + 1)) {

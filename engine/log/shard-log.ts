@@ -23,7 +23,7 @@ import * as reader from './segment-reader.js';
 import { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
 import { type ActiveSegment, appendFrame, appendMark, createSegment } from './segment-writer.js';
-import type { Finding, StoredBatch, StoredRecord } from './types.js';
+import type { Finding, ReadRecord, StoredBatch } from './types.js';
 
 export interface AppendedLocation {
   readonly segment: string;
@@ -143,7 +143,7 @@ export class ShardLog implements ReplaySource {
   }
 
   /** The record; undefined where there is none (an event's seq, dropped, not durable). Throws CORRUPT where its bytes are bad. */
-  read(seq: number): StoredRecord | undefined {
+  read(seq: number): ReadRecord | undefined {
     const segment = this.#segmentOf(seq);
     return segment === undefined ? undefined : reader.readRecord(segment, this.context.pool.use(segment), this.context.cache, seq);
   }

@@ -19,12 +19,16 @@ export interface StoredRecord {
   readonly key: Uint8Array;
   /** Empty for a tombstone. */
   readonly body: Uint8Array;
-  /** The body as text, made without a view between. */
-  readonly bodyText: string;
   /** 16 bytes; empty for a tombstone, and once erased. */
   readonly salt: Uint8Array;
   /** Set once erased: the body hash kept in place of salt and body. */
   readonly bodyHash: Uint8Array | undefined;
+}
+
+/** A record as it was read back. */
+export interface ReadRecord extends StoredRecord {
+  /** The body as text, made without a view between. */
+  readonly bodyText: string;
 }
 
 /** A record to append. */
@@ -62,7 +66,7 @@ export interface StoredBatch {
   readonly lastSeq: number;
   readonly time: Micros;
   readonly idempotency: Idempotency | undefined;
-  readonly records: readonly StoredRecord[];
+  readonly records: readonly ReadRecord[];
   readonly event: LogEvent | undefined;
 }
 

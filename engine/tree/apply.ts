@@ -17,10 +17,10 @@ import { assert } from '../errors.js';
 import type { BoundaryRule } from './boundary.js';
 import { compareBytes, readU32, writeU32, writeU48 } from './bytes.js';
 import { LevelWalker } from './level-walker.js';
-import { NodeBuilder, INNER_ITEM_BYTES } from './node-builder.js';
+import { EMPTY_ROOT_HASH, HASH_BYTES, INNER_VALUE_BYTES, MAX_LEVEL, type Node } from './node.js';
+import { INNER_ITEM_BYTES, NodeBuilder } from './node-builder.js';
 import type { NodeReader } from './node-reader.js';
 import type { NodeWriter, WrittenNode } from './node-writer.js';
-import { EMPTY_ROOT_HASH, HASH_BYTES, INNER_VALUE_BYTES, MAX_LEVEL, type Node } from './node.js';
 import type { TreeChange, TreeRoot } from './types.js';
 
 /** Nodes read or written between two yields: a few milliseconds of work. */
@@ -197,7 +197,14 @@ function newRoot(reader: NodeReader, levels: readonly NewNode[][]): TreeRoot {
   let height = levels.length - 1;
   const top = levels[height]![0];
   if (top === undefined) return EMPTY_ROOT;
-  let root: TreeRoot = { hash: Uint8Array.from(top.hash), entries: top.entries, height, file: top.file, offset: top.offset, length: top.length };
+  let root: TreeRoot = {
+    hash: Uint8Array.from(top.hash),
+    entries: top.entries,
+    height,
+    file: top.file,
+    offset: top.offset,
+    length: top.length,
+  };
   let onlyChild = top.onlyChild;
   while (onlyChild !== undefined) {
     height--;

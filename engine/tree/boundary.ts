@@ -41,7 +41,10 @@ export class BoundaryRule {
 
   /** `targetBytes`: a power of two; other than the real one only in tests. */
   constructor(databaseId: Uint8Array, targetBytes = TARGET_BYTES) {
-    assert(targetBytes >= 64 && targetBytes <= 8192 && (targetBytes & (targetBytes - 1)) === 0, 'a node target is a power of two from 64 to 8192');
+    assert(
+      targetBytes >= 64 && targetBytes <= 8192 && (targetBytes & (targetBytes - 1)) === 0,
+      'a node target is a power of two from 64 to 8192',
+    );
     this.targetBytes = targetBytes;
     this.minBytes = targetBytes / 4;
     this.capBytes = targetBytes * 3;

@@ -52,7 +52,8 @@ export function* checkTree(store: TreeStore, root: TreeRoot, rule: BoundaryRule 
   const report = { nodes: 0, entries: 0, bytes: 0, problems };
   /** Last key seen on each level. */
   const previous: (Buffer | undefined)[] = [];
-  if (root.height < 0 && !equalBytes(root.hash, EMPTY_ROOT_HASH)) problems.push({ file: 0, offset: 0, what: 'the empty tree has another hash' });
+  if (root.height < 0 && !equalBytes(root.hash, EMPTY_ROOT_HASH))
+    problems.push({ file: 0, offset: 0, what: 'the empty tree has another hash' });
   const stack: Expected[] = root.height < 0 ? [] : [{ ...root, level: root.height, lastKey: undefined, last: true }];
   for (let expected = stack.pop(); expected !== undefined; expected = stack.pop()) {
     const { file, offset } = expected;
@@ -88,7 +89,13 @@ function childOf(node: Node, index: number, last: boolean): Expected {
   };
 }
 
-function checkNode(node: Node, expected: Expected, rule: BoundaryRule, previous: (Buffer | undefined)[], complain: (what: string) => void): void {
+function checkNode(
+  node: Node,
+  expected: Expected,
+  rule: BoundaryRule,
+  previous: (Buffer | undefined)[],
+  complain: (what: string) => void,
+): void {
   if (!equalBytes(node.hash(), expected.hash)) complain('node does not have the hash its parent names');
   if (node.entries() !== expected.entries) complain('node does not have as many entries below as its parent says');
   const lastKey = node.key(node.count - 1);

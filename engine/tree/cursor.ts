@@ -10,8 +10,8 @@
  * throw (CORRUPT) the cursor is not valid. Reads only.
  */
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
-import type { NodeReader } from './node-reader.js';
 import type { Node } from './node.js';
+import type { NodeReader } from './node-reader.js';
 import { SEQ_BYTES, type TreeRoot } from './types.js';
 import { sameEntities, sameEntity, seqAt, writeEntity, writeSeq } from './version-key.js';
 

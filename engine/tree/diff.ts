@@ -9,8 +9,8 @@
  * Reads only; holds no state between steps but the two paths, so either tree may be folded on meanwhile.
  */
 import { compareBytes, equalBytes } from './bytes.js';
-import type { NodeReader } from './node-reader.js';
 import type { Node } from './node.js';
+import type { NodeReader } from './node-reader.js';
 import type { TreeStore } from './tree-store.js';
 import type { TreeRoot } from './types.js';
 
@@ -49,7 +49,8 @@ export function* diffTrees(left: DiffSide, right: DiffSide): Generator<TreeDiffe
     const rightValue = order >= 0 ? b.value() : undefined;
     if (order <= 0) a.pass();
     if (order >= 0) b.pass();
-    if (leftValue === undefined || rightValue === undefined || !leftValue.equals(rightValue)) yield { key, left: leftValue, right: rightValue };
+    if (leftValue === undefined || rightValue === undefined || !leftValue.equals(rightValue))
+      yield { key, left: leftValue, right: rightValue };
   }
 }
 

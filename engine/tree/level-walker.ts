@@ -3,8 +3,9 @@
  *
  * Holds the path from the root to the current node. Reads only.
  */
-import type { NodeReader } from './node-reader.js';
+
 import type { Node } from './node.js';
+import type { NodeReader } from './node-reader.js';
 
 export class LevelWalker {
   readonly #reader: NodeReader;

@@ -6,9 +6,9 @@
  */
 import { VarveError } from '../errors.js';
 import { readU32 } from './bytes.js';
-import { parseNode, type Node } from './node.js';
+import { type Node, parseNode } from './node.js';
 import type { NodeCache } from './node-cache.js';
-import { nodeFrameProblem, NODE_FRAME_HEAD_BYTES } from './tree-file.js';
+import { NODE_FRAME_HEAD_BYTES, nodeFrameProblem } from './tree-file.js';
 import type { TreeFiles } from './tree-files.js';
 import type { TreeRoot } from './types.js';
 
@@ -45,7 +45,8 @@ export class NodeReader {
       return linked;
     }
     const child = this.#at(parent.childFile(index), parent.childOffset(index), parent.childLength(index), parent.level - 1);
-    if (!fits(child, parent, index)) this.#corrupt(parent.childFile(index), parent.childOffset(index), 'node is not the one its parent names');
+    if (!fits(child, parent, index))
+      this.#corrupt(parent.childFile(index), parent.childOffset(index), 'node is not the one its parent names');
     this.#cache.link(parent, index, child);
     return child;
   }

@@ -10,10 +10,10 @@
  * A crash leaves frames that no root reaches.
  */
 import { assert } from '../errors.js';
-import type { NodeBuilder } from './node-builder.js';
 import { hashNode } from './node.js';
+import type { NodeBuilder } from './node-builder.js';
 import { encodeRootFrame, FILE_HEADER_BYTES, NODE_FRAME_HEAD_BYTES, nodeFrameBytes, ROOT_FRAME_BYTES, sealNodeFrame } from './tree-file.js';
-import { writeFully, type TreeFiles } from './tree-files.js';
+import { type TreeFiles, writeFully } from './tree-files.js';
 import type { TreeRoot } from './types.js';
 
 const FIRST_CHUNK_BYTES = 64 * 1024;
@@ -164,7 +164,12 @@ export class NodeWriter {
 
   #closeChunk(): void {
     if (this.#chunk !== undefined && this.#chunkUsed > 0) {
-      this.#pending.push({ file: this.#chunkFile, offset: this.#chunkOffset, bytes: this.#chunk.subarray(0, this.#chunkUsed), buffer: this.#chunk });
+      this.#pending.push({
+        file: this.#chunkFile,
+        offset: this.#chunkOffset,
+        bytes: this.#chunk.subarray(0, this.#chunkUsed),
+        buffer: this.#chunk,
+      });
     }
     this.#chunk = undefined;
     this.#chunkUsed = 0;

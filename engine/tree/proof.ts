@@ -7,7 +7,7 @@
  * names for the child that key belongs to, the last one's the root hash. Takes any bytes; no two proofs of one entry exist.
  */
 import { equalBytes, readU32, writeU32 } from './bytes.js';
-import { HASH_BYTES, MAX_LEVEL, parseNode, type Node } from './node.js';
+import { HASH_BYTES, MAX_LEVEL, type Node, parseNode } from './node.js';
 import type { TreeStore } from './tree-store.js';
 import type { TreeRoot } from './types.js';
 

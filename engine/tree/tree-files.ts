@@ -8,7 +8,15 @@
  */
 import { isVarveError, VarveError } from '../errors.js';
 import type { File, FileSystem } from '../platform/platform.js';
-import { encodeFileHeader, fileHeaderProblem, fileSeed, FILE_HEADER_BYTES, parseTreeFileName, treeFileName, type TreeIdentity } from './tree-file.js';
+import {
+  encodeFileHeader,
+  FILE_HEADER_BYTES,
+  fileHeaderProblem,
+  fileSeed,
+  parseTreeFileName,
+  type TreeIdentity,
+  treeFileName,
+} from './tree-file.js';
 
 export class TreeFiles {
   readonly identity: TreeIdentity;
@@ -144,7 +152,12 @@ export class TreeFiles {
       return file.read(bytes, 0, length, offset) === length ? bytes : undefined;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
-      throw new VarveError('CORRUPT', `${file.path}: cannot be read at ${offset}`, { file: file.path, offset, what: 'the disk cannot read it' }, error);
+      throw new VarveError(
+        'CORRUPT',
+        `${file.path}: cannot be read at ${offset}`,
+        { file: file.path, offset, what: 'the disk cannot read it' },
+        error,
+      );
     }
   }
 

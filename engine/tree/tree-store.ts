@@ -21,7 +21,7 @@ import { NodeWriter } from './node-writer.js';
 import { findRoots, rootAt, rootsFrom } from './root-list.js';
 import { TreeFiles } from './tree-files.js';
 import type { TreeChange, TreeRoot } from './types.js';
-import { findVersion, rank, type FoundVersion } from './version-key.js';
+import { type FoundVersion, findVersion, rank } from './version-key.js';
 
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
 /** A fold's writes are drained once this much is buffered. */

@@ -5,8 +5,8 @@
  * Pure functions.
  */
 import { MAX_SEQ } from '../types.js';
-import type { NodeReader } from './node-reader.js';
 import type { Node } from './node.js';
+import type { NodeReader } from './node-reader.js';
 import { SEQ_BYTES, type TreeRoot } from './types.js';
 
 const U32 = 2 ** 32;
@@ -73,7 +73,13 @@ export interface FoundVersion {
 }
 
 /** The version in the tree that "entity as of seq" means: the newest with a seq up to it. `scratch` holds a key. */
-export function findVersion(reader: NodeReader, root: TreeRoot, entity: string, seq: number, scratch: Uint8Array): FoundVersion | undefined {
+export function findVersion(
+  reader: NodeReader,
+  root: TreeRoot,
+  entity: string,
+  seq: number,
+  scratch: Uint8Array,
+): FoundVersion | undefined {
   let node = reader.root(root);
   if (node === undefined) return undefined;
   const length = writeEntity(scratch, entity);

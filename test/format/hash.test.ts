@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../engine/format/checksum.js';
-import { blake3, Blake3Stream, halfSipHash, hex } from '../../engine/format/hash.js';
+import { Blake3Stream, blake3, halfSipHash, hex } from '../../engine/format/hash.js';
 
 /** The input of the published BLAKE3 vectors: 0, 1, … 250, 0, 1, … */
 function pattern(bytes: number): Buffer {
@@ -36,9 +36,12 @@ describe('blake3', () => {
   });
 
   it('hashes parts as if they were one', () => {
-    fc.assert(fc.property(fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 5 }), (parts) => {
-      expect(blake3(...parts)).toEqual(blake3(Buffer.concat(parts)));
-    }), { numRuns: 100 });
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 5 }), (parts) => {
+        expect(blake3(...parts)).toEqual(blake3(Buffer.concat(parts)));
+      }),
+      { numRuns: 100 },
+    );
   });
 
   it('gives the same whether streamed in any pieces or hashed at once, across the growth of its memory', () => {
@@ -85,10 +88,12 @@ describe('halfSipHash', () => {
   });
 
   it('hashes a range like a copy of that range', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(40), fc.nat(40), (bytes, a, b) => {
-      const start = Math.min(a, b, bytes.length);
-      const end = Math.min(Math.max(a, b), bytes.length);
-      expect(halfSipHash(key, bytes, start, end)).toBe(halfSipHash(key, bytes.slice(start, end)));
-    }));
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(40), fc.nat(40), (bytes, a, b) => {
+        const start = Math.min(a, b, bytes.length);
+        const end = Math.min(Math.max(a, b), bytes.length);
+        expect(halfSipHash(key, bytes, start, end)).toBe(halfSipHash(key, bytes.slice(start, end)));
+      }),
+    );
   });
 });

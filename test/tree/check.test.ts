@@ -2,9 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
+import { BoundaryRule } from '../../engine/tree/boundary.js';
 import { diffTrees } from '../../engine/tree/diff.js';
 import { proveEntry } from '../../engine/tree/proof.js';
-import { BoundaryRule } from '../../engine/tree/boundary.js';
 import { fileSeed, sealNodeFrame } from '../../engine/tree/tree-file.js';
 import { EMPTY_ROOT_HASH } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
@@ -75,7 +75,9 @@ describe('check', () => {
     const other = await openStore({ machine, targetBytes: 1024 });
     const wide = await fold(other, undefined, run(keys.map((key, i) => [key, i])));
     expect(wide.height).toBeLessThan(root.height);
-    expect(check(other, wide, new BoundaryRule(DATABASE_ID, SMALL)).problems.map((problem) => problem.what)).toContain('node goes on after a boundary');
+    expect(check(other, wide, new BoundaryRule(DATABASE_ID, SMALL)).problems.map((problem) => problem.what)).toContain(
+      'node goes on after a boundary',
+    );
   });
 
   it('goes on after a node that cannot be read', async () => {
@@ -100,32 +102,49 @@ describe('check', () => {
     const file = machine.contents(PATH);
     for (let at = 64; at < root.offset + root.length; at += file.readUInt32LE(at + 4) + file.readUInt32LE(at + 8) + 16) offsets.push(at);
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom(...offsets), fc.array(fc.tuple(fc.nat(1000), fc.nat(255)), { minLength: 1, maxLength: 4 }), fc.constantFrom(...keys), async (offset, bytes, key) => {
-        const forged = machine.clone();
-        forge(forged, offset, (frame) => {
-          for (const [at, byte] of bytes) frame[12 + (at % (frame.length - 16))] = byte;
-        });
-        const store = await openStore({ machine: forged });
-        const cursor = store.cursor(root);
-        const whole = await openStore({ machine: machine.clone() });
-        for (const work of [
-          () => contents(store, root),
-          () => check(store, root),
-          () => store.get(root, bytesOf(key)),
-          () => store.ceiling(root, key.slice(0, -6), 1),
-          () => store.countRange(root, bytesOf(key), bytesOf('~')),
-          () => [cursor.seek(bytesOf(key)), cursor.valid && [cursor.entity(), cursor.seq(), cursor.nextEntity(key.slice(0, -6)), cursor.valid && cursor.previous()]],
-          () => [...diffTrees({ store, root }, { store: whole, root: { ...root, hash: new Uint8Array(32) } })],
-          () => proveEntry(store, root, bytesOf(key)),
-          () => fold(store, root, run([[key, 1], [keys[50]!, undefined]]), 2),
-        ]) {
-          try {
-            await work();
-          } catch (error) {
-            expect(error).toMatchObject({ code: 'CORRUPT' });
+      fc.asyncProperty(
+        fc.constantFrom(...offsets),
+        fc.array(fc.tuple(fc.nat(1000), fc.nat(255)), { minLength: 1, maxLength: 4 }),
+        fc.constantFrom(...keys),
+        async (offset, bytes, key) => {
+          const forged = machine.clone();
+          forge(forged, offset, (frame) => {
+            for (const [at, byte] of bytes) frame[12 + (at % (frame.length - 16))] = byte;
+          });
+          const store = await openStore({ machine: forged });
+          const cursor = store.cursor(root);
+          const whole = await openStore({ machine: machine.clone() });
+          for (const work of [
+            () => contents(store, root),
+            () => check(store, root),
+            () => store.get(root, bytesOf(key)),
+            () => store.ceiling(root, key.slice(0, -6), 1),
+            () => store.countRange(root, bytesOf(key), bytesOf('~')),
+            () => [
+              cursor.seek(bytesOf(key)),
+              cursor.valid && [cursor.entity(), cursor.seq(), cursor.nextEntity(key.slice(0, -6)), cursor.valid && cursor.previous()],
+            ],
+            () => [...diffTrees({ store, root }, { store: whole, root: { ...root, hash: new Uint8Array(32) } })],
+            () => proveEntry(store, root, bytesOf(key)),
+            () =>
+              fold(
+                store,
+                root,
+                run([
+                  [key, 1],
+                  [keys[50]!, undefined],
+                ]),
+                2,
+              ),
+          ]) {
+            try {
+              await work();
+            } catch (error) {
+              expect(error).toMatchObject({ code: 'CORRUPT' });
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 300 },
     );
   });

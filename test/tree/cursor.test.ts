@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { entityKey, treeKey } from '../../engine/format/keys.js';
-import { MAX_SEQ } from '../../engine/types.js';
 import { NodeCache, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
-import { bytesOf, fold, type Model, openStore, run, sortedKeys, bodyOf, versionKey, versionKeys } from './support.js';
+import { MAX_SEQ } from '../../engine/types.js';
+import { bodyOf, bytesOf, fold, type Model, openStore, run, sortedKeys, versionKey, versionKeys } from './support.js';
 
 const models: fc.Arbitrary<Model> = fc.uniqueArray(versionKeys, { maxLength: 150 }).map((keys) => new Map(keys.map((key, i) => [key, i])));
 
@@ -16,7 +16,13 @@ async function treeOf(model: Model, cacheBytes = 1 << 20): Promise<{ store: Tree
 type Step = readonly ['seek', string] | readonly ['next'] | readonly ['previous'] | readonly ['first'] | readonly ['last'];
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 4, arbitrary: fc.tuple(fc.constant('seek' as const), fc.oneof(versionKeys, fc.string({ unit: fc.constantFrom('\0', 'a', 'c', 'h', 'ÿ'), maxLength: 5 }))) },
+    {
+      weight: 4,
+      arbitrary: fc.tuple(
+        fc.constant('seek' as const),
+        fc.oneof(versionKeys, fc.string({ unit: fc.constantFrom('\0', 'a', 'c', 'h', 'ÿ'), maxLength: 5 })),
+      ),
+    },
     { weight: 3, arbitrary: fc.constant(['next'] as const) },
     { weight: 1, arbitrary: fc.constant(['previous'] as const) },
     { weight: 1, arbitrary: fc.constantFrom(['first'] as const, ['last'] as const) },
@@ -107,14 +113,21 @@ describe('the store', () => {
         const { store, root, keys } = await treeOf(model);
         expect(store.countRange(root, bytesOf(from), bytesOf(to))).toBe(keys.filter((key) => key >= from && key < to).length);
         expect(store.countRange(root, bytesOf(''), bytesOf('\xff'))).toBe(keys.length);
-        for (const key of [from, to]) expect(store.get(root, bytesOf(key))?.toString('hex')).toBe(model.has(key) ? Buffer.from(bodyOf(model.get(key)!)).toString('hex') : undefined);
+        for (const key of [from, to])
+          expect(store.get(root, bytesOf(key))?.toString('hex')).toBe(
+            model.has(key) ? Buffer.from(bodyOf(model.get(key)!)).toString('hex') : undefined,
+          );
       }),
       { numRuns: 100 },
     );
   });
 
   it('tells entities apart of which one begins with the other', async () => {
-    const model: Model = new Map([[versionKey('a', 5), 1], [versionKey('ab', 5), 2], [versionKey('b', 5), 3]]);
+    const model: Model = new Map([
+      [versionKey('a', 5), 1],
+      [versionKey('ab', 5), 2],
+      [versionKey('b', 5), 3],
+    ]);
     const { store, root } = await treeOf(model);
     expect(store.ceiling(root, entityKey('c', 'a'), 4)).toBeUndefined();
     expect(store.ceiling(root, entityKey('c', 'a'), 5)?.seq).toBe(5);

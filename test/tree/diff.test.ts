@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { diffTrees } from '../../engine/tree/diff.js';
 import { NodeCache } from '../../engine/tree/tree-store.js';
-import { applyToModel, changeRuns, fold, type Model, openStore, run, sortedKeys, bodyOf, versionKey } from './support.js';
+import { applyToModel, bodyOf, changeRuns, fold, type Model, openStore, run, sortedKeys, versionKey } from './support.js';
 
 const hex = (n: number | undefined): string | undefined => (n === undefined ? undefined : Buffer.from(bodyOf(n)).toString('hex'));
 
@@ -17,11 +17,17 @@ describe('the diff of two trees', () => {
         const right: Model = related ? new Map(left) : new Map();
         applyToModel(right, new Map(second));
         const a = { store: here, root: await fold(here, undefined, run(left)) };
-        const b = related ? { store: here, root: await fold(here, a.root, run(second)) } : { store: there, root: await fold(there, undefined, run(right)) };
+        const b = related
+          ? { store: here, root: await fold(here, a.root, run(second)) }
+          : { store: there, root: await fold(there, undefined, run(right)) };
         const expected = sortedKeys(new Set([...left.keys(), ...right.keys()]))
           .filter((key) => left.get(key) !== right.get(key))
           .map((key) => ({ key, left: hex(left.get(key)), right: hex(right.get(key)) }));
-        const found = [...diffTrees(a, b)].map((d) => ({ key: d.key.toString('latin1'), left: d.left?.toString('hex'), right: d.right?.toString('hex') }));
+        const found = [...diffTrees(a, b)].map((d) => ({
+          key: d.key.toString('latin1'),
+          left: d.left?.toString('hex'),
+          right: d.right?.toString('hex'),
+        }));
         expect(found).toEqual(expected);
       }),
       { numRuns: 150 },

@@ -5,15 +5,18 @@ import { entityKey, treeKey } from '../../engine/format/keys.js';
 import { writeLeafValue } from '../../engine/format/leaf-value.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { Random } from '../support/random.js';
-import { DATABASE_ID, DIRECTORY, fold, hexOf, openStore, run, versionKey } from './support.js';
 import { referenceRoot } from './reference.js';
+import { DATABASE_ID, DIRECTORY, fold, hexOf, openStore, run, versionKey } from './support.js';
 
 const document = readFileSync(new URL('../../docs/FORMAT.md', import.meta.url), 'utf8');
 
 describe('the format document', () => {
   it('shows a file as it is written', async () => {
     const example = /56 41 52 56 54 52 45 45[^`]*/.exec(document)![0];
-    const documented = example.split('\n').map((line) => /^(?:[0-9a-f]{2}(?: |$))*/.exec(line)![0].replaceAll(' ', '')).join('');
+    const documented = example
+      .split('\n')
+      .map((line) => /^(?:[0-9a-f]{2}(?: |$))*/.exec(line)![0].replaceAll(' ', ''))
+      .join('');
     const machine = new MemoryPlatform();
     const store = await openStore({ machine, targetBytes: 4096, databaseId: Uint8Array.from({ length: 16 }, (_, i) => i) });
     const version = (key: string, seq: number, kind: number, supersedes: number, hash: number) => ({
@@ -26,9 +29,19 @@ describe('the format document', () => {
 
   it('is enough to compute the same roots', async () => {
     const random = new Random(7);
-    for (const [target, count] of [[4096, 0], [4096, 1], [64, 40], [64, 700], [256, 3000], [4096, 12_000]] as const) {
+    for (const [target, count] of [
+      [4096, 0],
+      [4096, 1],
+      [64, 40],
+      [64, 700],
+      [256, 3000],
+      [4096, 12_000],
+    ] as const) {
       const changes = run(
-        Array.from({ length: count }, (_, i) => [versionKey(random.chance(0.3) ? 'hot' : 'k'.repeat(random.below(30)) + random.below(count), i + 1), i] as const),
+        Array.from(
+          { length: count },
+          (_, i) => [versionKey(random.chance(0.3) ? 'hot' : 'k'.repeat(random.below(30)) + random.below(count), i + 1), i] as const,
+        ),
       );
       const store = await openStore({ targetBytes: target });
       const entries = changes.map(({ key, value }) => ({ key, value: value! }));

@@ -4,7 +4,20 @@ import { describe, expect, it } from 'vitest';
 import { EMPTY_ROOT_HASH } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
 import { Random } from '../support/random.js';
-import { applyToModel, changeRuns, check, contents, fold, freshHash, hexOf, type Model, modelContents, openStore, run, versionKey } from './support.js';
+import {
+  applyToModel,
+  changeRuns,
+  check,
+  contents,
+  fold,
+  freshHash,
+  hexOf,
+  type Model,
+  modelContents,
+  openStore,
+  run,
+  versionKey,
+} from './support.js';
 
 const SEED = Number(process.env['SEED'] ?? 20251);
 
@@ -24,7 +37,11 @@ async function settle(batches: readonly (readonly (readonly [string, number | un
 
 describe('the root hash', () => {
   it('is that of a fresh build after any batches of inserts, replacements and deletes', async () => {
-    for (const [targetBytes, numRuns] of [[64, 60], [256, 60], [4096, 15]] as const) {
+    for (const [targetBytes, numRuns] of [
+      [64, 60],
+      [256, 60],
+      [4096, 15],
+    ] as const) {
       await fc.assert(
         fc.asyncProperty(fc.array(changeRuns, { minLength: 1, maxLength: 6 }), (batches) => settle(batches, targetBytes)),
         { numRuns, seed: SEED + targetBytes },
@@ -32,7 +49,10 @@ describe('the root hash', () => {
     }
   });
 
-  it.each([[128, 1500], [4096, 20_000]])('holds for deep trees under random changes (target %i, %i entities; seed in SEED)', async (targetBytes, entities) => {
+  it.each([
+    [128, 1500],
+    [4096, 20_000],
+  ])('holds for deep trees under random changes (target %i, %i entities; seed in SEED)', async (targetBytes, entities) => {
     const random = new Random(SEED);
     const store = await openStore({ targetBytes });
     const model: Model = new Map();
@@ -121,9 +141,17 @@ describe('golden roots', () => {
   const wide = Array.from({ length: 5000 }, (_, i): [string, number] => [versionKey(`key-${(i * 7919) % 5000}`, i + 1, 'things'), i]);
 
   it('are pinned for the real node size', async () => {
-    expect(await freshHash(new Map([[versionKey('a', 1), 1]]), { targetBytes: 4096 })).toMatchInlineSnapshot(`"57d33de94c2bf8eaf3a9bfd58b691d268726715790ba46e6c70495df93b37fba"`);
-    expect(await freshHash(new Map(hot), { targetBytes: 4096 })).toMatchInlineSnapshot(`"16209098c30b08d8937bdabaab9826082ae4cb3a416d5c747988659a00eacb30"`);
-    expect(await freshHash(new Map(wide), { targetBytes: 4096 })).toMatchInlineSnapshot(`"5974666508db8696f1ab63fbcdacd34068eb9191e597bd8ff572a39545eb1243"`);
-    expect(await freshHash(new Map([...hot, ...wide]), { targetBytes: 4096 })).toMatchInlineSnapshot(`"1cdc85f9092fc57306a2dc8630d2af0342741178f778d533570c176bfa9c34bc"`);
+    expect(await freshHash(new Map([[versionKey('a', 1), 1]]), { targetBytes: 4096 })).toMatchInlineSnapshot(
+      `"57d33de94c2bf8eaf3a9bfd58b691d268726715790ba46e6c70495df93b37fba"`,
+    );
+    expect(await freshHash(new Map(hot), { targetBytes: 4096 })).toMatchInlineSnapshot(
+      `"16209098c30b08d8937bdabaab9826082ae4cb3a416d5c747988659a00eacb30"`,
+    );
+    expect(await freshHash(new Map(wide), { targetBytes: 4096 })).toMatchInlineSnapshot(
+      `"5974666508db8696f1ab63fbcdacd34068eb9191e597bd8ff572a39545eb1243"`,
+    );
+    expect(await freshHash(new Map([...hot, ...wide]), { targetBytes: 4096 })).toMatchInlineSnapshot(
+      `"1cdc85f9092fc57306a2dc8630d2af0342741178f778d533570c176bfa9c34bc"`,
+    );
   });
 });

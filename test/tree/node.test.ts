@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BoundaryRule } from '../../engine/tree/boundary.js';
-import { INNER_ITEM_BYTES, NodeBuilder } from '../../engine/tree/node-builder.js';
 import { EMPTY_ROOT_HASH, type Node, parseNode } from '../../engine/tree/node.js';
+import { INNER_ITEM_BYTES, NodeBuilder } from '../../engine/tree/node-builder.js';
 import { seqAt } from '../../engine/tree/version-key.js';
-import { bytesOf, DATABASE_ID, sortedKeys, bodyOf, versionKey, versionKeys } from './support.js';
+import { bodyOf, bytesOf, DATABASE_ID, sortedKeys, versionKey, versionKeys } from './support.js';
 
 const rule = new BoundaryRule(DATABASE_ID);
 
@@ -24,7 +24,10 @@ function leafOf(keys: readonly string[]): Node {
 }
 
 const keySets = fc
-  .oneof(fc.uniqueArray(versionKeys, { minLength: 1, maxLength: 30 }), fc.uniqueArray(fc.string({ unit: fc.constantFrom('\0', 'a', 'b', 'ÿ'), maxLength: 6 }), { minLength: 1, maxLength: 30 }))
+  .oneof(
+    fc.uniqueArray(versionKeys, { minLength: 1, maxLength: 30 }),
+    fc.uniqueArray(fc.string({ unit: fc.constantFrom('\0', 'a', 'b', 'ÿ'), maxLength: 6 }), { minLength: 1, maxLength: 30 }),
+  )
   .map(sortedKeys);
 
 describe('a node', () => {
@@ -45,16 +48,22 @@ describe('a node', () => {
 
   it('finds the first key at or above any key, the prefix compared too', () => {
     fc.assert(
-      fc.property(keySets, fc.array(fc.oneof(versionKeys, fc.string({ unit: fc.constantFrom('\0', 'a', 'b', 'c', 'ÿ'), maxLength: 8 }))), fc.nat(30), (keys, more, from) => {
-        const node = leafOf(keys);
-        for (const key of [...more, ...keys, ...keys.map((k) => k.slice(0, -1)), ...keys.map((k) => `${k}\0`), '']) {
-          const bytes = bytesOf(key);
-          const at = keys.findIndex((k) => k >= key);
-          expect(node.search(bytes, bytes.length)).toBe(at < 0 ? keys.length : at);
-          if (from < keys.length && keys[from]! <= key) expect(node.search(bytes, bytes.length, from)).toBe(at < 0 ? keys.length : at);
-          for (const [i, k] of keys.entries()) expect(Math.sign(node.compareKey(i, bytes, bytes.length))).toBe(k < key ? -1 : k > key ? 1 : 0);
-        }
-      }),
+      fc.property(
+        keySets,
+        fc.array(fc.oneof(versionKeys, fc.string({ unit: fc.constantFrom('\0', 'a', 'b', 'c', 'ÿ'), maxLength: 8 }))),
+        fc.nat(30),
+        (keys, more, from) => {
+          const node = leafOf(keys);
+          for (const key of [...more, ...keys, ...keys.map((k) => k.slice(0, -1)), ...keys.map((k) => `${k}\0`), '']) {
+            const bytes = bytesOf(key);
+            const at = keys.findIndex((k) => k >= key);
+            expect(node.search(bytes, bytes.length)).toBe(at < 0 ? keys.length : at);
+            if (from < keys.length && keys[from]! <= key) expect(node.search(bytes, bytes.length, from)).toBe(at < 0 ? keys.length : at);
+            for (const [i, k] of keys.entries())
+              expect(Math.sign(node.compareKey(i, bytes, bytes.length))).toBe(k < key ? -1 : k > key ? 1 : 0);
+          }
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -76,14 +85,20 @@ describe('a node', () => {
 
   it('makes of any bytes a node that can be searched, or a sentence', () => {
     fc.assert(
-      fc.property(keySets, fc.integer({ min: 0, max: 1 }), fc.array(fc.tuple(fc.nat(400), fc.nat(255)), { maxLength: 4 }), fc.nat(3), (keys, level, changes, cut) => {
-        const bytes = encode(keys, level);
-        for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
-        const node = parseNode(bytes, 0, bytes.length - cut - (level === 0 ? 0 : keys.length * 12), level === 1);
-        if (typeof node === 'string') return;
-        for (const key of keys) node.search(bytesOf(key), key.length);
-        for (let i = 0; i < node.count; i++) expect(node.key(i).length + node.value(i).length).toBe(node.keyLength(i) + node.valueBytes);
-      }),
+      fc.property(
+        keySets,
+        fc.integer({ min: 0, max: 1 }),
+        fc.array(fc.tuple(fc.nat(400), fc.nat(255)), { maxLength: 4 }),
+        fc.nat(3),
+        (keys, level, changes, cut) => {
+          const bytes = encode(keys, level);
+          for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
+          const node = parseNode(bytes, 0, bytes.length - cut - (level === 0 ? 0 : keys.length * 12), level === 1);
+          if (typeof node === 'string') return;
+          for (const key of keys) node.search(bytesOf(key), key.length);
+          for (let i = 0; i < node.count; i++) expect(node.key(i).length + node.value(i).length).toBe(node.keyLength(i) + node.valueBytes);
+        },
+      ),
       { numRuns: 500 },
     );
     fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => void parseNode(Buffer.from(bytes), 0, bytes.length, true)));
@@ -96,7 +111,11 @@ describe('a node', () => {
   });
 
   it('is hashed under the tag of its kind, the empty tree as a leaf without entries', () => {
-    expect(Buffer.from(EMPTY_ROOT_HASH).toString('hex')).toMatchInlineSnapshot(`"42e21d97a5fb22179e6a3de07f342db4165ffe491ff91f3372ee2bca7d007f0d"`);
-    expect(leafOf(['a']).hash().toString('hex')).toMatchInlineSnapshot(`"7e78b50af9de6e7161235f653daace564a223ccf1be5841b89307d703d3fbd1f"`);
+    expect(Buffer.from(EMPTY_ROOT_HASH).toString('hex')).toMatchInlineSnapshot(
+      `"42e21d97a5fb22179e6a3de07f342db4165ffe491ff91f3372ee2bca7d007f0d"`,
+    );
+    expect(leafOf(['a']).hash().toString('hex')).toMatchInlineSnapshot(
+      `"7e78b50af9de6e7161235f653daace564a223ccf1be5841b89307d703d3fbd1f"`,
+    );
   });
 });

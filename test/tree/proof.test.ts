@@ -1,7 +1,7 @@
-import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
 import { proveEntry, verifyProof } from '../../engine/tree/proof.js';
-import { bytesOf, fold, openStore, run, bodyOf, versionKey } from './support.js';
+import { bodyOf, bytesOf, fold, openStore, run, versionKey } from './support.js';
 
 const keys = Array.from({ length: 300 }, (_, i) => versionKey(i % 3 === 0 ? 'hot' : `k${i}`, i + 1));
 
@@ -39,11 +39,18 @@ describe('a proof', () => {
       flipped[bit >> 3]! ^= 1 << (bit & 7);
       if (verifyProof(root.hash, key, bodyOf(7), flipped)) expect.fail(`bit ${bit}`);
     }
-    for (let length = 0; length < proof.length; length++) expect(verifyProof(root.hash, key, bodyOf(7), proof.subarray(0, length))).toBe(false);
+    for (let length = 0; length < proof.length; length++)
+      expect(verifyProof(root.hash, key, bodyOf(7), proof.subarray(0, length))).toBe(false);
     expect(verifyProof(root.hash, key, bodyOf(7), Buffer.concat([proof, Buffer.alloc(1)]))).toBe(false);
   });
 
   it('may be any bytes', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.uint8Array({ maxLength: 9 }), (proof, key) => verifyProof(new Uint8Array(32), key, bodyOf(1), proof) === false));
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.uint8Array({ maxLength: 9 }),
+        (proof, key) => verifyProof(new Uint8Array(32), key, bodyOf(1), proof) === false,
+      ),
+    );
   });
 });

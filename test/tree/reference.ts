@@ -6,7 +6,11 @@ interface Entry {
   value: Buffer;
 }
 
-export function referenceRoot(databaseId: Uint8Array, target: number, entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]): string {
+export function referenceRoot(
+  databaseId: Uint8Array,
+  target: number,
+  entries: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[],
+): string {
   let level = entries.map(({ key, value }): Entry => ({ key: Buffer.from(key), value: Buffer.from(value) }));
   if (level.length === 0) return hashOf(0, Buffer.from('4c00000000002f00', 'hex')).toString('hex');
   for (let height = 0; ; height++) {

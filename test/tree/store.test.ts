@@ -121,7 +121,12 @@ describe('tree files', () => {
     expect(store.roots()).toEqual([]);
     expect(machine.fileList()).toEqual([]);
     const all = new Map([0, 1, 2].flatMap((round) => batch(round)).map((change) => [Buffer.from(change.key).toString('latin1'), change]));
-    const rebuilt = await fold(store, undefined, [...all.keys()].sort().map((key) => all.get(key)!), 3);
+    const rebuilt = await fold(
+      store,
+      undefined,
+      [...all.keys()].sort().map((key) => all.get(key)!),
+      3,
+    );
     expect(hexOf(rebuilt)).toBe(hexOf(roots[2]!));
     expect(seqs(store)).toEqual([3]);
   });

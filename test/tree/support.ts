@@ -113,6 +113,9 @@ export const versionKeys: fc.Arbitrary<string> = fc
   .map(([key, seq, collection]) => versionKey(Buffer.from(key, 'utf8').toString('utf8'), seq, collection));
 
 export const changeRuns: fc.Arbitrary<[string, number | undefined][]> = fc.array(
-  fc.tuple(versionKeys, fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 0, max: 9 }) }, { weight: 1, arbitrary: fc.constant(undefined) })),
+  fc.tuple(
+    versionKeys,
+    fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 0, max: 9 }) }, { weight: 1, arbitrary: fc.constant(undefined) }),
+  ),
   { maxLength: 120 },
 );

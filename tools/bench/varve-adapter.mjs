@@ -15,7 +15,8 @@ export const meta = {
   packages: ['varve'],
   durable: true,
   sync: true,
-  design: 'one shard, default options but for 256 MB of block cache; a resolved write has been fdatasynced; bodies parsed on every read; as-of by position',
+  design:
+    'one shard, default options but for 256 MB of block cache; a resolved write has been fdatasynced; bodies parsed on every read; as-of by position',
 };
 
 const COLLECTION = 'bench';
