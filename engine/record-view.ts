@@ -22,13 +22,13 @@ const decoder = new TextDecoder();
 export class StoredVersion implements VersionRecord {
   readonly shard: ShardId;
   readonly #stored: ReadRecord;
-  #hash: Uint8Array | undefined;
+  readonly #indexed: { readonly hash: Uint8Array } | undefined;
 
-  /** `hash`: where the index already told it; else it is computed when asked for. */
-  constructor(shard: ShardId, stored: ReadRecord, hash: Uint8Array | undefined) {
+  /** `indexed`: what the index tells of it, the hash among it; without it the hash is computed when asked for. */
+  constructor(shard: ShardId, stored: ReadRecord, indexed: { readonly hash: Uint8Array } | undefined) {
     this.shard = shard;
     this.#stored = stored;
-    this.#hash = hash;
+    this.#indexed = indexed;
   }
 
   get id(): RecordId {
@@ -64,8 +64,7 @@ export class StoredVersion implements VersionRecord {
   }
 
   get hash(): HashHex {
-    this.#hash ??= storedRecordHash(this.shard, this.#stored);
-    return hex(this.#hash);
+    return hex(this.#indexed?.hash ?? storedRecordHash(this.shard, this.#stored));
   }
 
   get bodyBytes(): Uint8Array | undefined {
@@ -96,21 +95,28 @@ interface IndexedFields {
  */
 export class ListedVersion implements VersionRecord {
   readonly shard: ShardId;
-  readonly collection: string;
-  readonly key: string;
+  readonly #entity: string;
   readonly #entry: IndexedFields;
   readonly #read: (seq: number) => StoredVersion;
   #stored: StoredVersion | undefined;
 
   constructor(shard: ShardId, entity: string, entry: IndexedFields, read: (seq: number) => StoredVersion) {
     this.shard = shard;
-    ({ collection: this.collection, key: this.key } = splitEntityKey(entity));
+    this.#entity = entity;
     this.#entry = entry;
     this.#read = read;
   }
 
   get id(): RecordId {
     return recordId(this.shard, this.#entry.seq);
+  }
+
+  get collection(): string {
+    return splitEntityKey(this.#entity).collection;
+  }
+
+  get key(): string {
+    return splitEntityKey(this.#entity).key;
   }
 
   get seq(): Seq {

@@ -123,7 +123,7 @@ export class ShardIndex {
     if (this.#root === undefined) return;
     const cursor = this.#store.cursor(this.#root);
     if (!cursor.seek(treeKey(entity, toSeq))) return;
-    while (cursor.valid && cursor.entity() === entity && cursor.seq() >= fromSeq) {
+    while (cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq) {
       yield new LeafEntry(cursor.seq(), cursor.value());
       cursor.next();
     }
@@ -135,8 +135,8 @@ export class ShardIndex {
       const cursor = this.#store.cursor(this.#root);
       // Lands on the oldest wanted version or just behind it.
       if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
-      else if (cursor.entity() !== entity || cursor.seq() < fromSeq) cursor.previous();
-      while (cursor.valid && cursor.entity() === entity && cursor.seq() >= fromSeq && cursor.seq() <= toSeq) {
+      else if (!cursor.isAt(entity) || cursor.seq() < fromSeq) cursor.previous();
+      while (cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq && cursor.seq() <= toSeq) {
         yield new LeafEntry(cursor.seq(), cursor.value());
         cursor.previous();
       }

@@ -31,7 +31,7 @@ export class ShardReader {
   /** The entity's newest version up to `seq`. */
   newest(entity: string, seq: number): StoredVersion | undefined {
     const entry = this.#index.find(entity, seq);
-    return entry === undefined ? undefined : this.#read(entry.seq, entry.hash);
+    return entry === undefined ? undefined : this.#read(entry.seq, entry);
   }
 
   /** Versions newest first, seqs within [fromSeq, toSeq], at most `limit`. */
@@ -60,16 +60,16 @@ export class ShardReader {
   #take(entries: Iterable<IndexEntry>, limit: number): StoredVersion[] {
     const taken: StoredVersion[] = [];
     if (limit <= 0) return taken;
-    for (const { seq, hash } of entries) {
-      taken.push(this.#read(seq, hash));
+    for (const entry of entries) {
+      taken.push(this.#read(entry.seq, entry));
       if (taken.length === limit) break;
     }
     return taken;
   }
 
-  #read(seq: number, hash: Uint8Array | undefined): StoredVersion {
+  #read(seq: number, entry: IndexEntry | undefined): StoredVersion {
     const stored = this.#log.read(seq);
-    if (stored !== undefined) return new StoredVersion(this.#shard, stored, hash);
+    if (stored !== undefined) return new StoredVersion(this.#shard, stored, entry);
     const what = `the index names seq ${seq}, which the log does not hold`;
     throw new VarveError('CORRUPT', `shard ${this.#shard}: ${what}`, { file: this.#log.context.directory, offset: 0, what });
   }

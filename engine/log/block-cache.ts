@@ -1,7 +1,7 @@
 /**
  * Blocks of segment files kept in memory, limited by bytes, one cache for all shards: a point read that hits costs no system call.
  *
- *   segment.blocks[n] -> bytes [n * BLOCK_BYTES, (n + 1) * BLOCK_BYTES) of its file
+ *   segment.blocks[n] -> BLOCK_BYTES of its file from n * BLOCK_STRIDE on: blocks overlap, so that what begins in one mostly ends in it
  *
  * Only whole blocks of durable frames are kept: those bytes never change. Eviction is the clock's. Where the data is much larger
  * than the cache and reads are spread evenly, filling it costs more than it saves; then only some misses load their block.
@@ -12,6 +12,7 @@
 import type { File } from '../platform/platform.js';
 
 export const BLOCK_BYTES = 32 * 1024;
+export const BLOCK_STRIDE = 28 * 1024;
 /** Blocks are cut from slabs of this size: fresh memory comes cheaper by the megabyte (14 against 66 µs a block, measured). */
 const SLAB_BYTES = 1024 * 1024;
 /** Misses and hits are weighed against each other over so many reads. */
@@ -56,7 +57,7 @@ export class BlockCache {
       this.#hits++;
       return block.bytes;
     }
-    if ((number + 1) * BLOCK_BYTES > end || this.#limitBlocks === 0) return undefined;
+    if (number * BLOCK_STRIDE + BLOCK_BYTES > end || this.#limitBlocks === 0) return undefined;
     this.#misses++;
     if (!this.#pays && this.#misses % PROBE_EVERY !== 0) return undefined;
     return this.#load(owner, file, number);
@@ -71,7 +72,7 @@ export class BlockCache {
 
   #load(owner: BlockOwner, file: File, number: number): Buffer | undefined {
     const bytes = this.#cut();
-    if (file.read(bytes, 0, BLOCK_BYTES, number * BLOCK_BYTES) !== BLOCK_BYTES) return undefined;
+    if (file.read(bytes, 0, BLOCK_BYTES, number * BLOCK_STRIDE) !== BLOCK_BYTES) return undefined;
     const block = { bytes, owner, number, used: true };
     owner.blocks[number] = block;
     if (this.#ring.length < this.#limitBlocks) this.#ring.push(block);

@@ -30,7 +30,7 @@ import {
 } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
-import { BLOCK_BYTES, type BlockCache } from './block-cache.js';
+import { BLOCK_BYTES, BLOCK_STRIDE, type BlockCache } from './block-cache.js';
 import { scanFrames } from './frame-scanner.js';
 import type { Segment } from './segment-state.js';
 import type { ReadRecord } from './types.js';
@@ -91,11 +91,11 @@ function readWindow(segment: Segment, file: File, cache: BlockCache, entry: numb
   const end = entry + 1 < index.count ? index.offsetAt(entry + 1) : segment.dataEnd;
   const wanted = end - start;
   if (wanted <= 0 || wanted > MAX_READ_BYTES) throw corrupt(segment.path, start, 'the index points outside the segment');
-  const block = Math.floor(start / BLOCK_BYTES);
-  const cached = Math.floor((end - 1) / BLOCK_BYTES) === block ? cache.get(segment, file, block, segment.dataEnd) : undefined;
+  const block = Math.floor(start / BLOCK_STRIDE);
+  const cached = end - block * BLOCK_STRIDE <= BLOCK_BYTES ? cache.get(segment, file, block, segment.dataEnd) : undefined;
   if (cached !== undefined) {
     windowRead.buffer = cached;
-    windowRead.from = start - block * BLOCK_BYTES;
+    windowRead.from = start - block * BLOCK_STRIDE;
     windowRead.to = windowRead.from + wanted;
     return windowRead;
   }

@@ -157,6 +157,17 @@ export class Cursor {
     return this.#leaf().keyLatin1(this.#index(), SEQ_BYTES);
   }
 
+  /** Whether it stands on a version of this entity: `entity() === entity`, without making the string. */
+  isAt(entity: string): boolean {
+    const node = this.#leaf();
+    const index = this.#index();
+    const length = entity.length;
+    if (node.keyLength(index) !== length + SEQ_BYTES) return false;
+    // Neighbours differ near their ends.
+    for (let i = length - 1; i >= 0; i--) if (node.keyByte(index, i) !== entity.charCodeAt(i)) return false;
+    return true;
+  }
+
   seq(): number {
     return seqAt(this.#leaf(), this.#index());
   }
