@@ -2,7 +2,7 @@
 import { VarveError } from './errors.js';
 import { canonicalJson } from './format/canonical-json.js';
 import { blake3 } from './format/hash.js';
-import { checkCollection, checkKey, entityKey } from './format/keys.js';
+import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
 import { CONTENT_HASH_BYTES, MAX_RECORDS_PER_BATCH, MAX_REFS_PER_RECORD } from './format/limits.js';
 import { type InsertItem, parseRecordId } from './types.js';
 
@@ -52,7 +52,7 @@ export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, 
 function prepareItem(item: InsertItem, index: number, limits: BatchLimits, system: boolean): PreparedItem {
   const at = `records[${index}]`;
   checkCollection(item.collection, `${at}.collection`);
-  if (!system && item.collection.startsWith('_')) {
+  if (!system && isSystemCollection(item.collection)) {
     throw new VarveError('SYSTEM_COLLECTION', `${at}.collection: '${item.collection}' belongs to the system and can only be read`, {
       collection: item.collection,
     });

@@ -7,7 +7,7 @@
  * reported durable before its sync. When a group fails, it and everything queued behind it fail, and the
  * queue takes nothing until `reset` (the shard has reopened its log).
  */
-import { VarveError } from './errors.js';
+import { messageOf, VarveError } from './errors.js';
 import type { GroupBuilder } from './log/index.js';
 
 /** Groups are closed at this size, so that a frame stays small beside a segment; one larger batch is a group of its own. */
@@ -181,7 +181,7 @@ function fail(group: Group, error: VarveError): void {
 
 /** A bug of ours on the way to the disk: nobody knows what was written. */
 function internal(cause: unknown): GroupFailure {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  const reason = messageOf(cause);
   const error = new VarveError('OUTCOME_UNKNOWN', `the write failed unexpectedly: ${reason}`, { shard: 0, reason }, cause);
   return new GroupFailure(error, error);
 }

@@ -10,7 +10,7 @@ import { openDataDirectory } from './data-directory.js';
 import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
 import { VarveError } from './errors.js';
 import { hex } from './format/hash.js';
-import { checkCollection, checkKey, entityKey } from './format/keys.js';
+import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime, parseTime } from './format/time.js';
 import type { Identity } from './identity.js';
@@ -219,7 +219,7 @@ export class Engine implements Database, ViewSource {
     for (const name of this.#placements.names()) infos.set(name, { entities: 0, versions: 0 });
     for (const shard of this.shardList) {
       for (const [name, { alive, versions }] of await shard.counts()) {
-        if (name.startsWith('_') && shard.id !== 1) continue; // every shard has a copy
+        if (isSystemCollection(name) && shard.id !== 1) continue; // every shard has a copy
         const info = infos.get(name) ?? { entities: 0, versions: 0 };
         info.entities += alive;
         info.versions += versions;
@@ -240,7 +240,7 @@ export class Engine implements Database, ViewSource {
     this.#checkOpen();
     checkCollection(collection);
     checkPlacement(placement);
-    if (collection.startsWith('_'))
+    if (isSystemCollection(collection))
       throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
     await this.#decisions.decide(collection, placement);
     return (await this.collection(collection)) as CollectionInfo;

@@ -70,6 +70,11 @@ export function isVarveError<C extends ErrorCode>(error: unknown, code: C): erro
   return error instanceof VarveError && error.code === code;
 }
 
+/** What anything thrown has to say. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Says "our bug": stops the shard it happens in. Never for bytes from a disk or a peer; those are CORRUPT. */
 export function assert(condition: unknown, claim: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${claim}`);

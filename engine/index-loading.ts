@@ -45,10 +45,10 @@ export function isTreeDamage(error: unknown): boolean {
   return isVarveError(error, 'CORRUPT') && error.details.file.includes('/tree/');
 }
 
-/** Throws CORRUPT, naming the tree, where it is bad or has another root than the log says. */
+/** The store's newest root covers nothing beyond the log. Throws CORRUPT, naming the tree, where it is bad or has another root than the log says. */
 export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
-  const { store, log, index, chain } = parts;
-  const usable = store.roots().find((candidate) => candidate.seq <= log.durableSeq);
+  const { store, index, chain } = parts;
+  const [usable] = store.roots(1);
   const treeSeq = usable?.seq ?? 0;
   index.startFrom(usable?.root, treeSeq);
   chain.startFrom(usable === undefined);

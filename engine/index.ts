@@ -26,7 +26,7 @@ export function openWith(platform: Platform, options: OpenOptions = {}): Promise
 export type * from './database.js';
 export { type ErrorCode, type ErrorDetails, isVarveError, VarveError } from './errors.js';
 export { canonicalJson } from './format/canonical-json.js';
-export { checkCollection, checkKey } from './format/keys.js';
+export { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
 export { canonicalFromBytes, parseStrict } from './format/strict-json.js';
 export { formatTime, parseTime } from './format/time.js';
 export type { Platform } from './platform/platform.js';

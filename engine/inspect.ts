@@ -2,7 +2,7 @@
  * Any file of a data directory, told item by item: what `varve inspect` shows. Reads only, takes no lock, believes
  * nothing: what fails its checksum is an item too, with `bad` saying why.
  */
-import { isVarveError, VarveError } from './errors.js';
+import { isVarveError, messageOf, VarveError } from './errors.js';
 import { readIdentity } from './identity.js';
 import { inspectSegment } from './inspect-segment.js';
 import { inspectTreeFile } from './inspect-tree.js';
@@ -75,7 +75,7 @@ function* inspectCatalog(platform: Platform, scratch: Platform, name: string, op
       copy.close();
     }
   } catch (error) {
-    yield { what: 'catalog', depth: 0, fields: { bytes: bytes.length }, bad: error instanceof Error ? error.message : String(error) };
+    yield { what: 'catalog', depth: 0, fields: { bytes: bytes.length }, bad: messageOf(error) };
   } finally {
     db.close();
   }

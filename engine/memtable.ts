@@ -7,9 +7,9 @@
  * readers ask with the seq that is visible to them, and what fails on its way to the disk is taken away again.
  * The fold reads a frozen memtable in key order while a new one takes what comes next.
  */
+import { HASH_BYTES } from './format/hash.js';
 import { SortedKeys } from './sorted-keys.js';
 
-const HASH_BYTES = 32;
 const FIRST_CAPACITY = 1024;
 /** Rough bytes per slot (columns) and per entity (map entry, string header, sorted runs). */
 const SLOT_BYTES = 8 + 8 + 8 + 4 + 1 + HASH_BYTES + 8;

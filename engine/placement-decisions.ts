@@ -9,7 +9,7 @@
  * leave a decision in some of the logs only while the collection has no records: opening completes it.
  */
 import { type BatchLimits, prepareBatch } from './batch.js';
-import { isVarveError, VarveError } from './errors.js';
+import { isVarveError, messageOf, VarveError } from './errors.js';
 import { formatTime, parseTime } from './format/time.js';
 import { COLLECTIONS, type Placements } from './placements.js';
 import type { Shard } from './shard.js';
@@ -167,6 +167,6 @@ function placementsIn(shard: Shard): Map<string, string> {
 
 function stillUndecided(collection: string, cause: unknown): VarveError {
   const shard = isVarveError(cause, 'NOT_WRITTEN') || isVarveError(cause, 'OUTCOME_UNKNOWN') ? cause.details.shard : 0;
-  const reason = `a failed change of where '${collection}' lives could not be undone yet: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const reason = `a failed change of where '${collection}' lives could not be undone yet: ${messageOf(cause)}`;
   return new VarveError('NOT_WRITTEN', `nothing was written: ${reason}`, { shard, reason }, cause);
 }

@@ -5,6 +5,7 @@
  */
 import { VarveError } from './errors.js';
 import { halfSipHash } from './format/hash.js';
+import { isSystemCollection } from './format/keys.js';
 import type { ShardId } from './types.js';
 
 export const COLLECTIONS = '_collections';
@@ -43,7 +44,7 @@ export class Placements {
 
   /** The one shard of a grouped collection; undefined where keys decide. System collections are in every shard and read from the first. */
   home(collection: string): ShardId | undefined {
-    if (collection.startsWith('_') || this.#shardCount === 1) return 1 as ShardId;
+    if (isSystemCollection(collection) || this.#shardCount === 1) return 1 as ShardId;
     const placement = this.of(collection);
     return placement === BY_KEY ? undefined : this.#hash(placement);
   }

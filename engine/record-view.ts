@@ -1,6 +1,7 @@
 /** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
 import { hex } from './format/hash.js';
 import { splitEntityKey } from './format/keys.js';
+import type { IndexEntry } from './format/leaf-value.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
@@ -80,15 +81,6 @@ export class StoredVersion implements VersionRecord {
   }
 }
 
-/** What the index tells of a version. */
-interface IndexedFields {
-  readonly seq: number;
-  readonly time: number;
-  readonly kind: number;
-  readonly supersedes: number;
-  readonly hash: Uint8Array;
-}
-
 /**
  * A version as the index names it, for listings: refs and body are read from the log when first asked for, so that who
  * wants keys and ids alone reads nothing else. That read throws CORRUPT where the bytes are bad.
@@ -96,11 +88,11 @@ interface IndexedFields {
 export class ListedVersion implements VersionRecord {
   readonly shard: ShardId;
   readonly #entity: string;
-  readonly #entry: IndexedFields;
+  readonly #entry: IndexEntry;
   readonly #read: (seq: number) => StoredVersion;
   #stored: StoredVersion | undefined;
 
-  constructor(shard: ShardId, entity: string, entry: IndexedFields, read: (seq: number) => StoredVersion) {
+  constructor(shard: ShardId, entity: string, entry: IndexEntry, read: (seq: number) => StoredVersion) {
     this.shard = shard;
     this.#entity = entity;
     this.#entry = entry;

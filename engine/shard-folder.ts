@@ -5,6 +5,7 @@
  * How often follows the tree's size: a random key rewrites about one leaf, so a fold pays off once it is a
  * share of the tree. A failed fold loses nothing (the log has it all); it is tried again a little later.
  */
+import { messageOf } from './errors.js';
 import type { Clock } from './platform/platform.js';
 import type { ShardIndex } from './shard-index.js';
 
@@ -92,7 +93,7 @@ export class ShardFolder {
   }
 
   #failed(error: unknown): void {
-    this.#failure = error instanceof Error ? error.message : String(error);
+    this.#failure = messageOf(error);
     this.#options.clock.after(RETRY_MS, () => {
       this.#failure = undefined;
     });

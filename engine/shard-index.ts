@@ -10,21 +10,12 @@
  */
 
 import { treeKey } from './format/keys.js';
-import { LeafEntry, writeLeafValue } from './format/leaf-value.js';
+import { type IndexEntry, LeafEntry, writeLeafValue } from './format/leaf-value.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import type { Platform } from './platform/platform.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeChange, TreeRoot } from './tree/types.js';
 import { MAX_SEQ } from './types.js';
-
-/** What the index knows of one version. */
-export interface IndexEntry {
-  readonly seq: number;
-  readonly time: number;
-  readonly kind: number;
-  readonly supersedes: number;
-  readonly hash: Uint8Array;
-}
 
 export class ShardIndex {
   readonly #platform: Platform;

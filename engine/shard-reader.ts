@@ -1,8 +1,9 @@
 /** Synchronous reads of one shard: the index says which version, the log gives it. Whether they may be answered is the shard's to say. */
 import { VarveError } from './errors.js';
+import type { IndexEntry } from './format/leaf-value.js';
 import { KIND_PUT, type ShardLog } from './log/index.js';
 import { ListedVersion, StoredVersion } from './record-view.js';
-import type { IndexEntry, ShardIndex } from './shard-index.js';
+import type { ShardIndex } from './shard-index.js';
 import type { ShardId } from './types.js';
 
 /** An entity of a listing: its key bytes (latin1), for merging shards in order, and its version. */

@@ -7,7 +7,7 @@
 import { contentHash, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
 import { isVarveError, VarveError } from './errors.js';
-import { SALT_BYTES } from './format/limits.js';
+import { MAX_IDEMPOTENCY_KEY_CHARS, SALT_BYTES } from './format/limits.js';
 import { bodyHash, recordHash, storedRecordHash, TOMBSTONE_BODY_HASH } from './format/record-hash.js';
 import { formatTime, parseTime } from './format/time.js';
 import { type Idempotency, KIND_PUT, KIND_TOMBSTONE, type NewRecord, type ShardLog } from './log/index.js';
@@ -19,7 +19,7 @@ import { type InsertOptions, type InsertResult, MAX_SEQ, type RecordHeader, reco
 
 const NO_SALT = new Uint8Array(0);
 const IDEMPOTENCY_MEMORY_MICROS = 24 * 3600 * 1e6;
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
+const IDEMPOTENCY_KEY = new RegExp(`^[\\x21-\\x7e]{1,${MAX_IDEMPOTENCY_KEY_CHARS}}$`);
 
 interface Newest {
   readonly seq: number;

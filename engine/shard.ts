@@ -12,7 +12,7 @@ import type { PreparedItem } from './batch.js';
 import type { Catalog, LoggedCheckpoint } from './catalog.js';
 import { CheckpointChain } from './checkpoint-chain.js';
 import { CommitQueue, type Group, GroupFailure } from './commit-queue.js';
-import { VarveError } from './errors.js';
+import { messageOf, VarveError } from './errors.js';
 import { isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
 import { type BlockCache, type Finding, LogFailure, type SeqRange, ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
@@ -405,7 +405,8 @@ export class Shard {
     });
     try {
       // A tree of more than the log holds is of records that are gone: their seqs may come to name others.
-      if (this.#store.roots().some(({ seq }) => seq > this.#log.durableSeq)) await this.#store.removeAll();
+      const [newest] = this.#store.roots(1);
+      if (newest !== undefined && newest.seq > this.#log.durableSeq) await this.#store.removeAll();
       await this.#loadIndex();
     } catch (error) {
       if (!isTreeDamage(error)) throw error;
@@ -498,8 +499,4 @@ export class Shard {
     await this.#log.close();
     this.#store.close();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

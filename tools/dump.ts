@@ -6,7 +6,7 @@
  * A shard is read by walking its seqs, the only way that meets deleted entities too until there is a feed. Two
  * records of a shard with one time are of one batch, for times increase from batch to batch.
  */
-import type { Database, ShardInfo } from '../engine/index.js';
+import { type Database, isSystemCollection, type ShardInfo } from '../engine/index.js';
 import { batchLine, collectionLine, type DumpedCollection, type DumpedRecord } from './dump-format.js';
 import { type HttpClient, ProblemError } from './http-client.js';
 import type { RecordJson } from './records.js';
@@ -45,7 +45,7 @@ export interface DumpSummary {
 const AHEAD = 64;
 
 export async function dump(source: DumpSource, options: DumpOptions): Promise<DumpSummary> {
-  const wanted = (name: string) => !name.startsWith('_') && (options.collections.length === 0 || options.collections.includes(name));
+  const wanted = (name: string) => !isSystemCollection(name) && (options.collections.length === 0 || options.collections.includes(name));
   const collections = (await source.collections()).filter(({ name }) => wanted(name));
   const unknown = options.collections.find((name) => !collections.some((collection) => collection.name === name));
   if (unknown !== undefined) throw new Error(`there is no collection '${unknown}'`);

@@ -6,6 +6,7 @@ import { assert } from '../errors.js';
 import type { LogEvent } from '../log/types.js';
 import { allZero, getU16, getU32, getU48, putU32, putU48, view } from './bytes.js';
 import { crc32 } from './checksum.js';
+import { HASH_BYTES } from './hash.js';
 
 export const EVENT_TAG = 0xe1;
 /** Types 2 trim, 3 erasure and 4 epoch are reserved. */
@@ -13,7 +14,6 @@ const TYPE_CHECKPOINT = 1;
 const FIXED_BYTES = 16;
 const CRC_BYTES = 4;
 export const EVENT_MIN_BYTES = FIXED_BYTES + CRC_BYTES;
-const HASH_BYTES = 32;
 const CHECKPOINT_BYTES = FIXED_BYTES + 6 + 6 + 4 + 2 * HASH_BYTES + CRC_BYTES;
 
 /** The largest event there is. */

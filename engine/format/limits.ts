@@ -16,8 +16,6 @@ export const MAX_TREE_KEY_BYTES = MAX_ENTITY_BYTES + 6;
 export const MAX_JSON_DEPTH = 64;
 /** Canonical bytes of one body. */
 export const DEFAULT_MAX_BODY_BYTES = 1024 * 1024;
-/** What a body limit may be raised to: a record must fit a frame. */
-export const MAX_BODY_BYTES = 64 * 1024 * 1024;
 /** Bodies, keys and all else of one batch. */
 export const DEFAULT_MAX_BATCH_BYTES = 32 * 1024 * 1024;
 export const MAX_REFS_PER_RECORD = 1000;

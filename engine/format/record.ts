@@ -12,14 +12,14 @@ import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
 import { MAX_SEQ } from '../types.js';
 import { getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
+import { HASH_BYTES } from './hash.js';
+import { SALT_BYTES } from './limits.js';
 
 export const RECORD_TAG = 0xa1;
 /** Before refs. */
 export const RECORD_FIXED_BYTES = 40;
 const CRC_BYTES = 4;
 export const RECORD_MIN_BYTES = RECORD_FIXED_BYTES + CRC_BYTES;
-export const SALT_BYTES = 16;
-const BODY_HASH_BYTES = 32;
 const REF_BYTES = 6;
 const FLAG_ERASED = 1;
 const FLAG_SALTED = 2;
@@ -113,7 +113,7 @@ export function decodeRecord(bytes: Uint8Array, at: number, length: number): Rea
   const collectionAt = refsAt + refCount * REF_BYTES;
   const keyAt = collectionAt + getU16(bytes, at + 32);
   const proofAt = keyAt + getU16(bytes, at + 34);
-  const bodyAt = proofAt + (flags === FLAG_SALTED ? SALT_BYTES : flags === FLAG_ERASED ? BODY_HASH_BYTES : 0);
+  const bodyAt = proofAt + (flags === FLAG_SALTED ? SALT_BYTES : flags === FLAG_ERASED ? HASH_BYTES : 0);
   const bodyEnd = at + length - CRC_BYTES;
   if (bodyAt > bodyEnd || (bodyAt < bodyEnd && (kind === KIND_TOMBSTONE || flags === FLAG_ERASED))) return undefined;
   let refs = NO_REFS;

@@ -1,4 +1,5 @@
 /** How a write to the log fails. After one the log answers reads only, until it is reopened (law 9). */
+import { messageOf } from '../errors.js';
 
 export class LogFailure extends Error {
   override readonly name = 'LogFailure';
@@ -20,6 +21,6 @@ export async function step<T>(what: string, stage: 'write' | 'sync', reachedDisk
     return await io();
   } catch (cause) {
     if (cause instanceof LogFailure) throw cause;
-    throw new LogFailure(`${what}: ${cause instanceof Error ? cause.message : String(cause)}`, stage, reachedDisk, cause);
+    throw new LogFailure(`${what}: ${messageOf(cause)}`, stage, reachedDisk, cause);
   }
 }

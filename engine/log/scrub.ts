@@ -2,7 +2,7 @@
  * Reads everything back and checks it: headers, trailers, footers, every frame, every record's own checksum and structure, and
  * the BLAKE3 of sealed segments. A generator that pauses after every step, so that it never holds others up.
  */
-import { isVarveError } from '../errors.js';
+import { isVarveError, messageOf } from '../errors.js';
 import { equalBytes } from '../format/bytes.js';
 import { decodeFooter, decodeTrailer, TRAILER_BYTES } from '../format/footer.js';
 import { decodeBatches, FRAME_DATA } from '../format/frame.js';
@@ -35,7 +35,7 @@ export function* scrubSegments(context: LogContext, segments: readonly Segment[]
     try {
       for (const checked of scrubSegment(context, segment, found)) yield { file: segment.path, bytes: done + checked, totalBytes };
     } catch (error) {
-      found(0, `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+      found(0, `cannot be read: ${messageOf(error)}`);
     }
     done += size;
     yield { file: segment.path, bytes: done, totalBytes };

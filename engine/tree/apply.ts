@@ -14,10 +14,12 @@
  * of one entry on a lower level stays.
  */
 import { assert } from '../errors.js';
+import { getU32, putU32, putU48 } from '../format/bytes.js';
+import { HASH_BYTES } from '../format/hash.js';
 import type { BoundaryRule } from './boundary.js';
-import { compareBytes, readU32, writeU32, writeU48 } from './bytes.js';
+import { compareBytes } from './bytes.js';
 import { LevelWalker } from './level-walker.js';
-import { EMPTY_ROOT_HASH, HASH_BYTES, INNER_VALUE_BYTES, MAX_LEVEL, type Node } from './node.js';
+import { EMPTY_ROOT_HASH, INNER_VALUE_BYTES, MAX_LEVEL, type Node } from './node.js';
 import { INNER_ITEM_BYTES, NodeBuilder } from './node-builder.js';
 import type { NodeReader } from './node-reader.js';
 import type { NodeWriter, WrittenNode } from './node-writer.js';
@@ -185,10 +187,10 @@ function* childChanges(removed: readonly Buffer[], added: readonly NewNode[]): G
 function childItem(node: NewNode): Buffer {
   const item = Buffer.allocUnsafe(INNER_ITEM_BYTES);
   node.hash.copy(item, 0);
-  writeU48(item, HASH_BYTES, node.entries);
-  writeU32(item, INNER_VALUE_BYTES, node.file);
-  writeU32(item, INNER_VALUE_BYTES + 4, node.offset);
-  writeU32(item, INNER_VALUE_BYTES + 8, node.length);
+  putU48(item, HASH_BYTES, node.entries);
+  putU32(item, INNER_VALUE_BYTES, node.file);
+  putU32(item, INNER_VALUE_BYTES + 4, node.offset);
+  putU32(item, INNER_VALUE_BYTES + 8, node.length);
   return item;
 }
 
@@ -208,9 +210,9 @@ function newRoot(reader: NodeReader, levels: readonly NewNode[][]): TreeRoot {
   let onlyChild = top.onlyChild;
   while (onlyChild !== undefined) {
     height--;
-    const file = readU32(onlyChild, INNER_VALUE_BYTES);
-    const offset = readU32(onlyChild, INNER_VALUE_BYTES + 4);
-    const length = readU32(onlyChild, INNER_VALUE_BYTES + 8);
+    const file = getU32(onlyChild, INNER_VALUE_BYTES);
+    const offset = getU32(onlyChild, INNER_VALUE_BYTES + 4);
+    const length = getU32(onlyChild, INNER_VALUE_BYTES + 8);
     root = { hash: Uint8Array.from(onlyChild.subarray(0, HASH_BYTES)), entries: root.entries, height, file, offset, length };
     // New nodes are not readable before the commit; old ones are not among the new.
     const fresh = levels[height]!.find((node) => node.file === file && node.offset === offset);

@@ -8,8 +8,9 @@
  * A node that cannot be read is a problem, its subtree is passed over, the rest is still looked at. Reads only.
  */
 import { isVarveError } from '../errors.js';
+import { equalBytes } from '../format/bytes.js';
 import type { BoundaryRule } from './boundary.js';
-import { compareBytes, equalBytes } from './bytes.js';
+import { compareBytes } from './bytes.js';
 import { EMPTY_ROOT_HASH, type Node } from './node.js';
 import type { TreeStore } from './tree-store.js';
 import type { TreeRoot } from './types.js';

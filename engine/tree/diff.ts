@@ -8,7 +8,8 @@
  *
  * Reads only; holds no state between steps but the two paths, so either tree may be folded on meanwhile.
  */
-import { compareBytes, equalBytes } from './bytes.js';
+import { equalBytes } from '../format/bytes.js';
+import { compareBytes } from './bytes.js';
 import type { Node } from './node.js';
 import type { NodeReader } from './node-reader.js';
 import type { TreeStore } from './tree-store.js';

@@ -6,10 +6,12 @@
  * the rule allows, so nothing grows. In memory only.
  */
 import { assert } from '../errors.js';
+import { getU16, getU48, putU16 } from '../format/bytes.js';
+import { HASH_BYTES } from '../format/hash.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { BoundaryRule } from './boundary.js';
-import { copyBytes, readU16, readU48, writeU16 } from './bytes.js';
-import { ADDRESS_BYTES, HASH_BYTES, INNER_MARK, INNER_VALUE_BYTES, LEAF_MARK, NODE_HEADER_BYTES, type Node } from './node.js';
+import { copyBytes } from './bytes.js';
+import { ADDRESS_BYTES, INNER_MARK, INNER_VALUE_BYTES, LEAF_MARK, NODE_HEADER_BYTES, type Node } from './node.js';
 import { LEAF_VALUE_BYTES } from './types.js';
 
 /** An inner entry in flight: its value, then the child's address. */
@@ -55,7 +57,7 @@ export class NodeBuilder {
     copyBytes(value, 0, this.#valueBytes, this.#values, this.count * this.#valueBytes);
     if (this.#addressBytes > 0) {
       copyBytes(value, this.#valueBytes, value.length, this.#addresses, this.count * ADDRESS_BYTES);
-      this.entries += readU48(value, HASH_BYTES);
+      this.entries += getU48(value, HASH_BYTES);
     }
     this.#added(at, at + key.length);
   }
@@ -68,7 +70,7 @@ export class NodeBuilder {
     let rest = node.restStart(from);
     let index = from;
     while (index < to && !this.full) {
-      const restEnd = restsAt + readU16(bytes, node.endsAt + 2 * index);
+      const restEnd = restsAt + getU16(bytes, node.endsAt + 2 * index);
       const at = this.#keyEnd();
       copyBytes(bytes, prefixAt, prefixAt + prefixBytes, this.#keys, at);
       copyBytes(bytes, rest, restEnd, this.#keys, at + prefixBytes);
@@ -81,7 +83,7 @@ export class NodeBuilder {
     if (this.#addressBytes > 0) {
       const address = node.addressesAt + from * ADDRESS_BYTES;
       bytes.copy(this.#addresses, before * ADDRESS_BYTES, address, address + (index - from) * ADDRESS_BYTES);
-      for (let i = before; i < this.count; i++) this.entries += readU48(this.#values, i * INNER_VALUE_BYTES + HASH_BYTES);
+      for (let i = before; i < this.count; i++) this.entries += getU48(this.#values, i * INNER_VALUE_BYTES + HASH_BYTES);
     }
     return index;
   }
@@ -132,9 +134,9 @@ export class NodeBuilder {
     const prefix = this.#prefixBytes();
     into[at] = this.level === 0 ? LEAF_MARK : INNER_MARK;
     into[at + 1] = this.level;
-    writeU16(into, at + 2, this.count);
-    writeU16(into, at + 4, prefix);
-    writeU16(into, at + 6, this.#valueBytes);
+    putU16(into, at + 2, this.count);
+    putU16(into, at + 4, prefix);
+    putU16(into, at + 6, this.#valueBytes);
     let ends = at + NODE_HEADER_BYTES;
     copyBytes(this.#keys, 0, prefix, into, ends);
     ends += prefix;
@@ -145,7 +147,7 @@ export class NodeBuilder {
       const keyEnd = this.#ends[i]!;
       copyBytes(this.#keys, keyStart + prefix, keyEnd, into, to);
       to += keyEnd - keyStart - prefix;
-      writeU16(into, ends + 2 * i, to - rests);
+      putU16(into, ends + 2 * i, to - rests);
       keyStart = keyEnd;
     }
     to += this.#values.copy(into, to, 0, this.count * this.#valueBytes);

@@ -5,7 +5,7 @@
  * whatever is wrong is CORRUPT with file and offset. A child must have the keys its parent names. The hash a parent names is compared by `check` alone: a CRC finds accidents.
  */
 import { VarveError } from '../errors.js';
-import { readU32 } from './bytes.js';
+import { getU32 } from '../format/bytes.js';
 import { type Node, parseNode } from './node.js';
 import type { NodeCache } from './node-cache.js';
 import { NODE_FRAME_HEAD_BYTES, nodeFrameProblem } from './tree-file.js';
@@ -71,7 +71,7 @@ export class NodeReader {
     if (frame === undefined) this.#corrupt(file, offset, 'file ends before this node');
     const problem = nodeFrameProblem(frame, this.#files.seed(file), offset);
     if (problem !== undefined) this.#corrupt(file, offset, problem);
-    const node = parseNode(frame, NODE_FRAME_HEAD_BYTES, readU32(frame, 4), true);
+    const node = parseNode(frame, NODE_FRAME_HEAD_BYTES, getU32(frame, 4), true);
     if (typeof node === 'string') this.#corrupt(file, offset, node);
     if (node.level !== level) this.#corrupt(file, offset, 'node lies on another level');
     return node;

@@ -13,9 +13,10 @@
  * Invariants: `parseNode` has checked every length, so that no search can leave the bytes, and that keys are strictly ascending.
  * A key of an inner node is the last key of that child (the reader checks it). Nodes never change.
  */
-import { blake3 } from '../format/hash.js';
+
+import { getU16, getU32, getU48, putU16 } from '../format/bytes.js';
+import { blake3, HASH_BYTES } from '../format/hash.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
-import { readU16, readU32, readU48, writeU16 } from './bytes.js';
 import { LEAF_VALUE_BYTES } from './types.js';
 
 export const NODE_HEADER_BYTES = 8;
@@ -25,7 +26,6 @@ export const INNER_MARK = 0x49;
 export const INNER_VALUE_BYTES = 38;
 /** File, offset and length of a child's frame. */
 export const ADDRESS_BYTES = 12;
-export const HASH_BYTES = 32;
 /** A tree of 2^48 entries whose inner nodes hold two each is lower. */
 export const MAX_LEVEL = 60;
 
@@ -60,9 +60,9 @@ export class Node {
     this.start = start;
     this.hashedBytes = hashedBytes;
     this.level = bytes[start + 1]!;
-    this.count = readU16(bytes, start + 2);
-    this.prefixBytes = readU16(bytes, start + 4);
-    this.valueBytes = readU16(bytes, start + 6);
+    this.count = getU16(bytes, start + 2);
+    this.prefixBytes = getU16(bytes, start + 4);
+    this.valueBytes = getU16(bytes, start + 6);
     this.endsAt = start + NODE_HEADER_BYTES + this.prefixBytes;
     this.restsAt = this.endsAt + 2 * this.count;
     this.valuesAt = this.restsAt + restBytes;
@@ -126,11 +126,11 @@ export class Node {
   }
 
   restStart(index: number): number {
-    return this.restsAt + (index === 0 ? 0 : readU16(this.bytes, this.endsAt + 2 * index - 2));
+    return this.restsAt + (index === 0 ? 0 : getU16(this.bytes, this.endsAt + 2 * index - 2));
   }
 
   restEnd(index: number): number {
-    return this.restsAt + readU16(this.bytes, this.endsAt + 2 * index);
+    return this.restsAt + getU16(this.bytes, this.endsAt + 2 * index);
   }
 
   keyLength(index: number): number {
@@ -176,19 +176,19 @@ export class Node {
   }
 
   entriesBelow(index: number): number {
-    return readU48(this.bytes, this.valuesAt + index * INNER_VALUE_BYTES + HASH_BYTES);
+    return getU48(this.bytes, this.valuesAt + index * INNER_VALUE_BYTES + HASH_BYTES);
   }
 
   childFile(index: number): number {
-    return readU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES);
+    return getU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES);
   }
 
   childOffset(index: number): number {
-    return readU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES + 4);
+    return getU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES + 4);
   }
 
   childLength(index: number): number {
-    return readU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES + 8);
+    return getU32(this.bytes, this.addressesAt + index * ADDRESS_BYTES + 8);
   }
 
   /** A view of what is hashed. */
@@ -218,7 +218,7 @@ export function hashNode(hashed: Uint8Array): Buffer {
 export const EMPTY_ROOT_HASH: Uint8Array = (() => {
   const leaf = new Uint8Array(NODE_HEADER_BYTES);
   leaf[0] = LEAF_MARK;
-  writeU16(leaf, 6, LEAF_VALUE_BYTES);
+  putU16(leaf, 6, LEAF_VALUE_BYTES);
   return hashNode(leaf);
 })();
 
@@ -232,11 +232,11 @@ export function parseNode(bytes: Buffer, start: number, hashedBytes: number, add
   if (!leaf && bytes[start] !== INNER_MARK) return 'node is of no known kind';
   const level = bytes[start + 1]!;
   if (leaf ? level !== 0 : level === 0 || level > MAX_LEVEL) return 'node is on an impossible level';
-  const count = readU16(bytes, start + 2);
+  const count = getU16(bytes, start + 2);
   if (count === 0) return 'node is empty';
-  const valueBytes = readU16(bytes, start + 6);
+  const valueBytes = getU16(bytes, start + 6);
   if (valueBytes !== (leaf ? LEAF_VALUE_BYTES : INNER_VALUE_BYTES)) return 'node has values of another length';
-  const endsAt = NODE_HEADER_BYTES + readU16(bytes, start + 4);
+  const endsAt = NODE_HEADER_BYTES + getU16(bytes, start + 4);
   const restsAt = endsAt + 2 * count;
   const restBytes = hashedBytes - restsAt - count * valueBytes;
   if (restBytes < 0) return 'node is shorter than its parts';

@@ -6,8 +6,9 @@
  * Whoever has the root hash needs nothing else: the leaf must hold key and value, and each node's BLAKE3 must be what the next one
  * names for the child that key belongs to, the last one's the root hash. Takes any bytes; no two proofs of one entry exist.
  */
-import { equalBytes, readU32, writeU32 } from './bytes.js';
-import { HASH_BYTES, MAX_LEVEL, type Node, parseNode } from './node.js';
+import { equalBytes, getU32, putU32 } from '../format/bytes.js';
+import { HASH_BYTES } from '../format/hash.js';
+import { MAX_LEVEL, type Node, parseNode } from './node.js';
 import type { TreeStore } from './tree-store.js';
 import type { TreeRoot } from './types.js';
 
@@ -33,7 +34,7 @@ function encode(path: readonly Node[]): Buffer {
   const parts: Uint8Array[] = [Uint8Array.of(PROOF_VERSION, path.length)];
   for (const node of path) {
     const length = new Uint8Array(4);
-    writeU32(length, 0, node.hashedBytes);
+    putU32(length, 0, node.hashedBytes);
     parts.push(length, node.hashed());
   }
   return Buffer.concat(parts);
@@ -49,7 +50,7 @@ export function verifyProof(rootHash: Uint8Array, key: Uint8Array, value: Uint8A
   let at = 2;
   for (let level = 0; level < nodes; level++) {
     if (at + 4 > bytes.length) return false;
-    const length = readU32(bytes, at);
+    const length = getU32(bytes, at);
     at += 4;
     const node = at + length > bytes.length ? 'cut short' : parseNode(bytes, at, length, false);
     if (typeof node === 'string' || node.level !== level) return false;

@@ -9,9 +9,11 @@
  * A frame's CRC starts from a seed made of database, shard, file and offset, so that a frame in a wrong place fails.
  * Decoders take any bytes and answer undefined or a sentence; nothing here does I/O.
  */
+
+import { getU32, getU48, putU32, putU48 } from '../format/bytes.js';
 import { crc32 } from '../format/checksum.js';
-import { readU32, readU48, writeU32, writeU48 } from './bytes.js';
-import { HASH_BYTES, MAX_LEVEL } from './node.js';
+import { HASH_BYTES } from '../format/hash.js';
+import { MAX_LEVEL } from './node.js';
 import type { TreeRoot } from './types.js';
 
 export const FILE_HEADER_BYTES = 64;
@@ -84,20 +86,20 @@ export function nodeFrameBytes(hashedBytes: number, addressBytes: number): numbe
 
 /** Writes head and CRC around a node that lies encoded at `at + NODE_FRAME_HEAD_BYTES`. */
 export function sealNodeFrame(into: Buffer, at: number, hashedBytes: number, addressBytes: number, seed: number, offset: number): void {
-  writeU32(into, at, NODE_TAG);
-  writeU32(into, at + 4, hashedBytes);
-  writeU32(into, at + 8, addressBytes);
+  putU32(into, at, NODE_TAG);
+  putU32(into, at + 4, hashedBytes);
+  putU32(into, at + 8, addressBytes);
   const crcAt = at + NODE_FRAME_HEAD_BYTES + hashedBytes + addressBytes;
-  writeU32(into, crcAt, frameCrc(into.subarray(at, crcAt), seed, offset));
+  putU32(into, crcAt, frameCrc(into.subarray(at, crcAt), seed, offset));
 }
 
 /** Undefined: the node frame that fills `frame` is good; otherwise what is wrong with it. */
 export function nodeFrameProblem(frame: Buffer, seed: number, offset: number): string | undefined {
   if (frame.length < NODE_FRAME_HEAD_BYTES + CRC_BYTES) return 'node frame is cut short';
   const crcAt = frame.length - CRC_BYTES;
-  if (frameCrc(frame.subarray(0, crcAt), seed, offset) !== readU32(frame, crcAt)) return 'node frame fails its checksum';
-  if (readU32(frame, 0) !== NODE_TAG) return 'no node frame lies here';
-  return nodeFrameBytes(readU32(frame, 4), readU32(frame, 8)) === frame.length ? undefined : 'node frame has another length';
+  if (frameCrc(frame.subarray(0, crcAt), seed, offset) !== getU32(frame, crcAt)) return 'node frame fails its checksum';
+  if (getU32(frame, 0) !== NODE_TAG) return 'no node frame lies here';
+  return nodeFrameBytes(getU32(frame, 4), getU32(frame, 8)) === frame.length ? undefined : 'node frame has another length';
 }
 
 /** A root as it stands in a file. */
@@ -112,38 +114,38 @@ export interface RootFrame {
 export function encodeRootFrame(frame: RootFrame, seed: number, offset: number): Buffer {
   const bytes = Buffer.alloc(ROOT_FRAME_BYTES);
   const { root } = frame;
-  writeU32(bytes, 0, ROOT_TAG);
+  putU32(bytes, 0, ROOT_TAG);
   bytes.writeInt32LE(root.height, 4);
-  writeU48(bytes, 8, frame.seq);
-  writeU48(bytes, 16, root.entries);
-  writeU32(bytes, 24, root.file);
-  writeU32(bytes, 28, root.offset);
-  writeU32(bytes, 32, root.length);
-  writeU32(bytes, 36, frame.previousFile);
-  writeU32(bytes, 40, frame.previousOffset);
+  putU48(bytes, 8, frame.seq);
+  putU48(bytes, 16, root.entries);
+  putU32(bytes, 24, root.file);
+  putU32(bytes, 28, root.offset);
+  putU32(bytes, 32, root.length);
+  putU32(bytes, 36, frame.previousFile);
+  putU32(bytes, 40, frame.previousOffset);
   bytes.set(root.hash, 44);
-  writeU32(bytes, ROOT_FRAME_BYTES - CRC_BYTES, frameCrc(bytes.subarray(0, ROOT_FRAME_BYTES - CRC_BYTES), seed, offset));
+  putU32(bytes, ROOT_FRAME_BYTES - CRC_BYTES, frameCrc(bytes.subarray(0, ROOT_FRAME_BYTES - CRC_BYTES), seed, offset));
   return bytes;
 }
 
 /** The root frame in these bytes, or undefined where they are none. */
 export function decodeRootFrame(bytes: Buffer, seed: number, offset: number): RootFrame | undefined {
-  if (bytes.length !== ROOT_FRAME_BYTES || readU32(bytes, 0) !== ROOT_TAG) return undefined;
+  if (bytes.length !== ROOT_FRAME_BYTES || getU32(bytes, 0) !== ROOT_TAG) return undefined;
   const crcAt = ROOT_FRAME_BYTES - CRC_BYTES;
-  if (frameCrc(bytes.subarray(0, crcAt), seed, offset) !== readU32(bytes, crcAt)) return undefined;
+  if (frameCrc(bytes.subarray(0, crcAt), seed, offset) !== getU32(bytes, crcAt)) return undefined;
   const height = bytes.readInt32LE(4);
   if (height < -1 || height > MAX_LEVEL) return undefined;
   return {
-    seq: readU48(bytes, 8),
+    seq: getU48(bytes, 8),
     root: {
       hash: Uint8Array.from(bytes.subarray(44, 44 + HASH_BYTES)),
-      entries: readU48(bytes, 16),
+      entries: getU48(bytes, 16),
       height,
-      file: readU32(bytes, 24),
-      offset: readU32(bytes, 28),
-      length: readU32(bytes, 32),
+      file: getU32(bytes, 24),
+      offset: getU32(bytes, 28),
+      length: getU32(bytes, 32),
     },
-    previousFile: readU32(bytes, 36),
-    previousOffset: readU32(bytes, 40),
+    previousFile: getU32(bytes, 36),
+    previousOffset: getU32(bytes, 40),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Collections: which there are, and where their entities are placed.
  */
-import { type CollectionInfo, parseStrict, VarveError } from '../../engine/index.js';
+import { type CollectionInfo, isSystemCollection, parseStrict, VarveError } from '../../engine/index.js';
 import { sendJson } from '../answers.js';
 import { requireMediaType, withBody } from '../body.js';
 import { database, type Exchange, param, parseEnvelope, parseQuery, type Route } from '../exchange.js';
@@ -32,7 +32,7 @@ async function putCollection(exchange: Exchange): Promise<void> {
   parseQuery(noQuery, exchange);
   const db = database(exchange);
   const name = param(exchange, 'collection');
-  if (name.startsWith('_')) throw new VarveError('SYSTEM_COLLECTION', `${name} is a system collection`, { collection: name });
+  if (isSystemCollection(name)) throw new VarveError('SYSTEM_COLLECTION', `${name} is a system collection`, { collection: name });
   requireMediaType(exchange.req, ['application/json'], true);
   const { placement } = await withBody(exchange, 'collection', ENVELOPE_BYTES, (bytes) =>
     parseEnvelope(placementEnvelope, parseStrict(bytes)),

@@ -34,7 +34,7 @@ export interface Load {
 
 /** A collection whose records share a shard, so that a batch over several keys is allowed. */
 export const GROUPED = 'orders';
-export const SPREAD = 'customers';
+const SPREAD = 'customers';
 
 /** Writes until the first failure of every client (the server was killed). Fills `ledger` as it goes. */
 export async function writeUntilKilled(load: Load, ledger: Attempt[]): Promise<void> {

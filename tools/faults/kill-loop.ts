@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Attempt, GROUPED, SPREAD, send, WrongAnswer, writeUntilKilled } from './kill-clients.js';
+import { type Attempt, GROUPED, send, WrongAnswer, writeUntilKilled } from './kill-clients.js';
 import { ServerProcess } from './server-process.js';
 
 export interface KillLoopOptions {
@@ -203,8 +203,6 @@ function randomFrom(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }
-
-export const KILL_COLLECTIONS = [SPREAD, GROUPED];
 
 async function main(): Promise<void> {
   const { values } = parseArgs({

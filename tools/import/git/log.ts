@@ -60,20 +60,6 @@ export function readLog(repo: string, tip: string, count: number): AsyncGenerato
   return parseLog(streamGit(repo, [...args, `--max-count=${count}`, tip, '--']));
 }
 
-/** What differs between two commits' trees. */
-export async function readDiff(repo: string, from: string, to: string): Promise<GitChange[]> {
-  const changes: GitChange[] = [];
-  let heading: Buffer | undefined;
-  for await (const piece of splitNul(streamGit(repo, ['diff-tree', ...RAW, from, to]))) {
-    if (heading === undefined) heading = piece;
-    else {
-      changes.push(change(heading, piece));
-      heading = undefined;
-    }
-  }
-  return changes;
-}
-
 export async function* parseLog(chunks: AsyncIterable<Buffer>): AsyncGenerator<GitCommit> {
   let fields: Buffer[] = [];
   let changes: GitChange[] = [];
