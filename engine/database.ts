@@ -2,6 +2,7 @@
  * The face of an embedded database, as `open` returns it. Reads are synchronous on a view; writes are
  * promises that resolve once durable.
  */
+import type { LogFile } from './log-files.js';
 import type {
   HashHex,
   InsertItem,
@@ -144,6 +145,10 @@ export interface Database {
   root(shard: number, seq?: number): Promise<RootInfo | undefined>;
   /** Folds what is in memory into the tree and logs a checkpoint. */
   checkpoint(shard?: number): Promise<void>;
+  /** The files of every shard's log and how much of each is durable: one consistent state, to be copied at leisure. */
+  logFiles(): LogFile[];
+  /** Up to `length` bytes of one of them from `offset`; undefined where there is no such file any more. */
+  readLogFile(shard: number, name: string, offset: number, length: number): Uint8Array | undefined;
   /** Newest record time over all shards, or undefined while empty. */
   newestTime(): Timestamp | undefined;
   /** Finishes what is queued, folds, marks, syncs, closes. */

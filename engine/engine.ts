@@ -15,6 +15,7 @@ import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits
 import { formatTime, parseTime } from './format/time.js';
 import type { Identity } from './identity.js';
 import { BlockCache } from './log/index.js';
+import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
 import { PlacementDecisions } from './placement-decisions.js';
 import { checkPlacement, Placements } from './placements.js';
 import type { Platform } from './platform/platform.js';
@@ -276,6 +277,16 @@ export class Engine implements Database, ViewSource {
     }
     const checkpoint = await found.checkpointAt(seq);
     return checkpoint && { shard: found.id, seq: seq as Seq, root: hex(checkpoint.root), entries: checkpoint.entries };
+  }
+
+  logFiles(): LogFile[] {
+    this.#checkOpen();
+    return listLogFiles(this.shardList);
+  }
+
+  readLogFile(shard: number, name: string, offset: number, length: number): Buffer | undefined {
+    this.#checkOpen();
+    return readLogFile(this.#platform, this.#shard(shard), name, offset, length);
   }
 
   async checkpoint(shard?: number): Promise<void> {

@@ -29,5 +29,6 @@ export { canonicalJson } from './format/canonical-json.js';
 export { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
 export { canonicalFromBytes, parseStrict } from './format/strict-json.js';
 export { formatTime, parseTime } from './format/time.js';
+export type { LogFile } from './log-files.js';
 export type { Platform } from './platform/platform.js';
 export * from './types.js';

@@ -11,11 +11,19 @@ import { matchHot } from './hot-path.js';
 import { invalid, Problem } from './problem.js';
 import { collectionRoutes } from './routes/collections.js';
 import { entityRoutes } from './routes/entities.js';
+import { fileRoutes } from './routes/files.js';
 import { healthRoutes } from './routes/health.js';
 import { recordRoutes } from './routes/records.js';
 import { shardRoutes } from './routes/shards.js';
 
-export const ROUTES: readonly Route[] = [...healthRoutes, ...entityRoutes, ...recordRoutes, ...collectionRoutes, ...shardRoutes];
+export const ROUTES: readonly Route[] = [
+  ...healthRoutes,
+  ...entityRoutes,
+  ...recordRoutes,
+  ...collectionRoutes,
+  ...shardRoutes,
+  ...fileRoutes,
+];
 
 /** These answer in every phase. */
 const ALWAYS: ReadonlySet<string> = new Set(['/livez', '/readyz']);

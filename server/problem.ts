@@ -34,6 +34,7 @@ export const KINDS = {
   'precondition-failed': { status: 412, title: 'The entity is not at the expected version' },
   'too-large': { status: 413, title: 'Too large' },
   'unsupported-media-type': { status: 415, title: 'The media type is not supported here' },
+  'range-not-satisfiable': { status: 416, title: 'The range lies beyond the end' },
   'cross-shard': { status: 422, title: 'The request reaches over more than one shard' },
   'bad-ref': { status: 422, title: 'A reference does not name an earlier record of its shard' },
   'idempotency-mismatch': { status: 422, title: 'The idempotency key was used with other content' },

@@ -21,6 +21,8 @@ const VERBS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   dump: async () => (await import('./commands/dump.js')).addDump,
   import: async () => (await import('./commands/import-git.js')).addImport,
   inspect: async () => (await import('./commands/inspect.js')).addInspect,
+  backup: async () => (await import('./commands/backup.js')).addBackup,
+  restore: async () => (await import('./commands/restore.js')).addRestore,
   check: async () => (await import('./commands/check.js')).addCheck,
 };
 
