@@ -177,7 +177,7 @@ class ShardCheck {
       }
       while (stops[0] !== undefined && stops[0] < item.firstSeq) await this.#compareRoots(stops.shift() as number, named);
       this.#checkBatch(item);
-      if (item.event !== undefined) await this.#checkEvent(item.firstSeq, item.event);
+      if (item.event?.type === 'checkpoint') await this.#checkEvent(item.firstSeq, item.event);
       if (this.#changes.length >= MAX_PENDING) await this.#foldThrough(item.lastSeq);
       sinceYield += item.records.length + 1;
       if (sinceYield >= YIELD_EVERY) {

@@ -12,6 +12,7 @@ import { hex } from './format/hash.js';
 import { decodeRecord, recordIsIntact, recordLengthAt } from './format/record.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, type SegmentPlace, segmentPlace } from './format/segment.js';
+import { countOfRuns } from './format/seq-runs.js';
 import { formatTime } from './format/time.js';
 import type { InspectItem, InspectOptions } from './inspect.js';
 import { scanFrames } from './log/frame-scanner.js';
@@ -186,8 +187,17 @@ function recordFields(record: StoredRecord, place: SegmentPlace, options: Inspec
 function eventItem(bytes: Buffer, at: number, length: number, place: SegmentPlace): Described {
   const found = decodeEvent(bytes, at, length, place.recordSeed);
   if (found === undefined) return { what: 'event', fields: {}, bad: 'the event fails its checksum' };
-  const { throughSeq, root, entries, previous } = found.event;
-  return { what: 'checkpoint', fields: { seq: found.seq, throughSeq, root: hex(root), entries, previous: hex(previous) } };
+  const { seq, event } = found;
+  switch (event.type) {
+    case 'checkpoint': {
+      const { throughSeq, root, entries, previous } = event;
+      return { what: 'checkpoint', fields: { seq, throughSeq, root: hex(root), entries, previous: hex(previous) } };
+    }
+    case 'trim':
+      return { what: 'trim', fields: { seq, drops: countOfRuns(event.runs), runs: event.runs.length } };
+    case 'erasure':
+      return { what: 'erasure', fields: { seq, collection: text(event.collection), key: text(event.key), reason: text(event.reason) } };
+  }
 }
 
 function text(bytes: Uint8Array): string {

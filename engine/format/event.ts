@@ -1,39 +1,85 @@
 /**
  * Events inside a frame: what the log holds besides records. One event is a batch of its own and takes one seq.
- * Layout and the numbers reserved for later types in docs/FORMAT.md.
+ * Layout and the number reserved for a later type in docs/FORMAT.md.
  */
 import { assert } from '../errors.js';
-import type { LogEvent } from '../log/types.js';
-import { allZero, getU16, getU32, getU48, putU32, putU48, view } from './bytes.js';
+import type { CheckpointEvent, ErasureEvent, LogEvent, TrimEvent } from '../log/types.js';
+import { allZero, getU16, getU32, getU48, putU16, putU32, putU48, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { HASH_BYTES } from './hash.js';
+import { MAX_COLLECTION_BYTES, MAX_KEY_BYTES, MAX_REASON_BYTES } from './limits.js';
+import { countOfRuns, decodeRuns, encodeRuns, runsBytes } from './seq-runs.js';
 
 export const EVENT_TAG = 0xe1;
-/** Types 2 trim, 3 erasure and 4 epoch are reserved. */
+/** Type 4, epoch, is reserved. */
 const TYPE_CHECKPOINT = 1;
+const TYPE_TRIM = 2;
+const TYPE_ERASURE = 3;
 const FIXED_BYTES = 16;
 const CRC_BYTES = 4;
 export const EVENT_MIN_BYTES = FIXED_BYTES + CRC_BYTES;
 const CHECKPOINT_BYTES = FIXED_BYTES + 6 + 6 + 4 + 2 * HASH_BYTES + CRC_BYTES;
+const TRIM_HEAD_BYTES = 12;
+const ERASURE_HEAD_BYTES = 6;
 
-/** The largest event there is. */
-export const EVENT_MAX_ENCODED_BYTES = CHECKPOINT_BYTES;
+/** Length of the event once encoded. */
+export function eventBytes(event: LogEvent): number {
+  switch (event.type) {
+    case 'checkpoint':
+      return CHECKPOINT_BYTES;
+    case 'trim':
+      return FIXED_BYTES + TRIM_HEAD_BYTES + runsBytes(event.runs) + CRC_BYTES;
+    case 'erasure':
+      return FIXED_BYTES + ERASURE_HEAD_BYTES + event.collection.length + event.key.length + event.reason.length + CRC_BYTES;
+  }
+}
 
+/** Returns the end. */
 export function encodeEvent(into: Uint8Array, at: number, event: LogEvent, seq: number, seed: number): number {
-  assert(event.root.length === HASH_BYTES && event.previous.length === HASH_BYTES, 'a checkpoint names hashes of 32 bytes');
-  assert(event.throughSeq < seq, 'a checkpoint covers what came before it');
-  into.fill(0, at, at + CHECKPOINT_BYTES);
+  const length = eventBytes(event);
+  into.fill(0, at, at + FIXED_BYTES);
   into[at] = EVENT_TAG;
-  into[at + 1] = TYPE_CHECKPOINT;
-  putU32(into, at + 4, CHECKPOINT_BYTES);
+  into[at + 1] = TYPES[event.type];
+  putU32(into, at + 4, length);
   putU48(into, at + 8, seq);
-  putU48(into, at + 16, event.throughSeq);
-  putU48(into, at + 22, event.entries);
-  into.set(event.root, at + 32);
-  into.set(event.previous, at + 64);
-  const end = at + CHECKPOINT_BYTES - CRC_BYTES;
+  const p = at + FIXED_BYTES;
+  if (event.type === 'checkpoint') encodeCheckpoint(into, p, event, seq);
+  else if (event.type === 'trim') encodeTrim(into, p, event, seq);
+  else encodeErasure(into, p, event);
+  const end = at + length - CRC_BYTES;
   putU32(into, end, crc32(view(into, at, end), seed));
   return end + CRC_BYTES;
+}
+
+const TYPES = { checkpoint: TYPE_CHECKPOINT, trim: TYPE_TRIM, erasure: TYPE_ERASURE } as const;
+
+function encodeCheckpoint(into: Uint8Array, p: number, event: CheckpointEvent, seq: number): void {
+  assert(event.root.length === HASH_BYTES && event.previous.length === HASH_BYTES, 'a checkpoint names hashes of 32 bytes');
+  assert(event.throughSeq < seq, 'a checkpoint covers what came before it');
+  putU48(into, p, event.throughSeq);
+  putU48(into, p + 6, event.entries);
+  putU32(into, p + 12, 0);
+  into.set(event.root, p + 16);
+  into.set(event.previous, p + 48);
+}
+
+function encodeTrim(into: Uint8Array, p: number, event: TrimEvent, seq: number): void {
+  const last = event.runs[event.runs.length - 1];
+  assert(last !== undefined && last.toSeq < seq, 'a trim drops something, and only what came before it');
+  putU48(into, p, countOfRuns(event.runs));
+  putU32(into, p + 6, event.runs.length);
+  putU16(into, p + 10, 0);
+  encodeRuns(into, p + TRIM_HEAD_BYTES, event.runs);
+}
+
+function encodeErasure(into: Uint8Array, p: number, { collection, key, reason }: ErasureEvent): void {
+  assert(collection.length <= MAX_COLLECTION_BYTES && key.length <= MAX_KEY_BYTES && reason.length <= MAX_REASON_BYTES, 'names fit');
+  putU16(into, p, collection.length);
+  putU16(into, p + 2, key.length);
+  putU16(into, p + 4, reason.length);
+  into.set(collection, p + ERASURE_HEAD_BYTES);
+  into.set(key, p + ERASURE_HEAD_BYTES + collection.length);
+  into.set(reason, p + ERASURE_HEAD_BYTES + collection.length + key.length);
 }
 
 /** Length of the event that may begin at `at`, or 0 where none can that ends by `end`. */
@@ -47,16 +93,44 @@ export function eventLengthAt(bytes: Uint8Array, at: number, end: number): numbe
 export function decodeEvent(bytes: Uint8Array, at: number, length: number, seed: number): { seq: number; event: LogEvent } | undefined {
   const end = at + length - CRC_BYTES;
   if (crc32(view(bytes, at, end), seed) !== getU32(bytes, end)) return undefined;
-  if (bytes[at + 1] !== TYPE_CHECKPOINT || length !== CHECKPOINT_BYTES || getU16(bytes, at + 2) !== 0) return undefined;
+  if (getU16(bytes, at + 2) !== 0 || getU16(bytes, at + 14) !== 0) return undefined;
   const seq = getU48(bytes, at + 8);
-  const throughSeq = getU48(bytes, at + 16);
-  if (throughSeq >= seq || getU16(bytes, at + 14) !== 0 || !allZero(bytes, at + 28, at + 32)) return undefined;
-  const event: LogEvent = {
-    type: 'checkpoint',
-    throughSeq,
-    entries: getU48(bytes, at + 22),
-    root: view(bytes, at + 32, at + 64),
-    previous: view(bytes, at + 64, at + 96),
+  const p = at + FIXED_BYTES;
+  const type = bytes[at + 1];
+  let event: LogEvent | undefined;
+  if (type === TYPE_CHECKPOINT) event = decodeCheckpoint(bytes, p, end, seq);
+  else if (type === TYPE_TRIM) event = decodeTrim(bytes, p, end, seq);
+  else if (type === TYPE_ERASURE) event = decodeErasure(bytes, p, end);
+  return event === undefined ? undefined : { seq, event };
+}
+
+function decodeCheckpoint(bytes: Uint8Array, p: number, end: number, seq: number): CheckpointEvent | undefined {
+  if (end - p !== CHECKPOINT_BYTES - EVENT_MIN_BYTES || !allZero(bytes, p + 12, p + 16)) return undefined;
+  const throughSeq = getU48(bytes, p);
+  if (throughSeq >= seq) return undefined;
+  const entries = getU48(bytes, p + 6);
+  return { type: 'checkpoint', throughSeq, entries, root: view(bytes, p + 16, p + 48), previous: view(bytes, p + 48, p + 80) };
+}
+
+function decodeTrim(bytes: Uint8Array, p: number, end: number, seq: number): TrimEvent | undefined {
+  if (end - p < TRIM_HEAD_BYTES || getU16(bytes, p + 10) !== 0) return undefined;
+  const runs = decodeRuns(bytes, p + TRIM_HEAD_BYTES, end, getU32(bytes, p + 6));
+  const last = runs?.[runs.length - 1];
+  if (runs === undefined || last === undefined || last.toSeq >= seq || countOfRuns(runs) !== getU48(bytes, p)) return undefined;
+  return { type: 'trim', runs };
+}
+
+function decodeErasure(bytes: Uint8Array, p: number, end: number): ErasureEvent | undefined {
+  if (end - p < ERASURE_HEAD_BYTES) return undefined;
+  const collectionEnd = p + ERASURE_HEAD_BYTES + getU16(bytes, p);
+  const keyEnd = collectionEnd + getU16(bytes, p + 2);
+  if (keyEnd + getU16(bytes, p + 4) !== end) return undefined;
+  if (collectionEnd - p - ERASURE_HEAD_BYTES > MAX_COLLECTION_BYTES || keyEnd - collectionEnd > MAX_KEY_BYTES) return undefined;
+  if (end - keyEnd > MAX_REASON_BYTES) return undefined;
+  return {
+    type: 'erasure',
+    collection: view(bytes, p + ERASURE_HEAD_BYTES, collectionEnd),
+    key: view(bytes, collectionEnd, keyEnd),
+    reason: view(bytes, keyEnd, end),
   };
-  return { seq, event };
 }

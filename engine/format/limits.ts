@@ -23,6 +23,11 @@ export const MAX_RECORDS_PER_BATCH = 65_536;
 /** Visible ASCII characters. */
 export const MAX_IDEMPOTENCY_KEY_CHARS = 255;
 
+/** Why an entity was erased, in UTF-8. */
+export const MAX_REASON_BYTES = 1024;
+/** Runs of seqs in one trim event: about 100 KB of them. */
+export const MAX_RUNS_PER_TRIM = 16_384;
+
 /** Random bytes hashed with each body, erased with it. */
 export const SALT_BYTES = 16;
 export const CONTENT_HASH_BYTES = 16;

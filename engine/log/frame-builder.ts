@@ -6,7 +6,7 @@
  */
 import { assert, VarveError } from '../errors.js';
 import { batchHeadBytes, encodeBatchHead, setBatchBytes } from '../format/batch.js';
-import { EVENT_MAX_ENCODED_BYTES, encodeEvent } from '../format/event.js';
+import { encodeEvent, eventBytes } from '../format/event.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, type FrameHead, finishFrame, frameBytes, MAX_FRAME_BYTES } from '../format/frame.js';
 import { encodeRecord, recordBytes } from '../format/record.js';
 import type { SegmentPlace } from '../format/segment.js';
@@ -70,7 +70,7 @@ export class GroupBuilder {
 
   addEvent(entry: { readonly seq: number; readonly time: number; readonly event: LogEvent }): void {
     const { seq, time, event } = entry;
-    this.#makeRoom(seq, batchHeadBytes(undefined) + EVENT_MAX_ENCODED_BYTES);
+    this.#makeRoom(seq, batchHeadBytes(undefined) + eventBytes(event));
     const start = this.#end;
     const head = { count: 1, firstSeq: seq, lastSeq: seq, time, isEvent: true, idempotency: undefined };
     const at = encodeEvent(this.#buffer, encodeBatchHead(this.#buffer, start, head), event, seq, this.#recordSeed);

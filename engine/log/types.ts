@@ -1,4 +1,5 @@
 /** What a shard and its log say to each other. Seqs are plain numbers here: hot paths carry no objects they can avoid. */
+import type { SeqRun } from '../format/seq-runs.js';
 import type { Micros } from '../platform/platform.js';
 
 export const KIND_PUT = 1;
@@ -51,8 +52,22 @@ export interface CheckpointEvent {
   /** Hash of the previous checkpoint, 32 zero bytes for the first. */
   readonly previous: Uint8Array;
 }
-/** Types 'trim', 'erasure' and 'epoch' have their numbers reserved in the format. */
-export type LogEvent = CheckpointEvent;
+/** Versions that retention drops, one slice of them: from here on they are no part of the live set (law 7). */
+export interface TrimEvent {
+  readonly type: 'trim';
+  readonly runs: readonly SeqRun[];
+}
+
+/** The bodies of all versions of this entity before the event are to go, everywhere; UTF-8. */
+export interface ErasureEvent {
+  readonly type: 'erasure';
+  readonly collection: Uint8Array;
+  readonly key: Uint8Array;
+  readonly reason: Uint8Array;
+}
+
+/** Type 'epoch' has its number reserved in the format. */
+export type LogEvent = CheckpointEvent | TrimEvent | ErasureEvent;
 
 export interface Idempotency {
   readonly key: string;

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { getU32, putU32 } from '../../engine/format/bytes.js';
 import { crc32 } from '../../engine/format/checksum.js';
-import { decodeEvent, EVENT_MAX_ENCODED_BYTES, encodeEvent, eventLengthAt } from '../../engine/format/event.js';
+import { decodeEvent, encodeEvent, eventBytes, eventLengthAt } from '../../engine/format/event.js';
 import { decodeRecord, encodeRecord, RECORD_TAG, recordBytes, recordIsIntact, recordLengthAt } from '../../engine/format/record.js';
-import type { NewRecord } from '../../engine/log/types.js';
+import type { LogEvent, NewRecord } from '../../engine/log/types.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../../engine/log/types.js';
 
 const SEED = 0x1234;
@@ -126,12 +126,22 @@ describe('a record', () => {
   });
 });
 
-describe('an event', () => {
-  const event = { type: 'checkpoint', throughSeq: 41, entries: 2 ** 40, root: Buffer.alloc(32, 1), previous: Buffer.alloc(32, 2) } as const;
+const EVENTS: readonly LogEvent[] = [
+  { type: 'checkpoint', throughSeq: 41, entries: 2 ** 40, root: Buffer.alloc(32, 1), previous: Buffer.alloc(32, 2) },
+  {
+    type: 'trim',
+    runs: [
+      { fromSeq: 1, toSeq: 1 },
+      { fromSeq: 3, toSeq: 40 },
+    ],
+  },
+  { type: 'erasure', collection: Buffer.from('people'), key: Buffer.from('åsa'), reason: Buffer.from('asked to') },
+];
 
+describe.each(EVENTS)('a $type event', (event) => {
   it('comes back as it went in, and fails when any bit is flipped', () => {
-    const stored = Buffer.alloc(EVENT_MAX_ENCODED_BYTES);
-    encodeEvent(stored, 0, event, 42, SEED);
+    const stored = Buffer.alloc(eventBytes(event));
+    expect(encodeEvent(stored, 0, event, 42, SEED)).toBe(stored.length);
     expect(decodeEvent(stored, 0, eventLengthAt(stored, 0, stored.length), SEED)).toEqual({ seq: 42, event });
     for (let bit = 0; bit < stored.length * 8; bit++) {
       const flipped = Buffer.from(stored);
@@ -139,5 +149,23 @@ describe('an event', () => {
       const length = eventLengthAt(flipped, 0, flipped.length);
       expect(length === 0 ? undefined : decodeEvent(flipped, 0, length, SEED)).toBeUndefined();
     }
+  });
+
+  it('is refused, never misread, whatever is behind a good checksum', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(4), (payload, type) => {
+        const bytes = Buffer.alloc(20 + payload.length);
+        bytes.set([0xe1, type]);
+        bytes.writeUInt32LE(bytes.length, 4);
+        bytes[8] = 42;
+        bytes.set(payload, 16);
+        bytes.writeUInt32LE(crc32(bytes.subarray(0, -4), SEED), bytes.length - 4);
+        const found = decodeEvent(bytes, 0, bytes.length, SEED);
+        if (found === undefined) return;
+        const again = Buffer.alloc(eventBytes(found.event));
+        encodeEvent(again, 0, found.event, found.seq, SEED);
+        expect(again).toEqual(bytes);
+      }),
+    );
   });
 });

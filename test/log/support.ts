@@ -131,7 +131,7 @@ export function show(item: StoredBatch | { gap: { fromSeq: number; toSeq: number
     time,
     key: idempotency?.key,
     records: records.map(showRecord),
-    event: event && `${event.type} ${event.throughSeq} ${event.entries}`,
+    event: event?.type === 'checkpoint' ? `${event.type} ${event.throughSeq} ${event.entries}` : event?.type,
   };
 }
 
