@@ -1,12 +1,11 @@
 /**
- * The request listener: guard, then the hot path, then Express with every route of routes/. Express only matches paths here; handlers
+ * The request listener behind the doors: the hot path, then Express with every route of routes/. Express only matches paths here; handlers
  * work on node's own request and response.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express from 'express';
 import { answerError, dispatch, pathOf } from './dispatch.js';
 import type { Route, ServerContext } from './exchange.js';
-import { checkRequest } from './guard.js';
 import { matchHot } from './hot-path.js';
 import { invalid, Problem } from './problem.js';
 import { collectionRoutes } from './routes/collections.js';
@@ -50,7 +49,6 @@ export function createApp(context: ServerContext): RequestListener {
   return (req, res) => {
     if (context.logger.isLevelEnabled('debug')) logRequest(req, res, context);
     try {
-      checkRequest(req);
       if (context.phase === 'draining' && !ALWAYS.has(pathOf(req))) {
         throw new Problem('draining', 'The server is shutting down.', {}, { headers: { Connection: 'close' } });
       }

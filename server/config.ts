@@ -7,6 +7,8 @@ import { type OpenOptions, parseStrict } from '../engine/index.js';
 import { ConfigError, parseListen } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { LOG_LEVELS, type LogLevel } from './logging.js';
+import type { TlsFiles } from './tls.js';
+import { TOKEN_FILE } from './tokens.js';
 
 export const DEFAULT_LISTEN = '127.0.0.1:7411';
 export const DEFAULT_DATA = './varve-data';
@@ -59,6 +61,14 @@ const listenAddress: Reader<string> = (value) => {
   parseListen(value);
   return value;
 };
+/** Names as a URL has them, with commas between. */
+const names: Reader<readonly string[]> = (value, name) => {
+  const list = value.split(',').map((part) => part.trim());
+  for (const each of list)
+    if (!/^[A-Za-z0-9]([A-Za-z0-9.-]{0,252})$/.test(each))
+      throw new ConfigError(`${name} must be names of hosts without ports, with commas between, not '${value}'`);
+  return list;
+};
 const maybe =
   <T>(read: Reader<T>): Reader<T | undefined> =>
   (value, name) =>
@@ -73,7 +83,12 @@ const millis = integer(1, 86_400_000);
 
 export const SETTINGS = {
   data: setting(text, DEFAULT_DATA, 'DIR', 'where the database is kept'),
-  listen: setting(listenAddress, DEFAULT_LISTEN, 'HOST:PORT', 'loopback address to listen on'),
+  listen: setting(listenAddress, DEFAULT_LISTEN, 'HOST:PORT', 'address to listen on; any but a loopback one needs access tokens'),
+  tokens: setting(maybe(text), undefined, 'FILE', 'access tokens, as varve token makes them (tokens.json in the data directory)'),
+  tlsCert: setting(maybe(text), undefined, 'FILE', 'certificate in PEM, with its chain; read again when it changes, and on SIGHUP'),
+  tlsKey: setting(maybe(text), undefined, 'FILE', 'private key of the certificate, in PEM'),
+  tlsClientCa: setting(maybe(text), undefined, 'FILE', 'authorities in PEM; clients must show a certificate of theirs'),
+  hostNames: setting(maybe(names), undefined, 'NAMES', 'names that clients may call this server by, with commas between'),
   shards: setting(maybe(integer(1, 65_535)), undefined, 'N', 'number of shards, fixed when the database is created'),
   logLevel: setting<LogLevel>(oneOf(LOG_LEVELS), 'info', 'LEVEL', `one of ${LOG_LEVELS.join(', ')}`),
   segmentBytes: setting(maybe(bytes), undefined, 'BYTES', 'size at which a log segment is sealed'),
@@ -85,6 +100,18 @@ export const SETTINGS = {
   maxBatchBytes: setting(bytes, DEFAULT_LIMITS.maxBatchBytes, 'BYTES', 'largest batch'),
   bodyMemoryBytes: setting(bytes, DEFAULT_LIMITS.bodyMemoryBytes, 'BYTES', 'memory for request bodies, all together'),
   maxConnections: setting(count, DEFAULT_LIMITS.maxConnections, 'N', 'connections at a time'),
+  maxConnectionsPerAddress: setting(
+    maybe(count),
+    DEFAULT_LIMITS.maxConnectionsPerAddress,
+    'N',
+    'of one address (half of them; all from this machine itself)',
+  ),
+  activePerClient: setting(count, DEFAULT_LIMITS.activePerClient, 'N', 'requests of one token or address handled at a time'),
+  queuePerClient: setting(count, DEFAULT_LIMITS.queuePerClient, 'N', 'requests of one token or address that wait for their turn'),
+  maxStreams: setting(count, DEFAULT_LIMITS.maxStreams, 'N', 'feeds and streams of inserts at a time'),
+  maxStreamsPerClient: setting(count, DEFAULT_LIMITS.maxStreamsPerClient, 'N', 'of one token or address'),
+  answerMemoryBytes: setting(bytes, DEFAULT_LIMITS.answerMemoryBytes, 'BYTES', 'memory for answers not read yet, all together'),
+  readTimeoutMs: setting(millis, DEFAULT_LIMITS.readTimeoutMs, 'MS', 'an answer that its reader leaves lying is cut'),
   bodyTimeoutMs: setting(millis, DEFAULT_LIMITS.bodyTimeoutMs, 'MS', 'time for a whole body to arrive'),
   idleTimeoutMs: setting(millis, DEFAULT_LIMITS.idleTimeoutMs, 'MS', 'a connection on which nothing moves is cut'),
   shutdownTimeoutMs: setting(millis, DEFAULT_LIMITS.shutdownTimeoutMs, 'MS', 'how long shutting down waits for requests under way'),
@@ -170,15 +197,42 @@ export function openOptionsOf(config: ServeConfig): OpenOptions {
 const ENVELOPE_BYTES = 64 * 1024;
 
 export function limitsOf(config: ServeConfig): Partial<Limits> {
-  const { maxBodyBytes, maxBatchBytes, bodyMemoryBytes, maxConnections, bodyTimeoutMs, idleTimeoutMs, shutdownTimeoutMs } = config;
+  const { maxBodyBytes, maxBatchBytes, bodyMemoryBytes, maxConnections, maxConnectionsPerAddress } = config;
+  const { activePerClient, queuePerClient, maxStreams, maxStreamsPerClient, answerMemoryBytes } = config;
+  const { bodyTimeoutMs, idleTimeoutMs, readTimeoutMs, shutdownTimeoutMs } = config;
   return {
     maxBodyBytes,
     maxBatchBytes,
     maxLineBytes: maxBodyBytes + ENVELOPE_BYTES,
     bodyMemoryBytes,
     maxConnections,
+    maxConnectionsPerAddress,
+    activePerClient,
+    // One client alone cannot take all of it.
+    activeRequests: Math.max(DEFAULT_LIMITS.activeRequests, activePerClient * 4),
+    queuePerClient,
+    queueRequests: Math.max(DEFAULT_LIMITS.queueRequests, queuePerClient * 4),
+    maxStreams,
+    maxStreamsPerClient,
+    answerMemoryBytes,
     bodyTimeoutMs,
     idleTimeoutMs,
+    readTimeoutMs,
     shutdownTimeoutMs,
   };
+}
+
+/** Where the access tokens are. */
+export function tokenFileOf(config: ServeConfig): string {
+  return config.tokens ?? `${config.data}/${TOKEN_FILE}`;
+}
+
+/** Throws ConfigError for half of a pair. */
+export function tlsFilesOf({ tlsCert, tlsKey, tlsClientCa }: ServeConfig): TlsFiles | undefined {
+  if (tlsCert === undefined && tlsKey === undefined) {
+    if (tlsClientCa !== undefined) throw new ConfigError('--tls-client-ca needs --tls-cert and --tls-key');
+    return undefined;
+  }
+  if (tlsCert === undefined || tlsKey === undefined) throw new ConfigError('--tls-cert and --tls-key belong together');
+  return { cert: tlsCert, key: tlsKey, ...(tlsClientCa === undefined ? {} : { clientCa: tlsClientCa }) };
 }

@@ -1,12 +1,16 @@
 /**
- * From a matched route to its handler: methods (405 with Allow, HEAD as GET, OPTIONS), the query string, and one place where every
+ * From a matched route to its handler: the caller's rights, methods (405 with Allow, HEAD as GET, OPTIONS), the query string, and one place where every
  * thrown thing becomes a problem.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { send, sendProblem } from './answers.js';
+import { authorize, callerOf } from './auth.js';
 import type { Exchange, Method, Route, ServerContext } from './exchange.js';
 import { Problem, problemOf } from './problem.js';
 import { readQuery } from './requests.js';
+
+/** Where an endpoint does not say how it stands to collections, its path does: the strictest reading. */
+const COLLECTION_IN_PATH = /\/:collection(?:\/|$)/;
 
 /** Never rejects. */
 export async function dispatch(
@@ -24,7 +28,10 @@ export async function dispatch(
       if (method === 'OPTIONS') return send(res, 204, { Allow: allow });
       throw new Problem('method-not-allowed', `Allowed here: ${allow}.`, { allow: allow.split(', ') }, { headers: { Allow: allow } });
     }
-    await endpoint.handle({ req, res, params, query: readQuery(req.url ?? '/'), context });
+    const caller = callerOf(req);
+    const query = readQuery(req.url ?? '/');
+    authorize(caller, endpoint.role, endpoint.scope ?? (COLLECTION_IN_PATH.test(route.path) ? 'path' : 'server'), params, query);
+    await endpoint.handle({ req, res, params, query, caller, context });
   } catch (error) {
     answerError(error, req, res, context);
   }

@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { Database } from '../engine/index.js';
+import type { Caller, NeededRole, Scope } from './auth.js';
 import type { ByteBudget } from './body.js';
 import type { Limits } from './limits.js';
 import { Problem, type ProblemFields } from './problem.js';
@@ -31,16 +32,20 @@ export interface Exchange {
   readonly res: ServerResponse;
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query;
+  /** Who asks. Whatever lasts longer than a moment ends with `caller.signal`; scope `handler` asks `requireCollection`. */
+  readonly caller: Caller;
   readonly context: ServerContext;
 }
 
 export type Handler = (exchange: Exchange) => void | Promise<void>;
 export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
-/** What a caller must be allowed to do. Every endpoint has one, though nobody is asked yet. */
-export type Role = 'none' | 'read' | 'write' | 'admin';
+/** What a caller must be allowed to do. Every endpoint has one. */
+export type Role = NeededRole;
 
 export interface Endpoint {
   readonly role: Role;
+  /** How it stands to collections, for callers limited to some. By default its path says: `path` with a `:collection`, else `server`. */
+  readonly scope?: Scope;
   readonly handle: Handler;
 }
 

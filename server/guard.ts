@@ -1,7 +1,7 @@
 /**
- * Keeps strangers out before anything else looks at a request: only loopback addresses are bound, the Host header must name this
- * machine (against DNS rebinding), the Origin, where a browser sends one, must be ours (against cross-site requests), and the
- * request target must be plain ASCII, so that no two spellings of bytes become one key.
+ * Keeps strangers out before anything else looks at a request: without tokens only loopback addresses are bound, the Host header must
+ * name this machine (against DNS rebinding), the Origin, where a browser sends one, must be ours (against cross-site requests), the
+ * request target must be plain ASCII, so that no two spellings of bytes become one key, and what takes no body has none.
  */
 import type { IncomingMessage } from 'node:http';
 import { isIPv4, isIPv6 } from 'node:net';
@@ -18,7 +18,7 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** `HOST:PORT`, `[::1]:PORT`. Throws ConfigError for what is no address, or not loopback. Port 0 lets the system choose. */
+/** `HOST:PORT`, `[::1]:PORT`. Throws ConfigError for what is no address. Port 0 lets the system choose. */
 export function parseListen(text: string): ListenAddress {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text.trim());
   const host = match?.[1] ?? match?.[2];
@@ -26,13 +26,16 @@ export function parseListen(text: string): ListenAddress {
   if (host === undefined || port > 65_535) {
     throw new ConfigError(`'${text}' is not an address to listen on: expected HOST:PORT, such as 127.0.0.1:7411 or [::1]:7411`);
   }
-  if (!isLoopback(host)) {
-    throw new ConfigError(
-      `refusing to listen on '${host}': without access tokens the server binds to this machine only (127.0.0.0/8, ::1 or localhost). ` +
-        'To reach it from elsewhere, forward a port: ssh -L 7411:127.0.0.1:7411 <this machine>',
-    );
-  }
   return { host: host.toLowerCase() === 'localhost' ? '127.0.0.1' : host, port };
+}
+
+/** Throws ConfigError where others than this machine could come in and nobody is asked for a token. */
+export function requireTokensBeyondLoopback({ host }: ListenAddress, tokens: number): void {
+  if (isLoopback(host) || tokens > 0) return;
+  throw new ConfigError(
+    `refusing to listen on '${host}': without access tokens the server binds to this machine only (127.0.0.0/8, ::1 or localhost). ` +
+      'To open it to others make a token first: varve token create --role admin --data <its data directory>',
+  );
 }
 
 /** Names and addresses that can only mean this machine. */
@@ -51,17 +54,53 @@ function hostName(header: string): string | undefined {
     .find((name) => name !== undefined);
 }
 
-/** Throws the problem to answer with, if any. */
-export function checkRequest(req: IncomingMessage): void {
-  const host = req.headers.host;
-  const name = host === undefined ? undefined : hostName(host);
-  if (name === undefined || !isLoopback(name)) {
-    throw new Problem('host-not-allowed', 'The Host header must be localhost or a loopback address.');
+/** The names that requests may call this server by. */
+export class Hosts {
+  readonly #names: ReadonlySet<string>;
+  readonly #anyAddress: boolean;
+  readonly #scheme: string;
+
+  /** `names` beside the loopback ones; where others are let in at all, also every IP address: no resolver can be made to lie there. */
+  constructor(listen: ListenAddress, options: { names?: readonly string[]; tls?: boolean } = {}) {
+    this.#names = new Set((options.names ?? []).map((name) => name.toLowerCase()));
+    this.#anyAddress = !isLoopback(listen.host);
+    this.#scheme = options.tls === true ? 'https' : 'http';
   }
-  const origin = req.headers.origin;
-  if (origin !== undefined && origin.toLowerCase() !== `http://${host}`.toLowerCase()) {
+
+  allows(name: string): boolean {
+    return isLoopback(name) || this.#names.has(name.toLowerCase()) || (this.#anyAddress && (isIPv4(name) || isIPv6(name)));
+  }
+
+  originOf(host: string): string {
+    return `${this.#scheme}://${host}`.toLowerCase();
+  }
+}
+
+const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+
+/** Throws the problem to answer with, if any. */
+export function checkRequest(req: IncomingMessage, hosts: Hosts): void {
+  const { host, origin } = req.headers;
+  const name = host === undefined ? undefined : hostName(host);
+  if (name === undefined || !hosts.allows(name)) {
+    throw new Problem(
+      'host-not-allowed',
+      'The Host header must be localhost, a loopback address or a name the server was told (--host-names).',
+    );
+  }
+  if (origin !== undefined && origin.toLowerCase() !== hosts.originOf(host!)) {
     throw new Problem('origin-not-allowed', 'The Origin header names another site.');
   }
   const target = req.url ?? '';
   if (!/^\/[\x21-\x7e]*$/.test(target)) throw invalid('request target', 'a path in ASCII, everything else percent-encoded');
+  // A body that nobody reads could go on for ever.
+  const length = req.headers['content-length'];
+  if (((length !== undefined && Number(length) > 0) || req.headers['transfer-encoding'] !== undefined) && BODILESS.has(req.method ?? '')) {
+    throw new Problem(
+      'invalid',
+      `A ${req.method} has no body here.`,
+      { path: 'body', expected: 'no body' },
+      { headers: { Connection: 'close' } },
+    );
+  }
 }

@@ -19,6 +19,25 @@ export interface Limits {
   /** Bytes of a streamed answer that a slow reader may leave unread before the stream waits for it. */
   readonly answerBufferBytes: number;
   readonly maxConnections: number;
+  /** Of one address; undefined: half of them, and all of them from this machine itself. */
+  readonly maxConnectionsPerAddress: number | undefined;
+  /** Requests being handled at a time, over all clients and of one (a token, or an address without one). More than that wait. */
+  readonly activeRequests: number;
+  readonly activePerClient: number;
+  /** Requests that wait for their turn, over all clients and of one. More than that hear 503 and 429. */
+  readonly queueRequests: number;
+  readonly queuePerClient: number;
+  readonly queueTimeoutMs: number;
+  /** Requests on one connection whose answers have not left. */
+  readonly pipelinedRequests: number;
+  /** Answers and requests that last (feeds, streams of inserts), over all clients and of one. */
+  readonly maxStreams: number;
+  readonly maxStreamsPerClient: number;
+  /** Bytes of answers that their readers have not read, over all connections; over it the largest of the greediest client is cut. */
+  readonly answerMemoryBytes: number;
+  /** An answer is cut when it stands still for this long and the time its unread bytes take at the slowest pace allowed. */
+  readonly readTimeoutMs: number;
+  readonly minReadBytesPerSecond: number;
   readonly maxHeaderBytes: number;
   readonly headersTimeoutMs: number;
   /** For a whole body to arrive (streams are bound by the idle timeout alone). */
@@ -43,6 +62,18 @@ export const DEFAULT_LIMITS: Limits = {
   lineBytesInFlight: 4 * MIB,
   answerBufferBytes: MIB,
   maxConnections: 1024,
+  maxConnectionsPerAddress: undefined,
+  activeRequests: 1024,
+  activePerClient: 256,
+  queueRequests: 4096,
+  queuePerClient: 1024,
+  queueTimeoutMs: 30_000,
+  pipelinedRequests: 64,
+  maxStreams: 512,
+  maxStreamsPerClient: 256,
+  answerMemoryBytes: 256 * MIB,
+  readTimeoutMs: 30_000,
+  minReadBytesPerSecond: 16 * KIB,
   maxHeaderBytes: 16 * KIB,
   headersTimeoutMs: 10_000,
   bodyTimeoutMs: 60_000,

@@ -3,17 +3,21 @@
  *
  * It listens first and opens the database then, so that /livez answers and /readyz says `recovering` meanwhile. SIGTERM or SIGINT:
  * the server drains, the database closes (marks, syncs), exit code 0; a second signal ends the process with 1 at once, which is safe:
- * a crash is what the log is made for.
+ * a crash is what the log is made for. SIGHUP: tokens and certificates are read again, as they are when their files change.
  */
 import { type Database, type OpenOptions, open, VarveError } from '../engine/index.js';
-import { limitsOf, openOptionsOf, type ServeConfig } from './config.js';
+import { Access } from './auth.js';
+import { limitsOf, openOptionsOf, type ServeConfig, tlsFilesOf, tokenFileOf } from './config.js';
+import { type Disk, Watch } from './disk.js';
 import { createLogger, type Logger } from './logging.js';
-import { startServer } from './start.js';
+import { type RunningServer, startServer } from './start.js';
+import { readTls } from './tls.js';
+import { readTokens } from './tokens.js';
 
 /** The part of `process` that serving needs. */
 export interface SignalSource {
-  on(signal: 'SIGTERM' | 'SIGINT', listener: () => void): unknown;
-  off(signal: 'SIGTERM' | 'SIGINT', listener: () => void): unknown;
+  on(signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP', listener: () => void): unknown;
+  off(signal: 'SIGTERM' | 'SIGINT' | 'SIGHUP', listener: () => void): unknown;
   exit(code: number): void;
 }
 
@@ -24,7 +28,12 @@ export interface ServeOptions {
   signals?: SignalSource | null;
   /** How the database is opened; the engine's `open` by default. */
   openDatabase?: (dir: string, options: OpenOptions) => Promise<Database>;
+  /** Reads tokens and certificates; without it there are none. */
+  disk?: Disk;
 }
+
+/** Holds no files. */
+const NO_DISK: Disk = { stamp: () => undefined, read: () => undefined };
 
 export interface Serving {
   readonly url: string;
@@ -40,7 +49,17 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
   const logger = options.logger ?? createLogger(config.logLevel);
   const signals = options.signals === undefined ? (process as SignalSource) : options.signals;
   const openDatabase = options.openDatabase ?? open;
-  const server = await startServer({ listen: config.listen, logger, limits: limitsOf(config) });
+  const disk = options.disk ?? NO_DISK;
+  const tlsFiles = tlsFilesOf(config);
+  const server = await startServer({
+    listen: config.listen,
+    logger,
+    limits: limitsOf(config),
+    access: new Access(readTokens(disk, tokenFileOf(config))),
+    hostNames: config.hostNames ?? [],
+    ...(tlsFiles === undefined ? {} : { tls: readTls(disk, tlsFiles) }),
+  });
+  const secrets = watchSecrets(config, disk, server, logger);
 
   let finish = (_code: number) => {};
   const stopped = new Promise<number>((resolve) => {
@@ -54,6 +73,8 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
     void stop();
   };
   const end = (code: number) => {
+    secrets.stop();
+    signals?.off('SIGHUP', secrets.reload);
     signals?.off('SIGTERM', onSignal);
     signals?.off('SIGINT', onSignal);
     finish(code);
@@ -98,5 +119,44 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
   };
   signals?.on('SIGTERM', onSignal);
   signals?.on('SIGINT', onSignal);
+  signals?.on('SIGHUP', secrets.reload);
   return { url: server.url, ready, stopped, stop };
+}
+
+/** Tokens and certificates, taken anew when their files change. What cannot be used is reported, and the ones before stay in force. */
+function watchSecrets(config: ServeConfig, disk: Disk, server: RunningServer, logger: Logger): { reload(): void; stop(): void } {
+  const tokenFile = tokenFileOf(config);
+  const tlsFiles = tlsFilesOf(config);
+  const reloadTokens = () => {
+    try {
+      const tokens = readTokens(disk, tokenFile);
+      server.setTokens(tokens);
+      logger.info({ tokens: tokens?.length ?? 0 }, 'the access tokens were read again');
+    } catch (error) {
+      logger.error({ why: error instanceof Error ? error.message : String(error) }, 'the access tokens stay as they were');
+    }
+  };
+  const reloadTls = () => {
+    if (tlsFiles === undefined) return;
+    try {
+      const tls = readTls(disk, tlsFiles);
+      server.setTls(tls);
+      logger.info({ subject: tls.subject, validTo: tls.validTo }, 'the certificate was read again');
+    } catch (error) {
+      logger.error({ why: error instanceof Error ? error.message : String(error) }, 'the certificate stays as it was');
+    }
+  };
+  const watches = [
+    new Watch(disk, [tokenFile], reloadTokens),
+    ...(tlsFiles === undefined ? [] : [new Watch(disk, Object.values(tlsFiles) as string[], reloadTls)]),
+  ];
+  return {
+    reload() {
+      reloadTokens();
+      reloadTls();
+    },
+    stop() {
+      for (const watch of watches) watch.stop();
+    },
+  };
 }

@@ -1,29 +1,41 @@
 /**
- * A listening server: sockets, timeouts, connections, and how it ends. It may listen before there is a database (everything answers
+ * A listening server: sockets, timeouts, TLS, and how it ends; who comes in is doors.ts's. It may listen before there is a database (everything answers
  * 503 `recovering` then) and does not own the database: whoever opened it closes it after `close()`.
  *
  * Ending: not ready -> requests under way finish, streams end themselves, new ones get 503 -> the socket closes -> idle connections
  * are cut. `close()` may be called any number of times. A crash loses nothing here: no answer was given that is not durable.
  */
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Database } from '../engine/index.js';
 import { PROBLEM_TYPE } from './answers.js';
 import { createApp } from './app.js';
+import { Access } from './auth.js';
 import { ByteBudget } from './body.js';
 import { DEFAULT_LISTEN } from './config.js';
+import { answerError } from './dispatch.js';
+import { Doors } from './doors.js';
 import type { Phase, ServerContext } from './exchange.js';
-import { ConfigError, parseListen } from './guard.js';
+import { ConfigError, Hosts, isLoopback, parseListen, requireTokensBeyondLoopback } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { createLogger, type Logger } from './logging.js';
 import { Problem } from './problem.js';
+import type { TlsMaterial } from './tls.js';
+import type { TokenRecord } from './tokens.js';
 
 export interface ServerOptions {
   /** Without one the server answers 503 `recovering` until `attach`. */
   db?: Database;
-  /** `HOST:PORT`, loopback only; port 0 lets the system choose. */
+  /** `HOST:PORT`; any but a loopback one needs access tokens. Port 0 lets the system choose. */
   listen?: string;
+  /** Who may come in; anyone by default. */
+  access?: Access;
+  /** HTTPS with these; plain HTTP by default. */
+  tls?: TlsMaterial;
+  /** Names that requests may call this server by, beside loopback ones. */
+  hostNames?: readonly string[];
   /** Silent by default. */
   logger?: Logger;
   limits?: Partial<Limits>;
@@ -33,15 +45,34 @@ export interface RunningServer {
   /** `http://127.0.0.1:7411` */
   readonly url: string;
   readonly phase: Phase;
+  /** What waits and what is under way, for metrics. */
+  readonly figures: Figures;
   /** Gives the server its database: it is ready then. */
   attach(db: Database): void;
+  /** Puts other tokens in force; requests and feeds of those that are gone end at once. Undefined: their file is gone. */
+  setTokens(tokens: readonly TokenRecord[] | undefined): void;
+  /** Other certificates for connections from now on. */
+  setTls(tls: TlsMaterial): void;
   /** Graceful; resolves once no request is under way. Does not close the database. */
   close(): Promise<void>;
 }
 
+export interface Figures {
+  readonly connections: number;
+  readonly active: number;
+  readonly waiting: number;
+  readonly streams: number;
+  readonly clients: number;
+  readonly unreadBytes: number;
+}
+
+const TICK_MS = 100;
+
 export async function startServer(options: ServerOptions = {}): Promise<RunningServer> {
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const address = parseListen(options.listen ?? DEFAULT_LISTEN);
+  const access = options.access ?? new Access();
+  requireTokensBeyondLoopback(address, access.tokenCount);
   const draining = new AbortController();
   const context: ServerContext = {
     phase: options.db === undefined ? 'recovering' : 'ready',
@@ -51,44 +82,48 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     bodyMemory: new ByteBudget(limits.bodyMemoryBytes),
     draining: draining.signal,
   };
-  const app = createApp(context);
-  const underWay = new Set<ServerResponse>();
+  const secure = options.tls !== undefined;
+  if (!secure && !isLoopback(address.host))
+    context.logger.warn({ host: address.host }, 'tokens and data go over the network in the clear: see --tls-cert and --tls-key');
+  const doors = new Doors({
+    access,
+    hosts: new Hosts(address, { names: options.hostNames ?? [], tls: secure }),
+    limits,
+    logger: context.logger,
+    handle: createApp(context),
+    refuse: (req, res, problem) => answerError(problem, req, res, context),
+  });
   let idle = () => {};
+  const onClosed = () => {
+    if (doors.underWay.size === 0) idle();
+  };
 
-  const server = createServer({
-    maxHeaderSize: limits.maxHeaderBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    // Streams last as long as they move; whole bodies have a deadline of their own.
-    requestTimeout: 0,
-    keepAliveTimeout: limits.keepAliveTimeoutMs,
-    connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, 5_000),
-    noDelay: true,
+  const server = createHttpServer(limits, options.tls);
+  server.on('request', (req: IncomingMessage, res: ServerResponse) => doors.enter(req, res, onClosed));
+  server.on('connection', (socket: Socket) => {
+    const problem = doors.connect(socket);
+    if (problem === undefined) return;
+    // Before a handshake nothing can be said that would be understood.
+    if (secure) socket.destroy();
+    else socket.end(rawAnswer(problem));
   });
-  server.timeout = limits.idleTimeoutMs;
-  // Beyond this a connection is dropped without a word; up to it one too many hears why.
-  server.maxConnections = limits.maxConnections * 2;
-  server.on('request', (req: IncomingMessage, res: ServerResponse) => {
-    underWay.add(res);
-    res.on('close', () => {
-      underWay.delete(res);
-      if (underWay.size === 0) idle();
-    });
-    app(req, res);
-  });
-  limitConnections(server, limits);
   server.on('clientError', refuseClient);
+  server.on('tlsClientError', (error: NodeJS.ErrnoException) => context.logger.debug({ code: error.code }, 'a handshake failed'));
   await listen(server, address.host, address.port);
+  const ticking = setInterval(() => doors.tick(), TICK_MS);
+  ticking.unref();
 
   const { port } = server.address() as AddressInfo;
-  const url = `http://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`;
+  const url = `${secure ? 'https' : 'http'}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}`;
   context.logger.info({ url }, 'listening');
 
   const drain = async (): Promise<void> => {
     context.phase = 'draining';
     draining.abort();
     // An idle kept-alive connection could bring one more request; it would hear `draining`.
-    if (underWay.size > 0) await settled(underWay, limits.shutdownTimeoutMs, (wake) => (idle = wake));
-    if (underWay.size > 0) context.logger.warn({ requests: underWay.size }, 'shutting down without waiting longer');
+    if (doors.underWay.size > 0) await settled(doors.underWay, limits.shutdownTimeoutMs, (wake) => (idle = wake));
+    if (doors.underWay.size > 0) context.logger.warn({ requests: doors.underWay.size }, 'shutting down without waiting longer');
+    clearInterval(ticking);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeAllConnections();
     await closed;
@@ -100,15 +135,51 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     get phase() {
       return context.phase;
     },
+    get figures() {
+      return { ...doors.admission.figures, connections: doors.connections, unreadBytes: doors.slowReaders.unreadBytes };
+    },
     attach(db) {
       context.db = db;
       if (context.phase === 'recovering') context.phase = 'ready';
+    },
+    setTokens(tokens) {
+      access.replace(tokens ?? (access.required ? [] : undefined));
+      doors.cutRevoked();
+    },
+    setTls(tls) {
+      if ('setSecureContext' in server) server.setSecureContext(tls.options);
     },
     close: () => (closing ??= drain()),
   };
 }
 
-function listen(server: HttpServer, host: string, port: number): Promise<void> {
+function createHttpServer(limits: Limits, tls: TlsMaterial | undefined): HttpServer | HttpsServer {
+  const http = {
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    // Streams last as long as they move; whole bodies have a deadline of their own.
+    requestTimeout: 0,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, 5_000),
+    noDelay: true,
+  };
+  const server =
+    tls === undefined
+      ? createServer(http)
+      : createHttpsServer({
+          ...http,
+          ...tls.options,
+          handshakeTimeout: limits.headersTimeoutMs,
+          requestCert: tls.clientCertificates,
+          rejectUnauthorized: tls.clientCertificates,
+        });
+  server.timeout = limits.idleTimeoutMs;
+  // Beyond this a connection is dropped without a word; up to it one too many hears why.
+  server.maxConnections = limits.maxConnections * 2;
+  return server;
+}
+
+function listen(server: HttpServer | HttpsServer, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const why = error.code === 'EADDRINUSE' ? 'the port is in use' : error.code === 'EACCES' ? 'not allowed' : (error.code ?? 'failed');
@@ -130,15 +201,6 @@ function settled(set: ReadonlySet<unknown>, timeoutMs: number, onIdle: (wake: ()
   });
 }
 
-function limitConnections(server: HttpServer, limits: Limits): void {
-  let open = 0;
-  server.on('connection', (socket: Socket) => {
-    open++;
-    socket.on('close', () => open--);
-    if (open > limits.maxConnections) socket.end(rawAnswer(new Problem('overloaded', 'There are too many connections.')));
-  });
-}
-
 /** What node's parser refuses never becomes a request; it is told on the bare socket. */
 function refuseClient(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
@@ -157,6 +219,7 @@ function refuseClient(error: NodeJS.ErrnoException, socket: Duplex): void {
 const STATUS_TEXT: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   408: 'Request Timeout',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   503: 'Service Unavailable',
 };

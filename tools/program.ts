@@ -23,6 +23,7 @@ const VERBS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   inspect: async () => (await import('./commands/inspect.js')).addInspect,
   backup: async () => (await import('./commands/backup.js')).addBackup,
   restore: async () => (await import('./commands/restore.js')).addRestore,
+  token: async () => (await import('./commands/token.js')).addToken,
   check: async () => (await import('./commands/check.js')).addCheck,
 };
 

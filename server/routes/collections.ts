@@ -16,7 +16,8 @@ function collectionAnswer({ name, placement, entities, versions }: CollectionInf
 
 async function listCollections(exchange: Exchange): Promise<void> {
   parseQuery(noQuery, exchange);
-  sendJson(exchange.res, 200, { collections: (await database(exchange).collections()).map(collectionAnswer) });
+  const seen = (await database(exchange).collections()).filter(({ name }) => exchange.caller.mayUse(name));
+  sendJson(exchange.res, 200, { collections: seen.map(collectionAnswer) });
 }
 
 async function getCollection(exchange: Exchange): Promise<void> {
@@ -41,7 +42,7 @@ async function putCollection(exchange: Exchange): Promise<void> {
 }
 
 export const collectionRoutes: readonly Route[] = [
-  { path: '/v1/collections', endpoints: { GET: { role: 'read', handle: listCollections } } },
+  { path: '/v1/collections', endpoints: { GET: { role: 'read', scope: 'handler', handle: listCollections } } },
   {
     path: '/v1/collections/:collection',
     endpoints: { GET: { role: 'read', handle: getCollection }, PUT: { role: 'admin', handle: putCollection } },

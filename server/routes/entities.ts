@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord } from '../../engine/index.js';
 import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send } from '../answers.js';
+import { requireCollection } from '../auth.js';
 import { requireMediaType, withBody } from '../body.js';
 import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
 import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
@@ -116,6 +117,7 @@ function getRecord(exchange: Exchange): void {
   const id = param(exchange, 'id');
   const record = database(exchange).record(id);
   if (record === undefined) throw new Problem('not-found', `There is no record ${id}.`, { id });
+  requireCollection(exchange.caller, record.collection);
   const headers: Headers = { ETag: etag(record.id) };
   if (isNotModified(exchange.req, record.id)) return send(exchange.res, 304, headers);
   send(exchange.res, 200, { ...headers, 'Content-Type': JSON_TYPE }, recordBytes(record));
@@ -190,5 +192,5 @@ export const entityRoutes: readonly Route[] = [
   { path: '/v1/collections/:collection/entities', endpoints: { GET: { role: 'read', handle: listEntities } } },
   entityRoute,
   { path: `${ENTITY}/history`, endpoints: { GET: { role: 'read', handle: getHistory } } },
-  { path: '/v1/records/:id', endpoints: { GET: { role: 'read', handle: getRecord } } },
+  { path: '/v1/records/:id', endpoints: { GET: { role: 'read', scope: 'handler', handle: getRecord } } },
 ];

@@ -3,6 +3,7 @@
  */
 import { type InsertItem, type JsonValue, parseStrict } from '../../engine/index.js';
 import { headerJson, JSON_TYPE, NDJSON_TYPE, send } from '../answers.js';
+import { requireCollection } from '../auth.js';
 import { requireMediaType, withBody } from '../body.js';
 import { database, type Exchange, parseEnvelope, parseQuery, type Route } from '../exchange.js';
 import { insertStream } from '../insert-stream.js';
@@ -23,6 +24,7 @@ async function postRecords(exchange: Exchange): Promise<void> {
   refuseHeaders(exchange.req, [...ITEM_HEADERS, 'Idempotency-Key'], 'each line says it for itself');
   await insertStream(exchange, async (bytes) => {
     const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, parseStrict(bytes, { maxDepth: LINE_DEPTH })) as LineEnvelope;
+    requireCollection(exchange.caller, item.collection);
     const { records, replayed } = await db.insert([insertItem(item)], {
       ...(time === undefined ? {} : { time }),
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
@@ -37,6 +39,7 @@ async function postBatch(exchange: Exchange): Promise<void> {
   const options = readInsertOptions(exchange.req);
   const { records, replayed } = await withBody(exchange, 'batch', exchange.context.limits.maxBatchBytes, (bytes) => {
     const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: BATCH_DEPTH }));
+    for (const item of records) requireCollection(exchange.caller, item.collection);
     return db.insert(records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
   });
   const body = `{"records":[${records.map(headerJson).join(',')}]}`;
@@ -53,6 +56,6 @@ function insertItem({ collection, key, body, deleted, refs, expect }: BatchItem)
   };
 }
 
-export const recordsRoute: Route = { path: '/v1/records', endpoints: { POST: { role: 'write', handle: postRecords } } };
+export const recordsRoute: Route = { path: '/v1/records', endpoints: { POST: { role: 'write', scope: 'handler', handle: postRecords } } };
 
 export const recordRoutes: readonly Route[] = [recordsRoute];

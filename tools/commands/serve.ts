@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError, type FlagValues, flagName, loadConfig, SETTINGS, type SettingName, serve } from '../../server/index.js';
 import { type AddCommand, examples } from '../command.js';
+import { nodeDisk } from '../disk.js';
 import { Difference, UsageError } from '../output.js';
 
 export const addServe: AddCommand = (program, io) => {
@@ -24,7 +25,8 @@ export const addServe: AddCommand = (program, io) => {
   command.action(async (flags: FlagValues) => {
     let serving: Awaited<ReturnType<typeof serve>>;
     try {
-      serving = await serve(loadConfig({ flags, env: io.env, readText: (path) => readFileSync(path, 'utf8') }));
+      const config = loadConfig({ flags, env: io.env, readText: (path) => readFileSync(path, 'utf8') });
+      serving = await serve(config, { disk: nodeDisk });
     } catch (error) {
       throw error instanceof ConfigError ? new UsageError(error.message, { cause: error }) : error;
     }

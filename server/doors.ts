@@ -1,0 +1,191 @@
+/**
+ * Where every request comes in: guard (Host, Origin, target) -> who is it -> is there room. What passes is handed to the application,
+ * now or when it is its turn; what does not is answered here.
+ *
+ * What a connection has shown once is remembered with it (its Host, its Authorization header, its client), so that the next request
+ * costs comparisons. That leaks nothing: a header is compared only with one that this very connection has shown before.
+ *
+ * Invariants: no request reaches a handler but through here; each is entered as one caller, once; the end of a token ends what it has
+ * under way at once.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Access, type Caller, callerOf, enterAs } from './auth.js';
+import { checkRequest, type Hosts, isLoopback } from './guard.js';
+import type { Limits } from './limits.js';
+import type { Logger } from './logging.js';
+import { Admission, type Client } from './overload.js';
+import { Problem, problemOf } from './problem.js';
+import { SlowReaders } from './slow-readers.js';
+
+const PEER = Symbol('peer');
+type Known = Socket & { [PEER]?: Peer };
+
+/** What is known of a connection. */
+class Peer {
+  readonly address: string;
+  authorization: string | undefined;
+  caller: Caller | undefined;
+  client: Client | undefined;
+  generation = -1;
+  requests = 0;
+
+  constructor(socket: Socket) {
+    this.address = clientAddress(socket.remoteAddress ?? 'unknown');
+  }
+}
+
+export interface DoorsOptions {
+  readonly access: Access;
+  readonly hosts: Hosts;
+  readonly limits: Limits;
+  readonly logger: Logger;
+  readonly handle: (req: IncomingMessage, res: ServerResponse) => void;
+  /** Answers with a problem. */
+  readonly refuse: (req: IncomingMessage, res: ServerResponse, problem: Problem) => void;
+}
+
+export class Doors {
+  readonly access: Access;
+  readonly admission: Admission;
+  readonly slowReaders: SlowReaders;
+  readonly #options: DoorsOptions;
+  /** Answers that have not left whole. */
+  readonly #underWay = new Set<ServerResponse>();
+  readonly #perAddress = new Map<string, number>();
+  #connections = 0;
+
+  constructor(options: DoorsOptions) {
+    this.#options = options;
+    this.access = options.access;
+    this.admission = new Admission(options.limits, options.handle, options.refuse);
+    this.slowReaders = new SlowReaders(options.limits, options.logger, (res) => this.#clientName(res));
+  }
+
+  get underWay(): ReadonlySet<ServerResponse> {
+    return this.#underWay;
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** The problem to refuse a new connection with, if any. Counts it until it closes. */
+  connect(socket: Socket): Problem | undefined {
+    const { maxConnections, maxConnectionsPerAddress } = this.#options.limits;
+    const address = clientAddress(socket.remoteAddress ?? 'unknown');
+    // A proxy, or a tunnel, on this machine speaks for many.
+    const share = maxConnectionsPerAddress ?? (isLoopback(address) ? maxConnections : Math.ceil(maxConnections / 2));
+    const ofAddress = (this.#perAddress.get(address) ?? 0) + 1;
+    this.#perAddress.set(address, ofAddress);
+    this.#connections++;
+    socket.on('close', () => {
+      this.#connections--;
+      const left = (this.#perAddress.get(address) ?? 1) - 1;
+      if (left > 0) this.#perAddress.set(address, left);
+      else this.#perAddress.delete(address);
+    });
+    if (this.#connections > maxConnections) return new Problem('overloaded', 'There are too many connections.');
+    if (ofAddress > share) return new Problem('too-many-requests', 'There are too many connections from this address.');
+    return undefined;
+  }
+
+  /** Handles a request, lets it wait or sends it away. `closed` is called once it is over either way. */
+  enter(req: IncomingMessage, res: ServerResponse, closed: () => void): void {
+    const socket = req.socket as Known;
+    const peer = (socket[PEER] ??= this.#meet(socket));
+    peer.requests++;
+    this.#underWay.add(res);
+    res.on('close', () => {
+      if (!this.#underWay.delete(res)) return;
+      this.admission.done(res);
+      peer.requests--;
+      closed();
+    });
+    try {
+      checkRequest(req, this.#options.hosts);
+      this.#identify(peer, req);
+      if (peer.requests > this.#options.limits.pipelinedRequests) {
+        const headers = { Connection: 'close' };
+        throw new Problem('too-many-requests', 'Too many requests wait for their answers on this connection.', {}, { headers });
+      }
+      if (this.admission.admit(peer.client!, req, res)) this.#options.handle(req, res);
+    } catch (error) {
+      this.#options.refuse(req, res, problemOf(error));
+    }
+  }
+
+  /** Ends what revoked tokens have under way. Their feeds may have ended themselves by their signal already. */
+  cutRevoked(): void {
+    for (const res of this.#underWay) {
+      const caller = entered(res);
+      if (caller?.signal.aborted === true) (res.req.socket ?? res).destroy();
+    }
+  }
+
+  /** What is due a few times a second. */
+  tick(): void {
+    this.admission.expire();
+    this.slowReaders.look(this.#underWay);
+  }
+
+  #meet(socket: Known): Peer {
+    const peer = new Peer(socket);
+    socket.on('close', () => {
+      if (peer.client !== undefined) this.admission.leave(peer.client);
+      peer.client = undefined;
+      if (peer.requests > 0) setImmediate(() => this.#closeBehind(socket));
+    });
+    return peer;
+  }
+
+  /** Node tells only the answer that a closed connection was busy with; those behind it would wait for their end for ever. */
+  #closeBehind(socket: Socket): void {
+    for (const res of this.#underWay) {
+      if (res.req.socket !== socket) continue;
+      res.destroy();
+      res.emit('close');
+    }
+  }
+
+  #identify(peer: Peer, req: IncomingMessage): void {
+    const { authorization } = req.headers;
+    if (peer.caller === undefined || peer.authorization !== authorization || peer.generation !== this.access.generation) {
+      const caller = this.access.identify(authorization);
+      peer.caller = caller;
+      peer.generation = this.access.generation;
+      peer.authorization = authorization;
+      const name = caller.isToken ? `token ${caller.id}` : peer.address;
+      if (peer.client?.name !== name) {
+        const before = peer.client;
+        peer.client = this.admission.join(name);
+        if (before !== undefined) this.admission.leave(before);
+      }
+    }
+    enterAs(req, peer.caller);
+  }
+
+  #clientName(res: ServerResponse): string {
+    return (res.req.socket as Known | null)?.[PEER]?.client?.name ?? 'unknown';
+  }
+}
+
+function entered(res: ServerResponse): Caller | undefined {
+  try {
+    return callerOf(res.req);
+  } catch {
+    return undefined; // refused before anyone asked who it was
+  }
+}
+
+/** Whom an address stands for: IPv4 as it is, of IPv6 the network that one client is given. */
+export function clientAddress(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
+  if (mapped !== null) return mapped[1]!;
+  if (!address.includes(':') || isLoopback(address)) return address;
+  const [head = '', tail] = address.split('%', 1)[0]!.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const rest = tail === undefined || tail === '' ? [] : tail.split(':');
+  while (groups.length + rest.length < 8) groups.push('0');
+  return `${[...groups, ...rest].slice(0, 4).join(':')}::/64`;
+}

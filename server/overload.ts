@@ -1,0 +1,253 @@
+/**
+ * Which request is handled now, which one waits, and which one is sent away: what keeps one client's flood bearable for the others,
+ * and every queue of requests short.
+ *
+ *   request -> admit -> handled at once, or -> the client's queue -> (round robin, a share a turn of the event loop) -> handled
+ *                    -> 429 where the client's queue is full, 503 where all of them together are
+ *
+ * A turn of the event loop reads from every socket that has something. If all of it were handled there, a client with 256 connections
+ * would make each turn 256 requests long, and everybody else waits for the turn. So with more than one client about, each has a share
+ * of a turn (a number of requests, and for queued ones a slice of time), and the rest waits for later turns. With one client alone
+ * nothing waits for turns. A waiting request costs its headers; its body stays in the socket.
+ *
+ * Invariants: a client has at most so many requests handled and so many waiting; what is let in is given back exactly once, when its
+ * answer has left or its connection is gone. Long-lived streams are counted apart, under a cap of their own.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Limits } from './limits.js';
+import { Problem } from './problem.js';
+
+/** Requests of one client that a turn of the event loop handles while there are others. */
+const TURN_SHARE = 16;
+/** A client's queued requests are handled for so long a turn; one at least. */
+const SLICE_MS = 2;
+
+interface Waiting {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly since: number;
+}
+
+/** A token, or an address without one. */
+export class Client {
+  readonly name: string;
+  /** Connections whose last request was this client's. It is forgotten when the last one closes. */
+  connections = 0;
+  active = 0;
+  streams = 0;
+  turn = -1;
+  used = 0;
+  #waiting: Waiting[] = [];
+  #head = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  push(item: Waiting): void {
+    this.#waiting.push(item);
+  }
+
+  peek(): Waiting | undefined {
+    return this.#waiting[this.#head];
+  }
+
+  shift(): Waiting | undefined {
+    const item = this.#waiting[this.#head++];
+    if (this.#head >= this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    } else if (this.#head === 256) {
+      this.#waiting = this.#waiting.slice(256);
+      this.#head = 0;
+    }
+    return item;
+  }
+}
+
+const TICKET = Symbol('ticket');
+
+/** One request that was let in. */
+class Ticket {
+  kind: 'request' | 'stream' | 'done' = 'request';
+  constructor(
+    readonly admission: Admission,
+    readonly client: Client,
+  ) {}
+}
+type Ticketed = ServerResponse & { [TICKET]?: Ticket };
+
+export class Admission {
+  readonly #limits: Limits;
+  readonly #handle: (req: IncomingMessage, res: ServerResponse) => void;
+  readonly #refuse: (req: IncomingMessage, res: ServerResponse, problem: Problem) => void;
+  readonly #clients = new Map<string, Client>();
+  /** Those with something waiting. */
+  #ring: Client[] = [];
+  #turn = 0;
+  #armed = false;
+  #active = 0;
+  #waiting = 0;
+  #streams = 0;
+
+  constructor(
+    limits: Limits,
+    handle: (req: IncomingMessage, res: ServerResponse) => void,
+    refuse: (req: IncomingMessage, res: ServerResponse, problem: Problem) => void,
+  ) {
+    this.#limits = limits;
+    this.#handle = handle;
+    this.#refuse = refuse;
+  }
+
+  get figures(): { readonly active: number; readonly waiting: number; readonly streams: number; readonly clients: number } {
+    return { active: this.#active, waiting: this.#waiting, streams: this.#streams, clients: this.#clients.size };
+  }
+
+  /** A connection now speaks for the client of this name. */
+  join(name: string): Client {
+    let client = this.#clients.get(name);
+    if (client === undefined) this.#clients.set(name, (client = new Client(name)));
+    client.connections++;
+    return client;
+  }
+
+  leave(client: Client): void {
+    if (--client.connections === 0) this.#clients.delete(client.name);
+  }
+
+  /** True: handle it now. False: it waits, and is handed to `handle` when it is its turn. Throws the problem to send it away with. */
+  admit(client: Client, req: IncomingMessage, res: ServerResponse): boolean {
+    if (client.waiting === 0 && this.#hasRoom(client) && this.#inShare(client)) {
+      this.#begin(client, res);
+      return true;
+    }
+    const { queuePerClient, queueRequests } = this.#limits;
+    if (client.waiting >= queuePerClient)
+      throw new Problem('too-many-requests', `This client has ${client.waiting} requests waiting already.`);
+    if (this.#waiting >= queueRequests) throw new Problem('overloaded', 'Too many requests are waiting.');
+    if (client.waiting === 0) this.#ring.push(client);
+    client.push({ req, res, since: performance.now() });
+    this.#waiting++;
+    this.#arm();
+    return false;
+  }
+
+  /** The answer has left, or its connection is gone. Harmless for what was never let in. */
+  done(res: ServerResponse): void {
+    const ticket = (res as Ticketed)[TICKET];
+    if (ticket === undefined || ticket.kind === 'done') return;
+    if (ticket.kind === 'stream') {
+      ticket.client.streams--;
+      this.#streams--;
+    } else this.#giveBack(ticket.client);
+    ticket.kind = 'done';
+  }
+
+  /** See `enterStream`. */
+  toStream(res: ServerResponse): void {
+    const ticket = (res as Ticketed)[TICKET];
+    if (ticket === undefined || ticket.kind !== 'request') return;
+    const { client } = ticket;
+    const { maxStreams, maxStreamsPerClient } = this.#limits;
+    if (client.streams >= maxStreamsPerClient)
+      throw new Problem('too-many-requests', `This client has ${client.streams} streams open already.`, { limit: maxStreamsPerClient });
+    if (this.#streams >= maxStreams) throw new Problem('overloaded', 'Too many streams are open.', { limit: maxStreams });
+    ticket.kind = 'stream';
+    client.streams++;
+    this.#streams++;
+    this.#giveBack(client);
+  }
+
+  /** Sends away what has waited too long. Call it now and then. */
+  expire(now = performance.now()): void {
+    for (const client of this.#ring) {
+      for (let first = client.peek(); first !== undefined; first = client.peek()) {
+        if (!isGone(first.res) && now - first.since < this.#limits.queueTimeoutMs) break;
+        client.shift();
+        this.#waiting--;
+        if (!isGone(first.res)) this.#refuse(first.req, first.res, new Problem('overloaded', 'The request waited too long for its turn.'));
+      }
+    }
+    this.#ring = this.#ring.filter((client) => client.waiting > 0);
+  }
+
+  #hasRoom(client: Client): boolean {
+    return client.active < this.#limits.activePerClient && this.#active < this.#limits.activeRequests;
+  }
+
+  #inShare(client: Client): boolean {
+    if (this.#clients.size === 1) return true;
+    if (client.turn !== this.#turn) {
+      client.turn = this.#turn;
+      client.used = 0;
+      this.#arm();
+    }
+    return client.used++ < TURN_SHARE;
+  }
+
+  #begin(client: Client, res: ServerResponse): void {
+    client.active++;
+    this.#active++;
+    (res as Ticketed)[TICKET] = new Ticket(this, client);
+  }
+
+  #giveBack(client: Client): void {
+    client.active--;
+    this.#active--;
+    if (this.#waiting > 0) this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#armed) return;
+    this.#armed = true;
+    setImmediate(this.#nextTurn);
+  }
+
+  readonly #nextTurn = (): void => {
+    this.#armed = false;
+    this.#turn++;
+    if (this.#waiting === 0) return;
+    const ring = this.#ring;
+    this.#ring = [];
+    for (const client of ring) {
+      this.#serve(client);
+      if (client.waiting > 0) this.#ring.push(client);
+    }
+    // The one served first has had the best place.
+    const first = this.#ring.shift();
+    if (first !== undefined) this.#ring.push(first);
+    if (this.#ring.some((client) => this.#hasRoom(client))) this.#arm();
+  };
+
+  #serve(client: Client): void {
+    client.turn = this.#turn;
+    client.used = 0;
+    const start = performance.now();
+    while (client.waiting > 0 && client.used < TURN_SHARE && this.#hasRoom(client)) {
+      if (client.used > 0 && performance.now() - start > SLICE_MS) return;
+      const { req, res } = client.shift()!;
+      this.#waiting--;
+      if (isGone(res)) continue;
+      client.used++;
+      this.#begin(client, res);
+      this.#handle(req, res);
+    }
+  }
+}
+
+function isGone(res: ServerResponse): boolean {
+  return res.destroyed || res.closed || res.writableEnded;
+}
+
+/**
+ * Says that an answer will last (a feed, a stream of inserts): it no longer counts as a request under way, but as a stream, of which
+ * there is a cap of its own. Call it before the first byte; throws 429 or 503.
+ */
+export function enterStream(res: ServerResponse): void {
+  (res as Ticketed)[TICKET]?.admission.toStream(res);
+}
