@@ -3,10 +3,12 @@ import type { File, FileSystem } from '../platform/platform.js';
 import type { Segment } from './segment-state.js';
 
 const MAX_OPEN_FILES = 64;
+const MAX_RETIRED_FILES = 16;
 
 export class FilePool {
   readonly #files: FileSystem;
   readonly #open = new Set<Segment>();
+  readonly #retired: File[] = [];
   #tick = 0;
 
   constructor(files: FileSystem) {
@@ -26,7 +28,18 @@ export class FilePool {
     this.#open.delete(segment);
   }
 
+  /** The segment is no more, but whoever reads its file goes on undisturbed: it is closed with the pool, or after many others. */
+  retire(segment: Segment): void {
+    const file = segment.file;
+    if (file === undefined) return;
+    segment.file = undefined;
+    this.#open.delete(segment);
+    this.#retired.push(file);
+    if (this.#retired.length > MAX_RETIRED_FILES) this.#retired.shift()!.close();
+  }
+
   closeAll(): void {
+    for (const file of this.#retired.splice(0)) file.close();
     for (const segment of [...this.#open]) this.drop(segment);
   }
 

@@ -142,7 +142,7 @@ function setAside(context: LogContext, segment: Segment): void {
   context.platform.files.rename(segment.path, `${segment.path}.damaged`);
 }
 
-/** In order of base; where generations cover the same seqs, the highest complete one. */
+/** In order of base; where generations cover the same seqs, the highest complete one. What that replaces is removed: a compaction was cut short after its swap. */
 function newestGenerations(context: LogContext, segments: Segment[]): Segment[] {
   const compacted = segments.filter((segment) => segment.sealed && (segment.header?.replacesTo ?? 0) > 0);
   const replaced = (segment: Segment): boolean =>
@@ -150,6 +150,11 @@ function newestGenerations(context: LogContext, segments: Segment[]): Segment[] 
       (by) =>
         by.place.generation > segment.place.generation && by.header!.replacesFrom <= segment.base && segment.base <= by.header!.replacesTo,
     );
+  for (const segment of segments) {
+    if (!replaced(segment)) continue;
+    context.pool.drop(segment);
+    context.platform.files.remove(segment.path);
+  }
   const kept = segments.filter((segment) => !replaced(segment)).sort((a, b) => a.base - b.base || b.place.generation - a.place.generation);
   return kept.filter((segment, i) => {
     if (kept[i - 1]?.base !== segment.base) return true;

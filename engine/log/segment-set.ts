@@ -1,4 +1,5 @@
 /** The segments of one log, in order of their base seqs, and the search among them. */
+import { assert } from '../errors.js';
 import type { Segment } from './segment-state.js';
 
 export class SegmentSet {
@@ -17,6 +18,13 @@ export class SegmentSet {
     const at = this.indexFor(segment.base);
     if (this.#segments[at]?.base === segment.base) this.#segments[at] = segment;
     else this.#segments.splice(at + 1, 0, segment);
+  }
+
+  /** Puts `target` in the place of neighbours that it stands for. */
+  replace(sources: readonly Segment[], target: Segment): void {
+    const at = this.#segments.indexOf(sources[0]!);
+    assert(at >= 0 && sources.every((source, i) => this.#segments[at + i] === source), 'replaced segments are neighbours');
+    this.#segments.splice(at, sources.length, target);
   }
 
   /** Index of the last segment with a base up to `seq`; -1 where none. */

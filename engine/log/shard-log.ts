@@ -254,6 +254,11 @@ export class ShardLog implements ReplaySource {
     return this.#incarnation;
   }
 
+  /** After segments were replaced by others: whoever reads on finds its place anew. */
+  segmentsReplaced(): void {
+    this.#incarnation++;
+  }
+
   loadFooter(segment: Segment): void {
     if (segment.index === undefined) loadFooter(this.context, segment, (rebuilt) => this.#sealer.enqueue(rebuilt));
   }
