@@ -15,7 +15,7 @@ import { createApp } from './app.js';
 import { Access } from './auth.js';
 import { ByteBudget } from './body.js';
 import { DEFAULT_LISTEN } from './config.js';
-import { answerError } from './dispatch.js';
+import { answerError, pathOf } from './dispatch.js';
 import { Doors } from './doors.js';
 import type { Phase, ServerContext } from './exchange.js';
 import { ConfigError, Hosts, isLoopback, parseListen, requireTokensBeyondLoopback } from './guard.js';
@@ -91,7 +91,10 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     limits,
     logger: context.logger,
     handle: createApp(context),
-    refuse: (req, res, problem) => answerError(problem, req, res, context),
+    refuse(req, res, problem) {
+      context.logger.debug({ method: req.method, path: pathOf(req), slug: problem.slug }, 'refused at the door');
+      answerError(problem, req, res, context);
+    },
   });
   let idle = () => {};
   const onClosed = () => {
@@ -108,7 +111,11 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     else socket.end(rawAnswer(problem));
   });
   server.on('clientError', refuseClient);
-  server.on('tlsClientError', (error: NodeJS.ErrnoException) => context.logger.debug({ code: error.code }, 'a handshake failed'));
+  server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    context.logger.debug({ code: error.code }, 'a handshake failed');
+    // Whoever has not shaken hands cannot be told anything, and would sit there for ever.
+    socket.destroy();
+  });
   await listen(server, address.host, address.port);
   const ticking = setInterval(() => doors.tick(), TICK_MS);
   ticking.unref();

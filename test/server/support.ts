@@ -7,7 +7,7 @@ import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from '
 import { connect } from 'node:net';
 import { type Database, type OpenOptions, openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { type Limits, type RunningServer, startServer } from '../../server/index.js';
+import { type Limits, type RunningServer, type ServerOptions, startServer } from '../../server/index.js';
 
 export interface Reply {
   readonly status: number;
@@ -40,10 +40,15 @@ export class TestServer {
     this.server = server;
   }
 
-  static async start(options: { open?: OpenOptions; limits?: Partial<Limits> } = {}): Promise<TestServer> {
+  static async start(options: { open?: OpenOptions; limits?: Partial<Limits>; server?: ServerOptions } = {}): Promise<TestServer> {
     const platform = new MemoryPlatform({ autoAdvanceMicros: AUTO_ADVANCE_MICROS });
     const db = await openWith(platform, options.open ?? {});
-    const server = await startServer({ db, listen: '127.0.0.1:0', ...(options.limits === undefined ? {} : { limits: options.limits }) });
+    const server = await startServer({
+      db,
+      listen: '127.0.0.1:0',
+      ...options.server,
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    });
     return new TestServer(platform, db, server);
   }
 
