@@ -27,7 +27,7 @@ export interface OpenOptions {
   nodeCacheBytes?: number;
   /** Blocks of log files kept in memory, all shards together. Default 128 MiB; 0: none. */
   blockCacheBytes?: number;
-  /** Memory for records newer than the last checkpoint, all shards together. Default 128 MiB. */
+  /** Memory for records newer than the last checkpoint, all shards together; half of it is folded at a time. Default 256 MiB. */
   memtableBytes?: number;
   /** Fold at the latest after this many records beyond 1/16 of the tree. Default 65,536. */
   checkpointRecords?: number;

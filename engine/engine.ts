@@ -20,7 +20,7 @@ import { PlacementDecisions } from './placement-decisions.js';
 import { checkPlacement, Placements } from './placements.js';
 import type { Platform } from './platform/platform.js';
 import { Shard } from './shard.js';
-import { NodeCache } from './tree/tree-store.js';
+import { FoldHost, NodeCache } from './tree/tree-store.js';
 import {
   type InsertItem,
   type InsertOptions,
@@ -50,6 +50,7 @@ export class Engine implements Database, ViewSource {
   readonly #catalog: Catalog;
   readonly #placements: Placements;
   readonly #lock: { release(): void };
+  readonly #foldHost: FoldHost;
   readonly #decisions: PlacementDecisions;
   #closed: Promise<void> | undefined;
 
@@ -60,11 +61,13 @@ export class Engine implements Database, ViewSource {
     catalog: Catalog;
     shards: readonly Shard[];
     lock: { release(): void };
+    foldHost: FoldHost;
   }) {
     this.#platform = parts.platform;
     this.#options = parts.options;
     this.#catalog = parts.catalog;
     this.#lock = parts.lock;
+    this.#foldHost = parts.foldHost;
     this.shardList = parts.shards;
     this.databaseId = parts.identity.database;
     this.nodeId = parts.identity.node;
@@ -83,16 +86,18 @@ export class Engine implements Database, ViewSource {
     const lock = platform.files.lock(LOCK_FILE);
     let catalog: Catalog | undefined;
     let shards: readonly Shard[] = [];
+    const foldHost = new FoldHost(platform);
     try {
       const identity = await openDataDirectory(platform, options.shards);
       const databaseId = Buffer.from(identity.database, 'hex');
       catalog = new Catalog(platform, databaseId);
-      shards = await openShards(platform, options, identity.shards, databaseId, catalog);
-      const engine = new Engine({ platform, options, identity, catalog, shards, lock });
+      shards = await openShards(platform, options, identity.shards, databaseId, catalog, foldHost);
+      const engine = new Engine({ platform, options, identity, catalog, shards, lock, foldHost });
       await engine.#decisions.load();
       return engine;
     } catch (error) {
       await Promise.allSettled(shards.map((shard) => shard.close()));
+      await foldHost.close();
       catalog?.close();
       lock.release();
       throw error;
@@ -301,6 +306,7 @@ export class Engine implements Database, ViewSource {
 
   async #close(): Promise<void> {
     const results = await Promise.allSettled(this.shardList.map((shard) => shard.close()));
+    await this.#foldHost.close();
     this.#catalog.close();
     this.#lock.release();
     for (const result of results) if (result.status === 'rejected') throw result.reason;
@@ -338,6 +344,7 @@ async function openShards(
   count: number,
   databaseId: Uint8Array,
   catalog: Catalog,
+  foldHost: FoldHost,
 ): Promise<Shard[]> {
   const nodeCache = new NodeCache(options.nodeCacheBytes ?? 64 * MIB);
   const blockCache = new BlockCache(options.blockCacheBytes ?? 128 * MIB);
@@ -348,9 +355,10 @@ async function openShards(
       databaseId,
       catalog,
       nodeCache,
+      foldHost,
       blockCache,
       segmentBytes: options.segmentBytes ?? 64 * MIB,
-      memtableBytes: (options.memtableBytes ?? 128 * MIB) / count,
+      memtableBytes: (options.memtableBytes ?? 256 * MIB) / count,
       checkpointRecords: options.checkpointRecords ?? 65_536,
     }),
   );

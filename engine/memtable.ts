@@ -99,6 +99,10 @@ export class Memtable {
     return slot;
   }
 
+  entityAt(slot: number): string {
+    return this.#entities[slot] as string;
+  }
+
   seqAt(slot: number): number {
     return this.#seqs[slot] as number;
   }

@@ -2,17 +2,24 @@
  * When and how a shard's memtable becomes tree: one fold at a time, in the background, with back-pressure on
  * writers that outrun it.
  *
- * How often follows the tree's size: a random key rewrites about one leaf, so a fold pays off once it is a
- * share of the tree. A failed fold loses nothing (the log has it all); it is tried again a little later.
+ *   memtable  0 ───────── due ──────────── 2 × due            due: 1/16 of the tree's entries or half of memtableBytes
+ *                          fold starts ·····> writers wait    while it runs, the next one may grow as far as it has come
+ *
+ * How often follows the tree's size: a random key rewrites about one leaf, so a fold pays off once it is a share of the tree.
+ *
+ * Invariants: a failed fold loses nothing (the log has it all) and is tried again a little later; while it keeps failing the memtable
+ * stays bounded: beyond twice memtableBytes writes are refused.
  */
 import { messageOf } from './errors.js';
 import type { Clock } from './platform/platform.js';
 import type { ShardIndex } from './shard-index.js';
 
 const FOLD_SHARE = 16;
-/** Writers wait once the next memtable is this many times due while a fold is still running. */
-const LAG = 2;
-const RETRY_MS = 5000;
+/** Of memtableBytes, when a fold is due: the other half is for what comes while it runs. */
+const DUE_SHARE = 2;
+/** Times memtableBytes, when writes are refused because folds fail. */
+const MOST_BYTES = 2;
+export const FOLD_RETRY_MS = 5000;
 
 export interface FolderOptions {
   readonly clock: Clock;
@@ -28,8 +35,12 @@ export class ShardFolder {
   readonly #options: FolderOptions;
   #last: Promise<void> = Promise.resolve();
   #background: Promise<void> | undefined;
-  #isFolding = false;
+  /** What of the fold under way is done, 0 to 1; undefined while there is none. */
+  #share: number | undefined;
+  /** Writers that wait for the fold to get on. */
+  #held: (() => void)[] = [];
   #failure: string | undefined;
+  #mayRetry = true;
 
   constructor(options: FolderOptions) {
     this.#options = options;
@@ -44,9 +55,16 @@ export class ShardFolder {
     return this.#isOver(1);
   }
 
+  /** Why no more can be taken into memory, or undefined. */
+  get overflow(): string | undefined {
+    const { index, memtableBytes } = this.#options;
+    if (this.#failure === undefined || index().memoryBytes < memtableBytes * MOST_BYTES) return undefined;
+    return `the tree cannot be written (${this.#failure}), and memory is full of what it should hold`;
+  }
+
   /** Call after records were added. */
   startIfDue(): void {
-    if (this.#background !== undefined || this.#failure !== undefined || !this.isDue) return;
+    if (this.#background !== undefined || !this.#mayRetry || !this.isDue) return;
     this.#background = this.#options
       .checkpoint()
       .catch(() => undefined)
@@ -57,7 +75,11 @@ export class ShardFolder {
 
   /** Resolves once writers may go on. */
   async backPressure(): Promise<void> {
-    while (this.#background !== undefined && this.#isFolding && this.#isOver(LAG)) await this.#last;
+    while (this.#share !== undefined && this.#isOver(1 + this.#share)) {
+      await new Promise<void>((resolve) => {
+        this.#held.push(resolve);
+      });
+    }
   }
 
   /** Folds what is visible when its turn comes; rejects with what the disk said. */
@@ -65,16 +87,17 @@ export class ShardFolder {
     const run = this.#last.then(() => {
       const index = this.#options.index();
       if (index.memoryCount === 0) return undefined;
-      this.#isFolding = true;
-      return index.fold(this.#options.visibleSeq());
+      this.#share = 0;
+      return index.fold(this.#options.visibleSeq(), (share) => this.#moved(share));
     });
     this.#last = run.then(
       () => {
-        this.#isFolding = false;
+        this.#moved(undefined);
         this.#failure = undefined;
+        this.#mayRetry = true;
       },
       (error: unknown) => {
-        this.#isFolding = false;
+        this.#moved(undefined);
         this.#failed(error);
       },
     );
@@ -92,10 +115,20 @@ export class ShardFolder {
     await this.#last;
   }
 
+  #moved(share: number | undefined): void {
+    this.#share = share;
+    const held = this.#held;
+    this.#held = [];
+    for (const resume of held) resume();
+  }
+
+  /** Not retried by writers, who may be refused by then, but by the clock. */
   #failed(error: unknown): void {
     this.#failure = messageOf(error);
-    this.#options.clock.after(RETRY_MS, () => {
-      this.#failure = undefined;
+    this.#mayRetry = false;
+    this.#options.clock.after(FOLD_RETRY_MS, () => {
+      this.#mayRetry = true;
+      this.startIfDue();
     });
   }
 
@@ -103,6 +136,6 @@ export class ShardFolder {
     const { checkpointRecords, memtableBytes } = this.#options;
     const index = this.#options.index();
     const records = Math.max(checkpointRecords, (index.root?.entries ?? 0) / FOLD_SHARE);
-    return index.activeCount >= records * times || index.activeBytes >= memtableBytes * times;
+    return index.activeCount >= records * times || index.activeBytes >= (memtableBytes / DUE_SHARE) * times;
   }
 }

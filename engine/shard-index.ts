@@ -10,11 +10,12 @@
  */
 
 import { treeKey } from './format/keys.js';
-import { type IndexEntry, LeafEntry, writeLeafValue } from './format/leaf-value.js';
+import { type IndexEntry, LeafEntry } from './format/leaf-value.js';
 import { Memtable, NO_SLOT } from './memtable.js';
+import { runOf } from './memtable-run.js';
 import type { Platform } from './platform/platform.js';
 import type { TreeStore } from './tree/tree-store.js';
-import type { TreeChange, TreeRoot } from './tree/types.js';
+import type { TreeRoot } from './tree/types.js';
 import { MAX_SEQ } from './types.js';
 
 export class ShardIndex {
@@ -185,13 +186,13 @@ export class ShardIndex {
    * Folds the memtable into the tree up to `throughSeq`, which must be durable. Reads and additions go on meanwhile. If it
    * fails, nothing is lost: the frozen memtable stays and the next fold begins with it.
    */
-  async fold(throughSeq: number): Promise<void> {
+  async fold(throughSeq: number, progress?: (share: number) => void): Promise<void> {
     if (this.#frozen === undefined) this.#freeze(throughSeq);
     else {
-      await this.#foldFrozen();
+      await this.#foldFrozen(progress);
       this.#freeze(throughSeq);
     }
-    await this.#foldFrozen();
+    await this.#foldFrozen(progress);
   }
 
   /** What is queued above `throughSeq` stays in the active memtable. */
@@ -201,11 +202,19 @@ export class ShardIndex {
     this.#frozen = { table, throughSeq };
   }
 
-  async #foldFrozen(): Promise<void> {
+  async #foldFrozen(progress: ((share: number) => void) | undefined): Promise<void> {
     const frozen = this.#frozen;
     if (frozen === undefined) return;
     if (frozen.table.count > 0) {
-      this.#root = await this.#store.fold(this.#root, changesOf(frozen.table), frozen.throughSeq, () => this.#platform.clock.yield());
+      const { table, throughSeq } = frozen;
+      const pause = () => this.#platform.clock.yield();
+      const makeRun = async () => {
+        const slices = runOf(table);
+        let slice = slices.next();
+        for (; slice.done !== true; slice = slices.next()) await pause();
+        return slice.value;
+      };
+      this.#root = await this.#store.foldVersions(this.#root, table.count, makeRun, throughSeq, pause, progress);
     }
     this.#treeSeq = frozen.throughSeq;
     this.#frozen = undefined;
@@ -220,14 +229,4 @@ function slotEntry(table: Memtable, slot: number): IndexEntry {
     supersedes: table.supersedesAt(slot),
     hash: table.hashAt(slot),
   };
-}
-
-/** The memtable as a sorted run of tree entries. */
-function* changesOf(table: Memtable): Generator<TreeChange, undefined> {
-  const entities = table.entitiesFrom('');
-  for (let next = entities.next(); next.done !== true; next = entities.next()) {
-    for (let slot = table.find(next.value, MAX_SEQ); slot !== NO_SLOT; slot = table.previousOf(slot)) {
-      yield { key: treeKey(next.value, table.seqAt(slot)), value: writeLeafValue(slotEntry(table, slot)) };
-    }
-  }
 }

@@ -17,12 +17,13 @@ import { isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
 import { type BlockCache, type Finding, LogFailure, type SeqRange, ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { StoredVersion } from './record-view.js';
+import { Exactness } from './retention/exactness.js';
 import type { Counts, ShardCounts } from './shard-counts.js';
-import { ShardFolder } from './shard-folder.js';
+import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
 import { ShardIndex } from './shard-index.js';
 import { type ListedEntity, ShardReader } from './shard-reader.js';
 import { ShardWriter } from './shard-writer.js';
-import { EMPTY_ROOT_HASH, type NodeCache, TreeStore } from './tree/tree-store.js';
+import { EMPTY_ROOT_HASH, type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import type { InsertOptions, InsertResult, ShardId } from './types.js';
 
@@ -32,6 +33,8 @@ export interface ShardOptions {
   readonly databaseId: Uint8Array;
   readonly catalog: Catalog;
   readonly nodeCache: NodeCache;
+  /** Where large folds are done. */
+  readonly foldHost: FoldHost;
   readonly blockCache: BlockCache;
   readonly segmentBytes: number;
   readonly memtableBytes: number;
@@ -48,6 +51,8 @@ export function shardDirectory(shard: number): string {
 
 export class Shard {
   readonly id: ShardId;
+  /** What of this shard can still be told exactly. */
+  readonly exactness = new Exactness();
   readonly #options: ShardOptions;
   readonly #queue: CommitQueue;
   readonly #writer: ShardWriter;
@@ -173,6 +178,8 @@ export class Shard {
   #refuseWhereStopped(): void {
     if (this.#closing) throw new VarveError('CLOSED', 'the database is closing', {});
     if (this.#gap !== undefined) throw this.#damage();
+    const overflow = this.#folder.overflow;
+    if (overflow !== undefined) throw new VarveError('OVERLOADED', `shard ${this.id}: ${overflow}`, { retryAfterMs: FOLD_RETRY_MS });
     if (this.#stopped === undefined) return;
     throw new VarveError('NOT_WRITTEN', `shard ${this.id} takes no writes: ${this.#stopped}`, { shard: this.id, reason: this.#stopped });
   }
@@ -384,7 +391,7 @@ export class Shard {
   // ---- opening, healing, closing
 
   async #open(): Promise<void> {
-    const { platform, shard, databaseId, segmentBytes, nodeCache, blockCache } = this.#options;
+    const { platform, shard, databaseId, segmentBytes, nodeCache, blockCache, foldHost } = this.#options;
     const directory = shardDirectory(shard);
     this.#log = await ShardLog.open({
       platform,
@@ -398,7 +405,7 @@ export class Shard {
       const reason = `recovery failed: ${error.message}`;
       throw new VarveError('NOT_WRITTEN', `shard ${shard} cannot be opened: ${reason}`, { shard, reason }, error);
     });
-    this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache });
+    this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache, host: foldHost });
     this.#index = new ShardIndex(platform, this.#store);
     this.#reader = new ShardReader(shard, this.#log, this.#index, () => {
       if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});

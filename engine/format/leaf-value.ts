@@ -5,9 +5,9 @@
 import { LEAF_VALUE_BYTES } from '../tree/types.js';
 import { getU48, getU64, putU48, putU64 } from './bytes.js';
 
-const KIND_AT = 32;
-const TIME_AT = 33;
-const SUPERSEDES_AT = 41;
+export const KIND_AT = 32;
+export const TIME_AT = 33;
+export const SUPERSEDES_AT = 41;
 
 /** What the index knows of one version. */
 export interface IndexEntry {

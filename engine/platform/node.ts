@@ -17,6 +17,7 @@ import Database from 'better-sqlite3';
 import { VarveError } from '../errors.js';
 import { networkKindOf } from './network-kind.js';
 import { nodeClock } from './node-clock.js';
+import { startNodeThread } from './node-thread.js';
 import { ioError, pathNames } from './paths.js';
 import type { File, FileSystem, OpenMode, Platform } from './platform.js';
 
@@ -28,8 +29,19 @@ const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 
 /** Lock files held by this process, over all platforms in it. */
 const heldLocks = new Set<string>();
 
-export function nodePlatform(root: string): Platform {
-  return { files: new NodeFileSystem(resolve(root)), clock: nodeClock(), randomBytes: randomPool() };
+export interface NodePlatformOptions {
+  /** Writes and syncs hold up their thread, and leave the pool of threads to others: for a thread that does nothing else. */
+  readonly blocking?: boolean;
+}
+
+export function nodePlatform(root: string, { blocking = false }: NodePlatformOptions = {}): Platform {
+  const absolute = resolve(root);
+  return {
+    files: new NodeFileSystem(absolute, blocking),
+    clock: nodeClock(),
+    randomBytes: randomPool(),
+    startThread: (module, events) => startNodeThread(absolute, module, events),
+  };
 }
 
 /** Random bytes by the pool: one system call a thousand salts. */
@@ -51,9 +63,11 @@ function randomPool(): (size: number) => Uint8Array {
 
 class NodeFileSystem implements FileSystem {
   readonly #root: string;
+  readonly #blocking: boolean;
 
-  constructor(root: string) {
+  constructor(root: string, blocking: boolean) {
     this.#root = root;
+    this.#blocking = blocking;
   }
 
   open(path: string, mode: OpenMode): File {
@@ -63,7 +77,7 @@ class NodeFileSystem implements FileSystem {
       fs.closeSync(fd);
       throw ioError('EISDIR', 'open', path);
     }
-    return new NodeFile(path, fd);
+    return this.#blocking ? new BlockingFile(path, fd) : new NodeFile(path, fd);
   }
 
   list(path: string): string[] {
@@ -177,25 +191,25 @@ function lockedError(path: string, cause?: unknown): VarveError<'LOCKED'> {
 
 class NodeFile implements File {
   readonly path: string;
-  readonly #fd: number;
+  protected readonly fd: number;
   #underWay = 0;
   #closed = false;
 
   constructor(path: string, fd: number) {
     this.path = path;
-    this.#fd = fd;
+    this.fd = fd;
   }
 
   size(): number {
-    this.#mustBeOpen('fstat');
-    return fs.fstatSync(this.#fd).size;
+    this.mustBeOpen('fstat');
+    return fs.fstatSync(this.fd).size;
   }
 
   read(into: Uint8Array, offset: number, length: number, position: number): number {
-    this.#mustBeOpen('read');
+    this.mustBeOpen('read');
     let done = 0;
     while (done < length) {
-      const count = fs.readSync(this.#fd, into, offset + done, length - done, position + done);
+      const count = fs.readSync(this.fd, into, offset + done, length - done, position + done);
       if (count === 0) break;
       done += count;
     }
@@ -206,7 +220,7 @@ class NodeFile implements File {
     if (length <= DIRECT_WRITE_BYTES) return this.#writeNow(from, offset, length, position);
     return new Promise((resolve, reject) => {
       this.#begin('write');
-      fs.write(this.#fd, from, offset, length, position, (error, count) => {
+      fs.write(this.fd, from, offset, length, position, (error, count) => {
         this.#end();
         if (error) reject(error);
         else resolve(count);
@@ -215,14 +229,14 @@ class NodeFile implements File {
   }
 
   async #writeNow(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    this.#mustBeOpen('write');
-    return fs.writeSync(this.#fd, from, offset, length, position);
+    this.mustBeOpen('write');
+    return fs.writeSync(this.fd, from, offset, length, position);
   }
 
   sync(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#begin('fdatasync');
-      fs.fdatasync(this.#fd, (error) => {
+      fs.fdatasync(this.fd, (error) => {
         this.#end();
         if (error) reject(error);
         else resolve();
@@ -233,7 +247,7 @@ class NodeFile implements File {
   truncate(size: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#begin('ftruncate');
-      fs.ftruncate(this.#fd, size, (error) => {
+      fs.ftruncate(this.fd, size, (error) => {
         this.#end();
         if (error) reject(error);
         else resolve();
@@ -244,20 +258,32 @@ class NodeFile implements File {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#underWay === 0) fs.closeSync(this.#fd);
+    if (this.#underWay === 0) fs.closeSync(this.fd);
   }
 
   #begin(syscall: string): void {
-    this.#mustBeOpen(syscall);
+    this.mustBeOpen(syscall);
     this.#underWay++;
   }
 
   #end(): void {
     this.#underWay--;
-    if (this.#closed && this.#underWay === 0) fs.closeSync(this.#fd);
+    if (this.#closed && this.#underWay === 0) fs.closeSync(this.fd);
   }
 
-  #mustBeOpen(syscall: string): void {
+  protected mustBeOpen(syscall: string): void {
     if (this.#closed) throw ioError('EBADF', syscall, this.path);
+  }
+}
+
+class BlockingFile extends NodeFile {
+  override async write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    this.mustBeOpen('write');
+    return fs.writeSync(this.fd, from, offset, length, position);
+  }
+
+  override async sync(): Promise<void> {
+    this.mustBeOpen('fdatasync');
+    fs.fdatasyncSync(this.fd);
   }
 }

@@ -18,6 +18,39 @@ export interface Platform {
   readonly clock: Clock;
   /** Fills and returns `size` cryptographically random bytes (the simulator: seeded ones). */
   randomBytes(size: number): Uint8Array;
+  /**
+   * Starts a thread that runs `serve` of a module of the engine over the same files. Absent, or undefined: there is none to be had
+   * (the simulator, sources that were not compiled), and the work is done here, with the same result.
+   */
+  startThread?(module: ThreadModule, events: ThreadEvents): Thread | undefined;
+}
+
+/** Path below `engine/`, without its extension. Such a module exports `serve: ServeThread`. */
+export type ThreadModule = 'tree/fold-thread';
+
+/** What the far end runs; it keeps the thread for as long as it listens. */
+export type ServeThread = (platform: Platform, port: ThreadPort) => void;
+
+/** The far end of a thread. Messages are what a structured clone takes. */
+export interface ThreadPort {
+  post(message: unknown): void;
+  listen(receive: (message: unknown) => void): void;
+}
+
+/** The near end. Does not keep the process alive unless held. */
+export interface Thread {
+  /** `moved` changes hands instead of being copied: it is empty here afterwards. */
+  post(message: unknown, moved?: readonly ArrayBuffer[]): void;
+  /** Whether the process must live while this thread works. */
+  hold(held: boolean): void;
+  /** Resolves once nothing of it runs any more, wherever it was. */
+  stop(): Promise<void>;
+}
+
+export interface ThreadEvents {
+  message(message: unknown): void;
+  /** It ended without being told to; nothing of it runs any more. Comes once, and nothing after it. */
+  ended(reason: string): void;
 }
 
 export interface Clock {

@@ -13,30 +13,21 @@
  * for want of entries, not by the rule, so it is rechunked whenever keys come after it. Only the root collapses: a last node
  * of one entry on a lower level stays.
  */
-import { assert } from '../errors.js';
-import { getU32, putU32, putU48 } from '../format/bytes.js';
+import { getU32, getU48 } from '../format/bytes.js';
 import { HASH_BYTES } from '../format/hash.js';
 import type { BoundaryRule } from './boundary.js';
-import { compareBytes } from './bytes.js';
+import { ChildChanges, ChildList, KeyList } from './child-list.js';
 import { LevelWalker } from './level-walker.js';
 import { EMPTY_ROOT_HASH, INNER_VALUE_BYTES, MAX_LEVEL, type Node } from './node.js';
 import { INNER_ITEM_BYTES, NodeBuilder } from './node-builder.js';
 import type { NodeReader } from './node-reader.js';
-import type { NodeWriter, WrittenNode } from './node-writer.js';
-import type { TreeChange, TreeRoot } from './types.js';
+import type { NodeWriter } from './node-writer.js';
+import type { ChangeSource, TreeRoot } from './types.js';
 
-/** Nodes read or written between two yields: a few milliseconds of work. */
-const NODES_PER_SLICE = 100;
+/** Nodes read or written between two yields: about a millisecond of work. */
+const NODES_PER_SLICE = 40;
 
 export const EMPTY_ROOT: TreeRoot = { hash: EMPTY_ROOT_HASH, entries: 0, height: -1, file: 0, offset: 0, length: 0 };
-
-/** A node this fold wrote. */
-interface NewNode extends WrittenNode {
-  readonly lastKey: Buffer;
-  readonly entries: number;
-  /** The child's item where there is but one. */
-  readonly onlyChild: Buffer | undefined;
-}
 
 /** Yields every NODES_PER_SLICE nodes. The caller commits what was written, or gives it up. */
 export function* applyChanges(
@@ -44,20 +35,20 @@ export function* applyChanges(
   writer: NodeWriter,
   rule: BoundaryRule,
   root: TreeRoot,
-  changes: Iterable<TreeChange>,
+  changes: ChangeSource,
 ): Generator<void, TreeRoot> {
   const oldRoot = reader.root(root);
-  const levels: NewNode[][] = [];
-  let run: Iterable<TreeChange> = changes;
+  const levels: ChildList[] = [];
+  let run = changes;
   for (let level = 0; level <= MAX_LEVEL; level++) {
     const walker = oldRoot !== undefined && level <= oldRoot.level ? new LevelWalker(reader, oldRoot, level) : undefined;
     const fold = new LevelFold(writer, new NodeBuilder(rule, level), run, walker);
     yield* fold.run();
-    if (level === 0 && fold.added.length === 0 && fold.removed.length === 0) return root;
+    if (level === 0 && fold.added.count === 0 && fold.removed.count === 0) return root;
     levels.push(fold.added);
     // The root was rechunked, so what was added is all there is on this level.
-    if (level >= root.height && fold.added.length < 2) break;
-    run = childChanges(fold.removed, fold.added);
+    if (level >= root.height && fold.added.count < 2) break;
+    run = new ChildChanges(fold.removed, fold.added);
   }
   return newRoot(reader, levels);
 }
@@ -65,67 +56,63 @@ export function* applyChanges(
 /** Rechunks one level. */
 class LevelFold {
   /** Last keys of the old nodes that are no more, and the nodes in their place; both ascending. */
-  readonly removed: Buffer[] = [];
-  readonly added: NewNode[] = [];
+  readonly removed = new KeyList();
+  readonly added = new ChildList();
   readonly #writer: NodeWriter;
   readonly #builder: NodeBuilder;
-  readonly #changes: Iterator<TreeChange>;
+  readonly #changes: ChangeSource;
   readonly #walker: LevelWalker | undefined;
-  #change: TreeChange | undefined;
+  /** Whether there is a change at hand. */
+  #more: boolean;
   #nodes = 0;
 
-  constructor(writer: NodeWriter, builder: NodeBuilder, changes: Iterable<TreeChange>, walker: LevelWalker | undefined) {
+  constructor(writer: NodeWriter, builder: NodeBuilder, changes: ChangeSource, walker: LevelWalker | undefined) {
     this.#writer = writer;
     this.#builder = builder;
-    this.#changes = changes[Symbol.iterator]();
+    this.#changes = changes;
     this.#walker = walker;
+    this.#more = changes.advance();
   }
 
   *run(): Generator<void, void> {
-    this.#advance();
     if (this.#walker === undefined) yield* this.#build();
-    while (this.#change !== undefined) yield* this.#rechunk(this.#walker!, this.#change.key);
-  }
-
-  #advance(): void {
-    const next = this.#changes.next();
-    const before = this.#change;
-    this.#change = next.done === true ? undefined : next.value;
-    if (before !== undefined && this.#change !== undefined) {
-      assert(compareBytes(before.key, this.#change.key) < 0, 'changes to a tree are strictly ascending');
-    }
+    while (this.#more) yield* this.#rechunk(this.#walker!);
   }
 
   /** A level that was not there before. */
   *#build(): Generator<void, void> {
-    for (; this.#change !== undefined; this.#advance()) {
-      const { key, value } = this.#change;
-      if (value === undefined) continue;
-      this.#add(key, value);
+    const changes = this.#changes;
+    for (; this.#more; this.#more = changes.advance()) {
+      if (changes.value === undefined) continue;
+      this.#add(changes.key, changes.length, changes.value);
       if (this.#sliceIsOver()) yield;
     }
     if (this.#builder.count > 0) this.#write();
   }
 
-  /** From the node that holds `key` until old and new boundaries meet. */
-  *#rechunk(walker: LevelWalker, key: Uint8Array): Generator<void, void> {
-    let node = walker.seek(key);
+  /** From the node that holds the next change until old and new boundaries meet. */
+  *#rechunk(walker: LevelWalker): Generator<void, void> {
+    const changes = this.#changes;
+    let node = walker.seek(changes.key, changes.length);
+    // Before the first change all is as it was for the node's maker, whom no entry but perhaps the last made end it.
+    let untested = node.count - 1;
     for (;;) {
       const last = walker.isLast();
-      this.removed.push(node.key(node.count - 1));
+      this.removed.addKeyOf(node, node.count - 1);
       let i = 0;
-      while (this.#change !== undefined) {
-        const { key: changed, value } = this.#change;
-        const at = node.search(changed, changed.length, i);
-        this.#keep(node, i, at);
+      while (this.#more) {
+        const { key, length, value } = changes;
+        const at = node.search(key, length, i);
+        this.#keep(node, i, at, untested);
+        untested = 0;
         i = at;
         if (at === node.count && !last) break;
-        if (at < node.count && node.compareKey(at, changed, changed.length) === 0) i++;
-        if (value !== undefined) this.#add(changed, value);
+        if (at < node.count && node.compareKey(at, key, length) === 0) i++;
+        if (value !== undefined) this.#add(key, length, value);
         if (this.#sliceIsOver()) yield;
-        this.#advance();
+        this.#more = changes.advance();
       }
-      this.#keep(node, i, node.count);
+      this.#keep(node, i, node.count, 0);
       this.#nodes++;
       if (this.#sliceIsOver()) yield;
       if (last && this.#builder.count > 0) this.#write();
@@ -134,27 +121,22 @@ class LevelFold {
     }
   }
 
-  #add(key: Uint8Array, value: Uint8Array): void {
-    this.#builder.add(key, value);
+  #add(key: Uint8Array, length: number, value: Uint8Array): void {
+    this.#builder.add(key, value, length);
     if (this.#builder.full) this.#write();
   }
 
   /** Takes over entries of an old node. */
-  #keep(node: Node, from: number, to: number): void {
+  #keep(node: Node, from: number, to: number, untested: number): void {
     for (let i = from; i < to; ) {
-      i = this.#builder.addRun(node, i, to);
+      i = this.#builder.addRun(node, i, to, untested);
       if (this.#builder.full) this.#write();
     }
   }
 
   #write(): void {
     const builder = this.#builder;
-    this.added.push({
-      ...this.#writer.addNode(builder),
-      lastKey: builder.lastKey(),
-      entries: builder.entries,
-      onlyChild: builder.level > 0 && builder.count === 1 ? builder.firstItem() : undefined,
-    });
+    this.added.addChild(builder, this.#writer.addNode(builder));
     builder.reset();
     this.#nodes++;
   }
@@ -166,60 +148,31 @@ class LevelFold {
   }
 }
 
-/** What the level above must change: a merge of two ascending runs, in which a key of both is a replacement. */
-function* childChanges(removed: readonly Buffer[], added: readonly NewNode[]): Generator<TreeChange, undefined> {
-  let r = 0;
-  let a = 0;
-  while (r < removed.length || a < added.length) {
-    const gone = removed[r];
-    const node = added[a];
-    const order = gone === undefined ? 1 : node === undefined ? -1 : compareBytes(gone, node.lastKey);
-    if (order <= 0) r++;
-    if (order < 0) {
-      yield { key: gone!, value: undefined };
-    } else {
-      a++;
-      yield { key: node!.lastKey, value: childItem(node!) };
-    }
-  }
-}
-
-function childItem(node: NewNode): Buffer {
-  const item = Buffer.allocUnsafe(INNER_ITEM_BYTES);
-  node.hash.copy(item, 0);
-  putU48(item, HASH_BYTES, node.entries);
-  putU32(item, INNER_VALUE_BYTES, node.file);
-  putU32(item, INNER_VALUE_BYTES + 4, node.offset);
-  putU32(item, INNER_VALUE_BYTES + 8, node.length);
-  return item;
-}
-
 /** Goes down from a top that has a single child. */
-function newRoot(reader: NodeReader, levels: readonly NewNode[][]): TreeRoot {
+function newRoot(reader: NodeReader, levels: readonly ChildList[]): TreeRoot {
   let height = levels.length - 1;
-  const top = levels[height]![0];
-  if (top === undefined) return EMPTY_ROOT;
-  let root: TreeRoot = {
-    hash: Uint8Array.from(top.hash),
-    entries: top.entries,
-    height,
-    file: top.file,
-    offset: top.offset,
-    length: top.length,
-  };
-  let onlyChild = top.onlyChild;
-  while (onlyChild !== undefined) {
-    height--;
-    const file = getU32(onlyChild, INNER_VALUE_BYTES);
-    const offset = getU32(onlyChild, INNER_VALUE_BYTES + 4);
-    const length = getU32(onlyChild, INNER_VALUE_BYTES + 8);
-    root = { hash: Uint8Array.from(onlyChild.subarray(0, HASH_BYTES)), entries: root.entries, height, file, offset, length };
+  let list = levels[height]!;
+  if (list.count === 0) return EMPTY_ROOT;
+  let item = list.item(0);
+  const entries = getU48(item, HASH_BYTES);
+  for (;;) {
+    const root = rootOf(item, entries, height);
     // New nodes are not readable before the commit; old ones are not among the new.
-    const fresh = levels[height]!.find((node) => node.file === file && node.offset === offset);
-    if (fresh !== undefined) onlyChild = fresh.onlyChild;
-    else onlyChild = onlyChildOf(reader, root);
+    const fresh = list.find(root.file, root.offset);
+    const onlyChild = fresh < 0 ? onlyChildOf(reader, root) : list.onlyChild(fresh);
+    if (onlyChild === undefined) return root;
+    item = onlyChild;
+    height--;
+    list = levels[height]!;
   }
-  return root;
+}
+
+/** `item`: as an inner node would hold it. */
+function rootOf(item: Uint8Array, entries: number, height: number): TreeRoot {
+  const file = getU32(item, INNER_VALUE_BYTES);
+  const offset = getU32(item, INNER_VALUE_BYTES + 4);
+  const length = getU32(item, INNER_VALUE_BYTES + 8);
+  return { hash: Uint8Array.from(item.subarray(0, HASH_BYTES)), entries, height, file, offset, length };
 }
 
 function onlyChildOf(reader: NodeReader, root: TreeRoot): Buffer | undefined {

@@ -21,13 +21,13 @@ export class LevelWalker {
     this.#root = root;
   }
 
-  /** The node that holds the first key >= `key`, or the last one of the level. */
-  seek(key: Uint8Array): Node {
+  /** The node that holds the first key >= `key[0, length)`, or the last one of the level. */
+  seek(key: Uint8Array, length: number): Node {
     this.#path.length = 0;
     this.#indexes.length = 0;
     let node = this.#root;
     while (node.level > this.#level) {
-      const index = Math.min(node.search(key, key.length), node.count - 1);
+      const index = Math.min(node.search(key, length), node.count - 1);
       this.#path.push(node);
       this.#indexes.push(index);
       node = this.#reader.child(node, index);

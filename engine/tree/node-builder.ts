@@ -48,22 +48,25 @@ export class NodeBuilder {
     this.#addresses = Buffer.allocUnsafeSlow(most * this.#addressBytes);
   }
 
-  /** `value`: of a leaf its 47 bytes, of an inner node INNER_ITEM_BYTES. */
-  add(key: Uint8Array, value: Uint8Array): void {
-    assert(key.length <= MAX_TREE_KEY_BYTES, 'a tree key is within its limit');
+  /** The key is `key[0, length)`; `value`: of a leaf its 47 bytes, of an inner node INNER_ITEM_BYTES. */
+  add(key: Uint8Array, value: Uint8Array, length = key.length): void {
+    assert(length <= MAX_TREE_KEY_BYTES, 'a tree key is within its limit');
     assert(value.length === this.#valueBytes + this.#addressBytes, 'a tree value has its fixed length');
     const at = this.#keyEnd();
-    copyBytes(key, 0, key.length, this.#keys, at);
+    copyBytes(key, 0, length, this.#keys, at);
     copyBytes(value, 0, this.#valueBytes, this.#values, this.count * this.#valueBytes);
     if (this.#addressBytes > 0) {
       copyBytes(value, this.#valueBytes, value.length, this.#addresses, this.count * ADDRESS_BYTES);
       this.entries += getU48(value, HASH_BYTES);
     }
-    this.#added(at, at + key.length);
+    this.#added(at, at + length, true);
   }
 
-  /** Adds entries from `from` on of a node of the same level, up to `to` or the node's end; answers where it stopped. */
-  addRun(node: Node, from: number, to: number): number {
+  /**
+   * Adds entries from `from` on of a node of the same level, up to `to` or the node's end; answers where it stopped. Those before
+   * `untested` are known not to end the node: the rule is not asked.
+   */
+  addRun(node: Node, from: number, to: number, untested = 0): number {
     const { bytes, prefixBytes, restsAt } = node;
     const prefixAt = node.start + NODE_HEADER_BYTES;
     const before = this.count;
@@ -74,7 +77,7 @@ export class NodeBuilder {
       const at = this.#keyEnd();
       copyBytes(bytes, prefixAt, prefixAt + prefixBytes, this.#keys, at);
       copyBytes(bytes, rest, restEnd, this.#keys, at + prefixBytes);
-      this.#added(at, at + prefixBytes + restEnd - rest);
+      this.#added(at, at + prefixBytes + restEnd - rest, index >= untested);
       rest = restEnd;
       index++;
     }
@@ -92,19 +95,25 @@ export class NodeBuilder {
     return this.count === 0 ? 0 : this.#ends[this.count - 1]!;
   }
 
-  #added(keyStart: number, keyEnd: number): void {
+  #added(keyStart: number, keyEnd: number, tested: boolean): void {
     if (this.level === 0) this.entries++;
     this.#ends[this.count] = keyEnd;
     this.count++;
     const size = keyEnd - keyStart + this.#valueBytes + 2;
     this.#filled += size;
-    this.full = this.#rule.ends(this.level, this.count, this.#filled, size, this.#keys, keyStart, keyEnd);
+    if (tested) this.full = this.#rule.ends(this.level, this.count, this.#filled, size, this.#keys, keyStart, keyEnd);
   }
 
-  /** A copy of the newest key. */
-  lastKey(): Buffer {
-    const start = this.count < 2 ? 0 : this.#ends[this.count - 2]!;
-    return Buffer.from(this.#keys.subarray(start, this.#keyEnd()));
+  get lastKeyLength(): number {
+    return this.#keyEnd() - this.#lastKeyStart();
+  }
+
+  copyLastKey(into: Buffer, at: number): void {
+    this.#keys.copy(into, at, this.#lastKeyStart(), this.#keyEnd());
+  }
+
+  #lastKeyStart(): number {
+    return this.count < 2 ? 0 : this.#ends[this.count - 2]!;
   }
 
   /** A copy of the first entry's value and address. */

@@ -19,6 +19,8 @@ import type { TreeRoot } from './types.js';
 const FIRST_CHUNK_BYTES = 64 * 1024;
 const CHUNK_BYTES = 1024 * 1024;
 const MAX_SPARE_CHUNKS = 4;
+/** A fold's writes are paced: never much more than this is left for one sync, which would hold up the syncs of the log beside it. */
+const SYNC_BYTES = 8 * 1024 * 1024;
 /** Offsets in a tree file are 32 bits wide. */
 export const MAX_FILE_BYTES = 2 ** 31;
 
@@ -58,6 +60,8 @@ export class NodeWriter {
   #chunkOffset = 0;
   #chunkUsed = 0;
   #pendingBytes = 0;
+  /** Written since the last sync. */
+  #unsyncedBytes = 0;
   #nextChunkBytes = FIRST_CHUNK_BYTES;
   /** Buffers to use again within this fold. */
   #spare: Buffer[] = [];
@@ -83,6 +87,22 @@ export class NodeWriter {
     return this.#last;
   }
 
+  /** Where the next fold appends; undefined: it begins a new file. */
+  get tail(): { readonly file: number; readonly end: number } | undefined {
+    const clean = this.#failure === undefined && this.#pendingBytes === 0 && this.#dirty.size === 0;
+    return clean && this.#file !== 0 ? { file: this.#file, end: this.#end } : undefined;
+  }
+
+  /** Somebody else appended meanwhile: a fold goes on from here. */
+  resume(last: RootPlace, tail: { readonly file: number; readonly end: number } | undefined): void {
+    assert(!this.#busy, 'files change hands between folds');
+    this.abandonFile();
+    this.#failure = undefined;
+    this.#last = last;
+    this.#file = tail?.file ?? 0;
+    this.#end = tail?.end ?? 0;
+  }
+
   /** Bytes waiting for `drain`. */
   get pendingBytes(): number {
     return this.#pendingBytes;
@@ -105,6 +125,7 @@ export class NodeWriter {
     this.#chunk = undefined;
     this.#chunkUsed = 0;
     this.#pendingBytes = 0;
+    this.#unsyncedBytes = 0;
     this.#nextChunkBytes = FIRST_CHUNK_BYTES;
     this.#dirty.clear();
   }
@@ -175,9 +196,12 @@ export class NodeWriter {
     this.#chunkUsed = 0;
   }
 
-  /** Writes what is buffered; does not sync. A rejection ends the fold. */
+  /** Writes what is buffered, and syncs now and then. A rejection ends the fold. */
   async drain(): Promise<void> {
-    await this.#exclusively(() => this.#write());
+    await this.#exclusively(async () => {
+      await this.#write();
+      if (this.#unsyncedBytes >= SYNC_BYTES) await this.#sync();
+    });
   }
 
   async #write(): Promise<void> {
@@ -191,6 +215,7 @@ export class NodeWriter {
       this.#keep(chunk.buffer);
       this.#dirty.add(chunk.file);
       this.#pendingBytes -= chunk.bytes.length;
+      this.#unsyncedBytes += chunk.bytes.length;
     }
   }
 
@@ -214,6 +239,7 @@ export class NodeWriter {
   async #sync(): Promise<void> {
     for (const file of this.#dirty) await this.#files.writableFile(file).sync();
     this.#dirty.clear();
+    this.#unsyncedBytes = 0;
   }
 
   async #exclusively(work: () => Promise<void>): Promise<void> {

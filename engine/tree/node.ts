@@ -147,10 +147,15 @@ export class Node {
   /** A copy. */
   key(index: number): Buffer {
     const key = Buffer.allocUnsafe(this.keyLength(index));
-    const prefixAt = this.start + NODE_HEADER_BYTES;
-    this.bytes.copy(key, 0, prefixAt, prefixAt + this.prefixBytes);
-    this.bytes.copy(key, this.prefixBytes, this.restStart(index), this.restEnd(index));
+    this.copyKey(index, key, 0);
     return key;
+  }
+
+  /** Writes `keyLength(index)` bytes at `at`. */
+  copyKey(index: number, into: Buffer, at: number): void {
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    this.bytes.copy(into, at, prefixAt, prefixAt + this.prefixBytes);
+    this.bytes.copy(into, at + this.prefixBytes, this.restStart(index), this.restEnd(index));
   }
 
   /** The key's bytes as a string of one character each; `less` bytes left off at its end. */

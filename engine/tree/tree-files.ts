@@ -35,9 +35,17 @@ export class TreeFiles {
 
   /** Makes the directory if need be and deletes unfinished files. Answers the names that do not belong. */
   async prepare(): Promise<string[]> {
+    if (!this.#fileSystem.exists(this.#directory)) this.#fileSystem.makeDirectory(this.#directory);
+    const strays = this.relist();
+    if (this.#numbers.length === 0) await this.#syncParents();
+    return strays;
+  }
+
+  /** Looks what files there are, and deletes unfinished ones: nobody may be at work on them. */
+  relist(): string[] {
     const files = this.#fileSystem;
-    if (!files.exists(this.#directory)) files.makeDirectory(this.#directory);
     const strays: string[] = [];
+    this.#numbers = [];
     for (const name of files.list(this.#directory)) {
       const number = parseTreeFileName(name.replace(/\.tmp$/, ''));
       if (number !== undefined) this.#highest = Math.max(this.#highest, number);
@@ -46,7 +54,6 @@ export class TreeFiles {
       else strays.push(`${this.#directory}/${name}`);
     }
     this.#numbers.sort((a, b) => a - b);
-    if (this.#numbers.length === 0) await this.#syncParents();
     return strays;
   }
 
@@ -61,6 +68,17 @@ export class TreeFiles {
   /** Numbers of the files there are, ascending. */
   get numbers(): readonly number[] {
     return this.#numbers;
+  }
+
+  /** The highest number a file has or had. */
+  get highest(): number {
+    return this.#highest;
+  }
+
+  /** Somebody else made files meanwhile: there are these now. */
+  adopt(numbers: readonly number[], highest: number): void {
+    this.#numbers = [...numbers];
+    this.#highest = Math.max(this.#highest, highest);
   }
 
   /** A number no file has or had. */

@@ -15,13 +15,17 @@ import type { Platform } from '../platform/platform.js';
 import { applyChanges, EMPTY_ROOT } from './apply.js';
 import { BoundaryRule, TARGET_BYTES } from './boundary.js';
 import { Cursor } from './cursor.js';
+import { type FoldHost, ThreadLost } from './fold-host.js';
+import type { WriterState } from './fold-message.js';
+import { sourceOf } from './listed-changes.js';
 import type { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
 import { findRoots, rootAt, rootsFrom } from './root-list.js';
 import { TreeFiles } from './tree-files.js';
-import type { TreeChange, TreeRoot } from './types.js';
+import type { ChangeSource, TreeChange, TreeRoot } from './types.js';
 import { type FoundVersion, findVersion, rank } from './version-key.js';
+import { SortedVersions, type VersionRun } from './version-run.js';
 
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
 /** A fold's writes are drained once this much is buffered. */
@@ -39,7 +43,11 @@ export interface TreeStoreOptions {
   readonly fileBytes?: number;
   /** Only for tests that want deep trees of few entries; other targets make other roots. */
   readonly targetBytes?: number;
+  /** Where large folds are done instead of here. */
+  readonly host?: FoldHost;
 }
+
+type FoldingOptions = Omit<TreeStoreOptions, 'host'>;
 
 export interface SeqRoot {
   readonly seq: number;
@@ -53,24 +61,27 @@ export class TreeStore {
   readonly reader: NodeReader;
   /** @internal */
   readonly rule: BoundaryRule;
+  readonly #options: TreeStoreOptions;
   readonly #files: TreeFiles;
   readonly #writer: NodeWriter;
+  /** See WriterState. */
+  #life = 1;
   readonly #scratch = new Uint8Array(MAX_TREE_KEY_BYTES);
   /** Of the fold under way; a generator of another one is stale. */
   #fold = 0;
 
-  private constructor(files: TreeFiles, reader: NodeReader, writer: NodeWriter, rule: BoundaryRule, findings: readonly Finding[]) {
+  private constructor(options: TreeStoreOptions, files: TreeFiles, writer: NodeWriter, findings: readonly Finding[]) {
+    this.#options = options;
     this.#files = files;
-    this.reader = reader;
+    this.reader = new NodeReader(files, options.cache);
     this.#writer = writer;
-    this.rule = rule;
+    this.rule = new BoundaryRule(options.databaseId, options.targetBytes ?? TARGET_BYTES);
     this.findings = findings;
   }
 
   static async open(options: TreeStoreOptions): Promise<TreeStore> {
-    const { platform, directory, shard, databaseId, cache, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = options;
-    assert(databaseId.length === 16, 'a database id has 16 bytes');
-    const files = new TreeFiles(platform.files, directory, { databaseId, shard, targetBytes });
+    const { fileBytes = DEFAULT_TREE_FILE_BYTES } = options;
+    const files = filesOf(options);
     const strays = await files.prepare();
     const { newest, tail, findings } = findRoots(files);
     for (const file of strays) findings.push({ kind: 'stray', file, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a tree file' });
@@ -78,7 +89,14 @@ export class TreeStore {
     if (newest !== undefined) await files.writableFile(newest.file).sync();
     const last = { file: newest?.file ?? 0, offset: newest?.offset ?? 0 };
     const writer = new NodeWriter(files, fileBytes, last, tail !== undefined && tail.end < fileBytes ? tail : undefined);
-    return new TreeStore(files, new NodeReader(files, cache), writer, new BoundaryRule(databaseId, targetBytes), findings);
+    return new TreeStore(options, files, writer, findings);
+  }
+
+  /** For another thread's folds: nothing is looked for on the disk, `takeOver` says how things stand before each. */
+  static forFolding(options: FoldingOptions): TreeStore {
+    const files = filesOf(options);
+    const writer = new NodeWriter(files, options.fileBytes ?? DEFAULT_TREE_FILE_BYTES, { file: 0, offset: 0 }, undefined);
+    return new TreeStore(options, files, writer, []);
   }
 
   /** Roots in the files, newest first. The log decides which may be used. */
@@ -93,10 +111,10 @@ export class TreeStore {
    * work: let others run there, and `drain` when `wantsDrain`. What it returns is to be passed to `commit` before anything
    * reads it. Dropping the generator gives the fold up.
    */
-  *apply(root: TreeRoot | undefined, changes: Iterable<TreeChange>): Generator<void, TreeRoot> {
+  *apply(root: TreeRoot | undefined, changes: ChangeSource | Iterable<TreeChange>): Generator<void, TreeRoot> {
     this.#writer.begin();
     const fold = ++this.#fold;
-    const steps = applyChanges(this.reader, this.#writer, this.rule, root ?? EMPTY_ROOT, changes);
+    const steps = applyChanges(this.reader, this.#writer, this.rule, root ?? EMPTY_ROOT, sourceOf(changes));
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done === true) return step.value;
       yield;
@@ -121,7 +139,12 @@ export class TreeStore {
   }
 
   /** Apply, drain and commit in one; `pause` lets others run. */
-  async fold(root: TreeRoot | undefined, changes: Iterable<TreeChange>, seq: number, pause: () => Promise<void>): Promise<TreeRoot> {
+  async fold(
+    root: TreeRoot | undefined,
+    changes: ChangeSource | Iterable<TreeChange>,
+    seq: number,
+    pause: () => Promise<void>,
+  ): Promise<TreeRoot> {
     const steps = this.apply(root, changes);
     let step = steps.next();
     for (; step.done !== true; step = steps.next()) {
@@ -129,6 +152,75 @@ export class TreeStore {
       await pause();
     }
     return this.commit(step.value, seq);
+  }
+
+  /**
+   * Folds versions of a memtable, on another thread where there is one and it is worth it. `makeRun` may be asked twice: a thread that
+   * dies takes its run along, and the fold is done here instead. `progress` is told the share that is done, now and then.
+   */
+  async foldVersions(
+    root: TreeRoot | undefined,
+    versions: number,
+    makeRun: () => Promise<VersionRun>,
+    seq: number,
+    pause: () => Promise<void>,
+    progress: (share: number) => void = () => undefined,
+  ): Promise<TreeRoot> {
+    const { host } = this.#options;
+    if (host?.takes(versions) === true) {
+      try {
+        return await this.#foldElsewhere(host, root, await makeRun(), seq, progress);
+      } catch (error) {
+        if (!(error instanceof ThreadLost)) throw error;
+      }
+    }
+    const changes = new SortedVersions(await makeRun());
+    return this.fold(root, changes, seq, () => {
+      progress(changes.done / versions);
+      return pause();
+    });
+  }
+
+  async #foldElsewhere(
+    host: FoldHost,
+    root: TreeRoot | undefined,
+    run: VersionRun,
+    seq: number,
+    progress: (share: number) => void,
+  ): Promise<TreeRoot> {
+    const { directory, shard, databaseId, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = this.#options;
+    this.#writer.begin();
+    const fold = ++this.#fold;
+    const state = this.handOver();
+    try {
+      const done = await host.fold({ directory, shard, databaseId, fileBytes, targetBytes, state, root, run, seq }, progress);
+      assert(fold === this.#fold, 'a fold goes on only until the next one begins');
+      this.takeOver(done.state);
+      return done.root;
+    } catch (error) {
+      // What it wrote, and how far, is not known: its files are left alone.
+      this.#files.relist();
+      this.#writer.resume(state.last, undefined);
+      throw error;
+    }
+  }
+
+  /** How far the files are written, for whoever folds next. */
+  handOver(): WriterState {
+    const { numbers, highest } = this.#files;
+    const { last, tail } = this.#writer;
+    return { life: this.#life, numbers: [...numbers], highest, last, tail };
+  }
+
+  /** Goes on from where another left off. */
+  takeOver(state: WriterState): void {
+    if (state.life !== this.#life) {
+      this.reader.forget();
+      this.#files.close();
+      this.#life = state.life;
+    }
+    this.#files.adopt(state.numbers, state.highest);
+    this.#writer.resume(state.last, state.tail);
   }
 
   cursor(root: TreeRoot): Cursor {
@@ -160,6 +252,7 @@ export class TreeStore {
   /** For a rebuild. Every root and cursor of this store is void afterwards. */
   async removeAll(): Promise<void> {
     this.#fold++;
+    this.#life++;
     this.#writer.forgetRoots();
     this.reader.forget();
     await this.#files.removeAll();
@@ -177,5 +270,11 @@ export class TreeStore {
   }
 }
 
+function filesOf({ platform, directory, shard, databaseId, targetBytes = TARGET_BYTES }: FoldingOptions): TreeFiles {
+  assert(databaseId.length === 16, 'a database id has 16 bytes');
+  return new TreeFiles(platform.files, directory, { databaseId, shard, targetBytes });
+}
+
+export { FoldHost } from './fold-host.js';
 export { EMPTY_ROOT_HASH } from './node.js';
 export { NodeCache } from './node-cache.js';

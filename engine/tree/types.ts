@@ -9,6 +9,17 @@ export interface TreeChange {
   readonly value: Uint8Array | undefined;
 }
 
+/** A sorted run read in place: no object an entry. */
+export interface ChangeSource {
+  /** The current change's key is `key[0, length)`; overwritten by `advance`. */
+  readonly key: Uint8Array;
+  readonly length: number;
+  /** Its value from byte 0 on; undefined removes the entry. Overwritten by `advance`. */
+  readonly value: Uint8Array | undefined;
+  /** Moves to the next change, the first one at first; false where there is none. Keys must be strictly ascending. */
+  advance(): boolean;
+}
+
 /** Names one version of a tree: enough to open it again. Only `hash` and `entries` are the same on every replica. */
 export interface TreeRoot {
   readonly hash: Uint8Array;

@@ -1,0 +1,57 @@
+/** What a store and the thread that folds for it say to each other. Everything here is what a structured clone takes. */
+import { isVarveError, messageOf, VarveError } from '../errors.js';
+import type { RootPlace } from './node-writer.js';
+import type { TreeRoot } from './types.js';
+import type { VersionRun } from './version-run.js';
+
+/** How far the tree files of a shard are written: who appends next goes on from here. */
+export interface WriterState {
+  /** Grows when all files were removed: what was read of them is void. */
+  readonly life: number;
+  readonly numbers: readonly number[];
+  /** The highest number a file has or had. */
+  readonly highest: number;
+  readonly last: RootPlace;
+  /** Where frames may be appended; undefined: a new file is begun. */
+  readonly tail: { readonly file: number; readonly end: number } | undefined;
+}
+
+export interface FoldRequest {
+  readonly directory: string;
+  readonly shard: number;
+  readonly databaseId: Uint8Array;
+  readonly fileBytes: number;
+  readonly targetBytes: number;
+  readonly state: WriterState;
+  readonly root: TreeRoot | undefined;
+  readonly run: VersionRun;
+  readonly seq: number;
+}
+
+export type FoldAnswer =
+  | { readonly kind: 'progress'; readonly share: number }
+  | { readonly kind: 'folded'; readonly root: TreeRoot; readonly state: WriterState }
+  | { readonly kind: 'failed'; readonly error: SentError };
+
+/** An error on its way between threads: classes do not survive it. */
+export interface SentError {
+  readonly message: string;
+  readonly code: string | undefined;
+  /** Set for a CORRUPT, the one that callers act upon. */
+  readonly corrupt: { readonly file: string; readonly offset: number; readonly what: string } | undefined;
+}
+
+export function sendError(error: unknown): SentError {
+  const code = (error as { readonly code?: unknown } | undefined)?.code;
+  return {
+    message: messageOf(error),
+    code: typeof code === 'string' ? code : undefined,
+    corrupt: isVarveError(error, 'CORRUPT') ? error.details : undefined,
+  };
+}
+
+export function receiveError({ message, code, corrupt }: SentError): Error {
+  if (corrupt !== undefined) return new VarveError('CORRUPT', message, corrupt);
+  const error = new Error(message);
+  return code === undefined ? error : Object.assign(error, { code });
+}

@@ -1,0 +1,51 @@
+/**
+ * The far end of folding: a thread that does one fold after another, for all shards of a database.
+ *
+ *   request: where the files stand, the old root, a run of versions -> sort, apply, write, sync -> the new root, where they stand now
+ *
+ * It knows nothing between folds but cached nodes, which never change at their address; the files are the asker's again once it has
+ * answered. If it dies, whatever it wrote is reached by no root that was announced.
+ */
+import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
+import { type FoldAnswer, type FoldRequest, sendError } from './fold-message.js';
+import { NodeCache, TreeStore } from './tree-store.js';
+import { SortedVersions } from './version-run.js';
+
+/** Inner nodes above all: every leaf is read once a fold. */
+const CACHE_BYTES = 16 * 1024 * 1024;
+/** Slices of a fold between two reports: about ten milliseconds. */
+const SLICES_A_REPORT = 8;
+
+export const serve: ServeThread = (platform, port) => {
+  const cache = new NodeCache(CACHE_BYTES);
+  const stores = new Map<string, TreeStore>();
+  port.listen((message) => {
+    const request = message as FoldRequest;
+    foldFor(platform, port, cache, stores, request).then(
+      (answer) => port.post(answer),
+      (error: unknown) => port.post({ kind: 'failed', error: sendError(error) } satisfies FoldAnswer),
+    );
+  });
+};
+
+async function foldFor(
+  platform: Platform,
+  port: ThreadPort,
+  cache: NodeCache,
+  stores: Map<string, TreeStore>,
+  request: FoldRequest,
+): Promise<FoldAnswer> {
+  const { directory, shard, databaseId, fileBytes, targetBytes, state, run, seq } = request;
+  let store = stores.get(directory);
+  if (store === undefined) {
+    store = TreeStore.forFolding({ platform, directory, shard, databaseId, fileBytes, targetBytes, cache });
+    stores.set(directory, store);
+  }
+  store.takeOver(state);
+  const changes = new SortedVersions(run);
+  let slices = 0;
+  const root = await store.fold(request.root, changes, seq, async () => {
+    if (++slices % SLICES_A_REPORT === 0) port.post({ kind: 'progress', share: changes.done / run.count } satisfies FoldAnswer);
+  });
+  return { kind: 'folded', root, state: store.handOver() };
+}
