@@ -37,8 +37,12 @@ export interface ErrorDetails {
   DAMAGED: { shard: number; fromSeq: number; toSeq: number };
   /** Bytes failed their checksum, hash or structure. */
   CORRUPT: { file: string; offset: number; what: string };
-  /** What was asked for lies before what is kept. */
-  TRIMMED: { horizon: string };
+  /** The point lies before what is kept, and the answer there is not known any more. `horizon`: id of the first point that is exact. */
+  TRIMMED: { collection: string; horizon: string };
+  /** The body is gone for good; what the record was otherwise is still there. */
+  ERASED: { id: string };
+  /** The name is in use for another point in time. */
+  SNAPSHOT_EXISTS: { name: string; asOf: string };
   /** Another process holds the data directory. */
   LOCKED: { path: string };
   /** The data directory is on a network file system. */

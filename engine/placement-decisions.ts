@@ -8,15 +8,11 @@
  * failed one may still stand in some log, they try to undo it first, and fail if that cannot be. So a crash at any moment may
  * leave a decision in some of the logs only while the collection has no records: opening completes it.
  */
-import { type BatchLimits, prepareBatch } from './batch.js';
+import type { BatchLimits } from './batch.js';
 import { isVarveError, messageOf, VarveError } from './errors.js';
-import { formatTime, parseTime } from './format/time.js';
 import { COLLECTIONS, type Placements } from './placements.js';
 import type { Shard } from './shard.js';
-import type { InsertItem } from './types.js';
-
-/** Tries to log a decision just past what others are writing, before the clock's time is taken. */
-const ATTEMPTS = 100;
+import { forgetSystemEntity, logSystemItems, systemEntities } from './system-records.js';
 
 export interface PlacementDecisionsOptions {
   readonly shards: readonly Shard[];
@@ -126,43 +122,16 @@ export class PlacementDecisions {
   }
 
   #log(shard: Shard, collection: string, placement: string): Promise<void> {
-    return this.#insert(shard, { collection: COLLECTIONS, key: collection, body: { placement } });
+    return logSystemItems(shard, [{ collection: COLLECTIONS, key: collection, body: { placement } }], this.#options.limits);
   }
 
-  async #forget(shard: Shard, collection: string): Promise<void> {
-    try {
-      await this.#insert(shard, { collection: COLLECTIONS, key: collection, deleted: true });
-    } catch (error) {
-      if (!isVarveError(error, 'NOTHING_TO_DELETE')) throw error;
-    }
-  }
-
-  /**
-   * At the moment just past the shard's newest record rather than the clock's: otherwise no history from before the decision could
-   * be loaded after it, and a history is loaded into a collection that was placed first. But past every time that was answered for.
-   */
-  async #insert(shard: Shard, item: InsertItem): Promise<void> {
-    const batch = prepareBatch([item], this.#options.limits, true);
-    for (let time: number | undefined = shard.spokenTime + 1, attempts = 1; ; attempts++) {
-      try {
-        await shard.insert(batch, time === undefined ? {} : { time: formatTime(time) });
-        return;
-      } catch (error) {
-        if (attempts < ATTEMPTS && isVarveError(error, 'TIME_BEHIND')) time = parseTime(error.details.newest) + 1;
-        else if (time !== undefined && (isVarveError(error, 'TIME_BEHIND') || isVarveError(error, 'TIME_AHEAD'))) time = undefined;
-        else throw error;
-      }
-    }
+  #forget(shard: Shard, collection: string): Promise<void> {
+    return forgetSystemEntity(shard, COLLECTIONS, collection, this.#options.limits);
   }
 }
 
 function placementsIn(shard: Shard): Map<string, string> {
-  const prefix = `${COLLECTIONS}\0`;
-  const found = new Map<string, string>();
-  for (const { version } of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
-    found.set(version.key, (version.body as { placement: string }).placement);
-  }
-  return found;
+  return new Map([...systemEntities(shard, COLLECTIONS)].map(([name, body]) => [name, (body as { placement: string }).placement]));
 }
 
 function stillUndecided(collection: string, cause: unknown): VarveError {

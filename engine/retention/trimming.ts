@@ -1,0 +1,158 @@
+/**
+ * One trim of one shard, from the plan to the tree without what was dropped.
+ *
+ *   fold -> plan over the tree -> horizons (records of `_horizons`) -> trim events, in slices -> fold: the tree drops them
+ *
+ * Invariants: horizons are durable before anything is dropped, so that a crash in between refuses answers that are still exact and
+ * never gives one that is not. What a record inserted meanwhile refers to is taken out of the plan before its event is logged, in the
+ * same turn. A crash between events and fold: the replay meets the events and the next fold applies them.
+ */
+
+import { splitEntityKey } from '../format/keys.js';
+import type { IndexEntry } from '../format/leaf-value.js';
+import { MAX_RUNS_PER_TRIM } from '../format/limits.js';
+import { countOfRuns, type SeqRun } from '../format/seq-runs.js';
+import { isGap, type ShardLog, type TrimEvent } from '../log/index.js';
+import type { Clock } from '../platform/platform.js';
+import { type InsertItem, recordId, type ShardId } from '../types.js';
+import type { Exactness } from './exactness.js';
+import { type Horizon, type PlanEdges, type PlanEntity, type PlanInput, planDrops } from './plan.js';
+import type { SeqSet } from './seq-set.js';
+
+export const HORIZONS = '_horizons';
+
+export interface TrimmedShard {
+  readonly id: ShardId;
+  readonly clock: Clock;
+  readonly log: ShardLog;
+  readonly exactness: Exactness;
+  /** Everything visible is in the tree when this resolves, trims that were logged included. */
+  fold(): Promise<void>;
+  /** The tree as it is now, in key order: whoever reads on reads this one. */
+  treeEntries(): Iterable<{ readonly entity: string; readonly entry: IndexEntry }>;
+  insertSystem(items: readonly InsertItem[]): Promise<void>;
+  insertTrim(event: TrimEvent): Promise<number>;
+  /** Seq of the entity's newest version, queued ones included. */
+  newestOf(entity: string): number | undefined;
+  /** From now on every ref that is taken is told. Returns how to end that. */
+  watchRefs(told: (seq: number) => void): () => void;
+}
+
+export interface TrimReport {
+  readonly shard: ShardId;
+  /** Versions dropped. */
+  readonly versions: number;
+  /** Event seqs; empty where nothing was to go. */
+  readonly events: readonly number[];
+  readonly horizons: ReadonlyMap<string, Horizon>;
+}
+
+/** `cancelled` is asked between slices; what was logged by then stays. */
+export async function trimShard(shard: TrimmedShard, input: PlanInput, cancelled: () => boolean = () => false): Promise<TrimReport> {
+  const referred: number[] = [];
+  const unwatch = shard.watchRefs((seq) => referred.push(seq));
+  try {
+    await shard.fold();
+    const entries = shard.treeEntries();
+    const plan = await planned(shard, input, () => entitiesOf(entries), cancelled);
+    if (plan === undefined || plan.drops.size === 0) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
+    const raised = [...plan.horizons].filter(([collection, { seq }]) => seq > shard.exactness.horizonOf(collection));
+    if (raised.length > 0) await shard.insertSystem(raised.map(([collection, horizon]) => horizonItem(shard.id, collection, horizon)));
+    for (const [collection, horizon] of raised) shard.exactness.raise(collection, horizon);
+    const events: number[] = [];
+    let versions = 0;
+    for (const runs of slices(plan.drops)) {
+      if (cancelled()) break;
+      const { length } = referred;
+      if (length > 0) keepReferred(shard, plan.drops, referred.splice(0));
+      const left = length > 0 ? runsWithin(plan.drops, runs) : runs;
+      if (left.length === 0) continue;
+      versions += countOfRuns(left);
+      // Nothing is awaited between the last look at refs and the event's place in the log.
+      events.push(await shard.insertTrim({ type: 'trim', runs: left }));
+    }
+    await shard.fold();
+    return { shard: shard.id, versions, events, horizons: new Map(raised) };
+  } finally {
+    unwatch();
+  }
+}
+
+async function planned(shard: TrimmedShard, input: PlanInput, entities: () => Iterable<PlanEntity>, cancelled: () => boolean) {
+  const edges = await edgesOf(shard, cancelled);
+  const planning = planDrops(input, entities, () => edges);
+  for (let step = planning.next(); ; step = planning.next()) {
+    if (step.done === true) return step.value;
+    await shard.clock.yield();
+    if (cancelled()) return undefined;
+  }
+}
+
+/** Gathers a tree's entries by entity. */
+function* entitiesOf(entries: Iterable<{ readonly entity: string; readonly entry: IndexEntry }>): Generator<PlanEntity, void, undefined> {
+  let current: string | undefined;
+  let versions: { seq: number; time: number; kind: number }[] = [];
+  for (const { entity, entry } of entries) {
+    if (entity !== current) {
+      if (current !== undefined) yield { collection: splitEntityKey(current).collection, versions };
+      current = entity;
+      versions = [];
+    }
+    versions.push({ seq: entry.seq, time: entry.time, kind: entry.kind });
+  }
+  if (current !== undefined) yield { collection: splitEntityKey(current).collection, versions };
+}
+
+const SLICE_BATCHES = 500;
+
+/** Every record with refs, newest first. */
+async function edgesOf(shard: TrimmedShard, cancelled: () => boolean): Promise<PlanEdges[]> {
+  const edges: PlanEdges[] = [];
+  let seen = 0;
+  for (const batch of shard.log.batches(1)) {
+    if (!isGap(batch)) for (const { seq, refs } of batch.records) if (refs.length > 0) edges.push({ seq, refs });
+    if (++seen % SLICE_BATCHES !== 0) continue;
+    await shard.clock.yield();
+    if (cancelled()) break;
+  }
+  return edges.reverse();
+}
+
+/** What was referred to since the plan was made stays, and what that refers to; a tombstone over it stays too. */
+function keepReferred(shard: TrimmedShard, drops: SeqSet, referred: readonly number[]): void {
+  const rest = [...referred];
+  for (let seq = rest.pop(); seq !== undefined; seq = rest.pop()) {
+    if (!drops.has(seq)) continue;
+    drops.delete(seq);
+    const record = shard.log.read(seq);
+    if (record === undefined) continue;
+    rest.push(...record.refs);
+    const newest = shard.newestOf(Buffer.concat([record.collection, ZERO, record.key, ZERO]).toString('latin1'));
+    if (newest !== undefined) rest.push(newest);
+  }
+}
+
+const ZERO = Buffer.alloc(1);
+
+function* slices(drops: SeqSet): Generator<SeqRun[], void, undefined> {
+  const runs = drops.runs();
+  for (let i = 0; i < runs.length; i += MAX_RUNS_PER_TRIM) yield runs.slice(i, i + MAX_RUNS_PER_TRIM);
+}
+
+/** What is left of `runs`. */
+function runsWithin(drops: SeqSet, runs: readonly SeqRun[]): SeqRun[] {
+  const left: { fromSeq: number; toSeq: number }[] = [];
+  for (const { fromSeq, toSeq } of runs) {
+    for (let seq = fromSeq; seq <= toSeq; seq++) {
+      const last = left.at(-1);
+      if (!drops.has(seq)) continue;
+      if (last !== undefined && last.toSeq === seq - 1) last.toSeq = seq;
+      else left.push({ fromSeq: seq, toSeq: seq });
+    }
+  }
+  return left;
+}
+
+function horizonItem(shard: ShardId, collection: string, { seq, time }: Horizon): InsertItem {
+  return { collection: HORIZONS, key: collection, body: { horizon: recordId(shard, seq), time } };
+}
