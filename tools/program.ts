@@ -25,6 +25,7 @@ const VERBS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   restore: async () => (await import('./commands/restore.js')).addRestore,
   token: async () => (await import('./commands/token.js')).addToken,
   check: async () => (await import('./commands/check.js')).addCheck,
+  bench: async () => (await import('./commands/bench.js')).addBench,
 };
 
 const START = `

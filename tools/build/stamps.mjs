@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -92,16 +92,15 @@ function sources() {
   return SOURCE_FOLDERS.flatMap((folder) => files(folder)).filter((file) => file.endsWith('.ts') && !file.endsWith('.d.ts'));
 }
 
-/** Every file below a folder, as paths from the root with `/`, sorted; none where the folder is missing. */
+/** Every file below a folder, as paths from the root with `/`, sorted; none where the folder is missing. What is installed (node_modules) is not ours. */
 function files(folder) {
   if (!existsSync(join(ROOT, folder))) return [];
-  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) =>
-      relative(ROOT, join(entry.parentPath ?? entry.path, entry.name))
-        .split(sep)
-        .join('/'),
-    )
+  return readdirSync(join(ROOT, folder), { withFileTypes: true })
+    .flatMap((entry) => {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : files(path);
+      return entry.isFile() ? [path] : [];
+    })
     .sort();
 }
 

@@ -1,0 +1,107 @@
+/**
+ * The peers' packages: pinned in a package.json of their own (tools/bench/peers/package.json), installed when a run first needs
+ * them. better-sqlite3 and express are Varve's own dependencies and are taken from there, so that both sides run the same build.
+ *
+ * The types of these packages are not installed with Varve: adapters say themselves what they use of them.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+/** The folder of Varve's package.json, both from the sources and from dist/. */
+export function packageRoot(): string {
+  let directory = path.dirname(fileURLToPath(import.meta.url));
+  while (!isVarve(directory)) {
+    const up = path.dirname(directory);
+    if (up === directory) throw new Error("cannot find Varve's package.json");
+    directory = up;
+  }
+  return directory;
+}
+
+function isVarve(directory: string): boolean {
+  const file = path.join(directory, 'package.json');
+  return existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: string }).name === 'varve';
+}
+
+interface Manifest {
+  readonly version?: string;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+export function readManifest(directory: string): Manifest {
+  return JSON.parse(readFileSync(path.join(directory, 'package.json'), 'utf8')) as Manifest;
+}
+
+/** Where peers are installed unless told otherwise: beside their package.json in a checkout. */
+export function defaultPeersDirectory(): string | undefined {
+  const root = packageRoot();
+  return existsSync(path.join(root, 'tools/bench/packages.ts')) ? path.join(root, 'tools/bench/peers') : undefined;
+}
+
+export class Packages {
+  readonly directory: string | undefined;
+  readonly #places: readonly string[];
+
+  constructor(directory: string | undefined) {
+    this.directory = directory;
+    this.#places = directory === undefined ? [packageRoot()] : [directory, packageRoot()];
+  }
+
+  /** Of these, what cannot be found. */
+  missing(names: readonly string[]): string[] {
+    return names.filter((name) => this.#folder(name) === undefined);
+  }
+
+  version(name: string): string {
+    if (name === 'varve') return readManifest(packageRoot()).version ?? '?';
+    const folder = this.#folder(name);
+    return folder === undefined ? '?' : (readManifest(folder).version ?? '?');
+  }
+
+  /** A CommonJS package, or the CommonJS face of one. */
+  require<T>(name: string): T {
+    return this.requireFrom(name)(name) as T;
+  }
+
+  /** `require` as this package's neighbours would call it. */
+  requireFrom(name: string): NodeJS.Require {
+    return createRequire(path.join(this.#placeOf(name), 'package.json'));
+  }
+
+  async import<T>(name: string): Promise<T> {
+    const resolved = this.requireFrom(name).resolve(name);
+    return (await import(pathToFileURL(resolved).href)) as T;
+  }
+
+  #folder(name: string): string | undefined {
+    return this.#places
+      .map((place) => path.join(place, 'node_modules', name))
+      .find((folder) => existsSync(path.join(folder, 'package.json')));
+  }
+
+  #placeOf(name: string): string {
+    const place = this.#places.find((candidate) => existsSync(path.join(candidate, 'node_modules', name, 'package.json')));
+    if (place === undefined) throw new Error(`package ${name} is not installed: run varve bench without --no-install`);
+    return place;
+  }
+}
+
+/** Runs npm in `directory`, which may be the folder of the pins itself. What npm says goes to stderr. */
+export function installPeers(directory: string): void {
+  const pins = path.join(packageRoot(), 'tools/bench/peers');
+  mkdirSync(directory, { recursive: true });
+  const elsewhere = path.resolve(directory) !== pins;
+  for (const name of ['package.json', 'package-lock.json']) {
+    if (elsewhere && existsSync(path.join(pins, name))) copyFileSync(path.join(pins, name), path.join(directory, name));
+  }
+  const locked = existsSync(path.join(directory, 'package-lock.json'));
+  const done = spawnSync('npm', [locked ? 'ci' : 'install', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: directory,
+    stdio: ['ignore', 2, 2],
+  });
+  if (done.error !== undefined) throw new Error(`npm could not be started: ${done.error.message}`);
+  if (done.status !== 0) throw new Error(`npm ended with ${done.status} in ${directory}`);
+}
