@@ -137,6 +137,17 @@ export class ShardLog implements ReplaySource {
     });
   }
 
+  /** Ends the active segment, so that it can be sealed and rewritten; the next group begins another. */
+  roll(): Promise<void> {
+    return this.#inTurn(async () => {
+      const active = this.#active;
+      if (active === undefined || active.segment.lastSeq < active.segment.base) return;
+      this.#active = undefined;
+      active.file.close();
+      this.#sealer.enqueue(active.segment);
+    });
+  }
+
   /** Writes down how far the log is durable, where the disk does not tell yet. For idle and closing shards. */
   mark(): Promise<void> {
     return this.#inTurn(() => this.#mark());

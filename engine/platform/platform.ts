@@ -26,7 +26,7 @@ export interface Platform {
 }
 
 /** Path below `engine/`, without its extension. Such a module exports `serve: ServeThread`. */
-export type ThreadModule = 'tree/fold-thread';
+export type ThreadModule = 'tree/fold-thread' | 'compaction/compact-thread';
 
 /** What the far end runs; it keeps the thread for as long as it listens. */
 export type ServeThread = (platform: Platform, port: ThreadPort) => void;

@@ -2,6 +2,12 @@
 import { runsOf, type SeqRun } from '../format/seq-runs.js';
 
 const PAGE_SEQS = 1 << 18;
+/** Bits set in each byte. */
+const BITS = Uint8Array.from({ length: 256 }, (_, byte) => {
+  let bits = 0;
+  for (let rest = byte; rest > 0; rest >>= 1) bits += rest & 1;
+  return bits;
+});
 
 export class SeqSet {
   readonly #pages = new Map<number, Uint8Array>();
@@ -37,6 +43,47 @@ export class SeqSet {
 
   addRuns(runs: readonly SeqRun[]): void {
     for (const { fromSeq, toSeq } of runs) for (let seq = fromSeq; seq <= toSeq; seq++) this.add(seq);
+  }
+
+  /** How many lie within, both ends included. */
+  countIn(fromSeq: number, toSeq: number): number {
+    let count = 0;
+    for (const [number, page] of this.#pages) {
+      const start = number * PAGE_SEQS;
+      const from = Math.max(0, fromSeq - start);
+      const to = Math.min(PAGE_SEQS - 1, toSeq - start);
+      for (let at = from; at <= to; at++) {
+        // Most bytes are empty, or asked for whole.
+        if ((at & 7) === 0 && at + 7 <= to) {
+          count += BITS[page[at >> 3]!]!;
+          at += 7;
+        } else if ((page[at >> 3]! & (1 << (at & 7))) !== 0) count++;
+      }
+    }
+    return count;
+  }
+
+  deleteIn(fromSeq: number, toSeq: number): void {
+    for (const [number, page] of this.#pages) {
+      const start = number * PAGE_SEQS;
+      const from = Math.max(0, fromSeq - start);
+      const to = Math.min(PAGE_SEQS - 1, toSeq - start);
+      for (let at = from; at <= to; at++) {
+        const bit = 1 << (at & 7);
+        if ((page[at >> 3]! & bit) === 0) continue;
+        page[at >> 3]! &= ~bit;
+        this.#size--;
+      }
+    }
+  }
+
+  /** Those within, both ends included. */
+  runsIn(fromSeq: number, toSeq: number): SeqRun[] {
+    const runs: SeqRun[] = [];
+    for (const { fromSeq: from, toSeq: to } of this.runs()) {
+      if (to >= fromSeq && from <= toSeq) runs.push({ fromSeq: Math.max(from, fromSeq), toSeq: Math.min(to, toSeq) });
+    }
+    return runs;
   }
 
   /** Ascending. */

@@ -1,0 +1,66 @@
+/**
+ * The near end of compaction: rewrites on a thread of their own where there are threads, here where there are none, with the same
+ * result. One at a time; the thread lives while there is work and is let go after it.
+ */
+import type { Platform, Thread } from '../platform/platform.js';
+import { receiveError } from '../tree/fold-message.js';
+import type { CompactAnswer, CompactRequest } from './compact-thread.js';
+import { Cancelled, type Pace } from './pace.js';
+import { type RewriteResult, type RewriteTask, runTask } from './task.js';
+
+/** Smaller ones are done here before a thread has started. */
+const WORTH_STARTING_BYTES = 1024 * 1024;
+
+export class CompactHost {
+  readonly #platform: Platform;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+  }
+
+  /** Throws Cancelled, CORRUPT for a bad source, what the disk says, and an Error where the thread died. */
+  rewrite(task: RewriteTask, sourceBytes: number, pace: Pace): Promise<RewriteResult> {
+    const rewritten = this.#last.then(() => this.#rewrite(task, sourceBytes, pace));
+    this.#last = rewritten.catch(() => undefined);
+    return rewritten;
+  }
+
+  #rewrite(task: RewriteTask, sourceBytes: number, pace: Pace): Promise<RewriteResult> {
+    const here = () => runTask(this.#platform, task, (bytes) => pace.spend(bytes));
+    if (sourceBytes < WORTH_STARTING_BYTES || this.#platform.startThread === undefined) return here();
+    let thread: Thread | undefined;
+    const done = new Promise<RewriteResult>((resolve, reject) => {
+      const post = (message: CompactRequest) => thread?.post(message);
+      thread = this.#platform.startThread?.('compaction/compact-thread', {
+        ended: (reason) => reject(new Error(`the compaction thread ended: ${reason}`)),
+        message: (message) => {
+          const answer = message as CompactAnswer;
+          switch (answer.kind) {
+            case 'paced':
+              pace.spend(answer.bytes).then(
+                () => post({ kind: 'go-on' }),
+                () => post({ kind: 'stop' }),
+              );
+              return;
+            case 'rewritten':
+              return resolve(answer.result);
+            case 'cancelled':
+              return reject(new Cancelled());
+            case 'failed':
+              return reject(receiveError(answer.error));
+            default:
+              return answer satisfies never;
+          }
+        },
+      });
+      thread?.hold(true);
+      post({ kind: 'rewrite', task });
+    });
+    if (thread === undefined) {
+      done.catch(() => undefined);
+      return here();
+    }
+    return done.finally(() => thread?.stop());
+  }
+}
