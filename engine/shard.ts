@@ -11,21 +11,28 @@
 import type { PreparedItem } from './batch.js';
 import type { Catalog, LoggedCheckpoint } from './catalog.js';
 import { CheckpointChain } from './checkpoint-chain.js';
-import { CommitQueue, type Group, GroupFailure } from './commit-queue.js';
-import { messageOf, VarveError } from './errors.js';
+import { CommitQueue, type Group } from './commit-queue.js';
+import type { RecordProof } from './database.js';
+import { VarveError } from './errors.js';
+import { entityKeyFromBytes } from './format/keys.js';
+import type { IndexEntry } from './format/leaf-value.js';
+import { IndexHealing } from './index-healing.js';
 import { isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
-import { type BlockCache, type Finding, LogFailure, type SeqRange, ShardLog } from './log/index.js';
+import { type BlockCache, type Finding, isGap, LogFailure, type SeqRange, ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
+import { proveRecord } from './record-proof.js';
 import { StoredVersion } from './record-view.js';
 import { Exactness } from './retention/exactness.js';
 import type { Counts, ShardCounts } from './shard-counts.js';
 import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
 import { ShardIndex } from './shard-index.js';
 import { type ListedEntity, ShardReader } from './shard-reader.js';
+import { ShardRecovery } from './shard-recovery.js';
 import { ShardWriter } from './shard-writer.js';
 import { EMPTY_ROOT_HASH, type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import type { InsertOptions, InsertResult, ShardId } from './types.js';
+import { Watchers } from './watchers.js';
 
 export interface ShardOptions {
   readonly platform: Platform;
@@ -41,10 +48,6 @@ export interface ShardOptions {
   readonly checkpointRecords: number;
 }
 
-const IDLE_MARK_MS = 250;
-const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 5000;
-
 export function shardDirectory(shard: number): string {
   return `shards/${shard.toString(16).padStart(4, '0')}`;
 }
@@ -53,29 +56,23 @@ export class Shard {
   readonly id: ShardId;
   /** What of this shard can still be told exactly. */
   readonly exactness = new Exactness();
+  readonly #watchers = new Watchers();
   readonly #options: ShardOptions;
   readonly #queue: CommitQueue;
   readonly #writer: ShardWriter;
   readonly #folder: ShardFolder;
   readonly #chain: CheckpointChain;
+  readonly #recovery: ShardRecovery;
+  readonly #healing: IndexHealing;
   #log!: ShardLog;
   #store!: TreeStore;
   #index!: ShardIndex;
   #reader!: ShardReader;
   #visibleSeq = 0;
-  #stopped: string | undefined;
-  #unknownOutcome = false;
   /** Seqs behind the tree that could not be read: nothing from there on can be answered exactly. */
   #gap: SeqRange | undefined;
-  #marking: Promise<void> | undefined;
-  #rebuilding: Promise<void> | undefined;
-  #reopening: Promise<void> | undefined;
-  /** False while the index is being rebuilt, and after that failed: nothing may be answered from it. */
-  #indexIsWhole = true;
   #checkpointing: Promise<void> = Promise.resolve();
   #counts!: ShardCounts;
-  #cancelMark: () => void = () => undefined;
-  #cancelRetry: () => void = () => undefined;
   #closing = false;
 
   private constructor(options: ShardOptions) {
@@ -85,7 +82,7 @@ export class Shard {
       newBuilder: () => this.#log.beginGroup(),
       ready: () => this.#readyToCommit(),
       commit: (group) => this.#commitGroup(group),
-      idle: () => this.#scheduleMark(),
+      idle: () => this.#recovery.scheduleMark(),
     });
     this.#writer = new ShardWriter({
       platform: options.platform,
@@ -110,6 +107,15 @@ export class Shard {
       clock: options.platform.clock,
       log: () => this.#log,
     });
+    this.#recovery = new ShardRecovery({
+      shard: options.shard,
+      clock: options.platform.clock,
+      queue: this.#queue,
+      log: () => this.#log,
+      rollBack: () => this.#index.rollBack(this.#visibleSeq),
+      reopen: () => this.#reopen(),
+    });
+    this.#healing = new IndexHealing({ shard: options.shard, rebuild: () => this.#rebuild() });
   }
 
   static async open(options: ShardOptions): Promise<Shard> {
@@ -150,7 +156,7 @@ export class Shard {
   /** Why writes are refused, or undefined. */
   get stopped(): string | undefined {
     if (this.#gap !== undefined) return `seqs ${this.#gap.fromSeq} to ${this.#gap.toSeq} of the log are damaged`;
-    return this.#stopped;
+    return this.#recovery.stopped;
   }
 
   get damaged(): boolean {
@@ -171,7 +177,7 @@ export class Shard {
 
   /** Resolves once everything queued by now has been committed or has failed. */
   async queuedSettled(): Promise<void> {
-    await this.#rebuilding?.catch(() => undefined);
+    await this.#healing.settled();
     await Promise.allSettled(this.#queue.pending.map((group) => group.settled));
   }
 
@@ -180,49 +186,22 @@ export class Shard {
     if (this.#gap !== undefined) throw this.#damage();
     const overflow = this.#folder.overflow;
     if (overflow !== undefined) throw new VarveError('OVERLOADED', `shard ${this.id}: ${overflow}`, { retryAfterMs: FOLD_RETRY_MS });
-    if (this.#stopped === undefined) return;
-    throw new VarveError('NOT_WRITTEN', `shard ${this.id} takes no writes: ${this.#stopped}`, { shard: this.id, reason: this.#stopped });
+    const reason = this.#recovery.stopped;
+    if (reason === undefined) return;
+    throw new VarveError('NOT_WRITTEN', `shard ${this.id} takes no writes: ${reason}`, { shard: this.id, reason });
   }
 
   async #commitGroup(group: Group): Promise<void> {
     try {
       await this.#log.append(group.builder);
     } catch (error) {
-      throw this.#stop(error);
+      throw this.#recovery.stop(error);
     }
-  }
-
-  /** A write failed: says what to tell whom, and sets recovery going. */
-  #stop(error: unknown): GroupFailure {
-    const shard = this.id;
-    const failure = error instanceof LogFailure ? error : undefined;
-    const reason = `${failure?.stage ?? 'write'} failed: ${messageOf(failure?.cause ?? error)}`;
-    const untouched = failure?.reachedDisk === 'no';
-    this.#stopped = reason;
-    this.#unknownOutcome ||= !untouched;
-    this.#index.rollBack(this.#visibleSeq);
-    this.#retryReopen(FIRST_RETRY_MS);
-    const notWritten = new VarveError('NOT_WRITTEN', `nothing was written: ${reason}`, { shard, reason }, error);
-    const unknown = new VarveError('OUTCOME_UNKNOWN', `the write may or may not survive: ${reason}`, { shard, reason }, error);
-    return new GroupFailure(untouched ? notWritten : unknown, notWritten);
-  }
-
-  #retryReopen(delayMs: number): void {
-    if (this.#closing) return;
-    this.#cancelRetry = this.#options.platform.clock.after(delayMs, () => {
-      this.#reopening = this.#reopen().finally(() => {
-        this.#reopening = undefined;
-      });
-      this.#reopening.catch((error: unknown) => {
-        this.#stopped = `recovery failed: ${messageOf(error)}`;
-        this.#retryReopen(Math.min(delayMs * 2, LAST_RETRY_MS));
-      });
-    });
   }
 
   /** Reads the log's end back from the disk; what survived of failed groups becomes part of the history. */
   async #reopen(): Promise<void> {
-    await this.#rebuilding?.catch(() => undefined);
+    await this.#healing.settled();
     const { recovered } = await this.#log.reopen(this.#visibleSeq);
     try {
       for (const batch of recovered) replayBatch({ shard: this.id, index: this.#index, chain: this.#chain }, this.#counts, batch);
@@ -231,38 +210,32 @@ export class Shard {
       await this.#loadAnew();
     }
     this.#visibleSeq = Math.max(this.#visibleSeq, this.#log.durableSeq);
+    this.#watchers.wake();
+    this.#gap ??= this.#damageBehindTree();
     this.#writer.startFrom(this.#log.durableSeq, this.#log.lastTime);
-    this.#stopped = undefined;
-    this.#unknownOutcome = false;
-    this.#queue.reset();
+  }
+
+  /** Damage that reopening met counts as it does at open: where no tree covers it, the log cannot say again what it said. */
+  #damageBehindTree(): SeqRange | undefined {
+    if (this.#log.findings.length === 0) return undefined;
+    for (const batch of this.#log.batches(this.#index.treeSeq + 1)) if (isGap(batch)) return batch.gap;
+    return undefined;
   }
 
   #committed(seq: number, counts: Counts | undefined): void {
     this.#visibleSeq = seq;
+    this.#watchers.wake();
     if (counts === undefined) return;
     this.#counts.addAll(counts);
     this.#folder.startIfDue();
   }
 
-  #scheduleMark(): void {
-    this.#cancelMark();
-    if (this.#closing || this.#log.attestedSeq >= this.#log.durableSeq) return;
-    this.#cancelMark = this.#options.platform.clock.after(IDLE_MARK_MS, () => {
-      if (this.#queue.busy || this.#stopped !== undefined || this.#closing) return;
-      this.#marking = this.#log.mark().catch((error: unknown) => {
-        const failure = this.#stop(error);
-        this.#queue.break(failure.behind);
-      });
-    });
-  }
-
   /** A mark under way goes first; a fold that lags far behind is waited for. */
   async #readyToCommit(): Promise<void> {
     await this.#folder.backPressure();
-    while (this.#marking !== undefined || this.#rebuilding !== undefined) {
-      await this.#marking;
-      this.#marking = undefined;
-      await this.#rebuilding?.catch(() => undefined);
+    while (this.#recovery.marking || this.#healing.rebuilding) {
+      await this.#recovery.marked();
+      await this.#healing.settled();
     }
   }
 
@@ -285,6 +258,16 @@ export class Shard {
     return this.#reading(seq, () => this.#reader.alive(from, until, seq, limit));
   }
 
+  /** The entity's newest version up to `seq`, as the index tells it. */
+  entry(entity: string, seq: number): IndexEntry | undefined {
+    return this.#reading(seq, () => this.#index.find(entity, seq));
+  }
+
+  /** Calls `wake` once more is visible, or the shard closes; returns how to call that off. */
+  onceVisible(wake: () => void): () => void {
+    return this.#watchers.once(wake);
+  }
+
   /** The record with this seq, or undefined where there is none (an event's seq, or one not given out). */
   record(seq: number): StoredVersion | undefined {
     if (seq > this.#visibleSeq) return undefined;
@@ -302,7 +285,7 @@ export class Shard {
     this.#writer.answeredFor(time);
     const covered = this.#queue.pending.filter((group) => group.firstTime <= time);
     await Promise.allSettled(covered.map((group) => group.settled));
-    if (this.#unknownOutcome && time > this.#log.lastTime) {
+    if (this.#recovery.unknownOutcome && time > this.#log.lastTime) {
       const reason = 'the outcome of a failed write is not known yet';
       throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
     }
@@ -312,16 +295,7 @@ export class Shard {
   /** Runs a read at `seq`, refusing where damage could change its answer and mending the tree where it is bad. */
   #reading<T>(seq: number, read: () => T): T {
     if (this.#gap !== undefined && seq >= this.#gap.fromSeq) throw this.#damage();
-    if (!this.#indexIsWhole) {
-      this.#startRebuild();
-      throw this.#rebuildingError();
-    }
-    try {
-      return read();
-    } catch (error) {
-      this.#healAfter(error);
-      throw error;
-    }
+    return this.#healing.reading(read);
   }
 
   #damage(): VarveError {
@@ -367,6 +341,19 @@ export class Shard {
     const root = this.#index.root;
     // More may have become visible and been folded meanwhile; then the root is that of the later seq.
     return { seq: Math.max(seq, this.#index.treeSeq), hash: root?.hash ?? EMPTY_ROOT_HASH, entries: root?.entries ?? 0 };
+  }
+
+  /** The record's proof under the newest root, which is made to hold it; undefined where there is no such record. Logs nothing. */
+  async prove(seq: number): Promise<RecordProof | undefined> {
+    if (this.#gap !== undefined) throw this.#damage();
+    const record = seq > this.#visibleSeq ? undefined : this.#log.read(seq);
+    if (record === undefined) return undefined;
+    const entity = entityKeyFromBytes(record.collection, record.key);
+    return this.healing(async () => {
+      if (seq > this.#index.treeSeq) await this.#folder.fold();
+      const tree = this.tree;
+      return tree && proveRecord(this.id, record, entity, this.#store, tree);
+    });
   }
 
   /** The checkpoint that covers exactly up to `throughSeq`; undefined only where there is surely none. */
@@ -440,41 +427,14 @@ export class Shard {
     this.#visibleSeq = this.#log.durableSeq;
   }
 
-  #rebuildingError(): VarveError {
-    const reason = 'its tree was damaged and is being rebuilt from the log';
-    return new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
-  }
-
-  /** A bad tree is rebuilt from the log (law 2); anything else is not for us to mend. */
-  #healAfter(error: unknown): void {
-    if (isTreeDamage(error)) this.#startRebuild();
-  }
-
-  #startRebuild(): void {
-    this.#indexIsWhole = false;
-    this.#rebuilding ??= this.#rebuild().finally(() => {
-      this.#rebuilding = undefined;
-    });
-    this.#rebuilding.catch(() => undefined);
-  }
-
   /** Runs `work` over a whole index; once more where it met a bad tree, over the one built anew. */
-  async healing<T>(work: () => T | Promise<T>): Promise<T> {
-    if (!this.#indexIsWhole) this.#startRebuild();
-    if (this.#rebuilding !== undefined) await this.#rebuilding;
-    try {
-      return await work();
-    } catch (error) {
-      this.#healAfter(error);
-      if (this.#rebuilding === undefined) throw error;
-      await this.#rebuilding;
-      return work();
-    }
+  healing<T>(work: () => T | Promise<T>): Promise<T> {
+    return this.#healing.healing(work);
   }
 
   /** Groups wait meanwhile: what is in the log is what there is. */
   async #rebuild(): Promise<void> {
-    await this.#reopening?.catch(() => undefined);
+    await this.#recovery.settled();
     await this.#folder.settled();
     await this.#queue.inFlightSettled();
     const queued = this.#index.takeQueued(this.#visibleSeq);
@@ -486,23 +446,23 @@ export class Shard {
   }
 
   async #loadAnew(): Promise<void> {
-    this.#indexIsWhole = false;
+    this.#healing.broken();
     await this.#store.removeAll();
     await this.#loadIndex();
-    this.#indexIsWhole = true;
+    this.#healing.mended();
   }
 
   /** Finishes what is queued, folds, marks and seals. */
   async close(): Promise<void> {
     await this.#queue.drained();
-    await this.#rebuilding?.catch(() => undefined);
+    await this.#healing.settled();
     await this.#folder.idle();
     await this.checkpoint().catch(() => undefined);
     this.#closing = true;
-    this.#cancelMark();
-    this.#cancelRetry();
+    this.#watchers.wake();
+    this.#recovery.end();
     await this.#queue.drained();
-    await this.#marking;
+    await this.#recovery.marked();
     await this.#log.close();
     this.#store.close();
   }

@@ -1,6 +1,7 @@
 /** Law 9 and law 11 at the face of the database: what a failed write tells whom, and that work goes on after it. */
 import { describe, expect, it } from 'vitest';
-import { afterKill, codeOf, failure, letRecover, machine } from './support.js';
+import type { ErrorCode, VarveError } from '../../engine/errors.js';
+import { afterKill, codeOf, failure, letRecover, machine, SECOND } from './support.js';
 
 /** Fills a group, so that what follows is queued in another. */
 const LARGE = 'x'.repeat(5_000_000);
@@ -239,5 +240,75 @@ describe('a failed write', () => {
         .history('c', 'k')
         .records.map((record) => record.body),
     ).toEqual([2, 1]);
+  });
+});
+
+describe('damage that recovery meets behind the tree', () => {
+  it('makes the shard refuse, as it would after an open', async () => {
+    const { db, platform } = await machine();
+    await db.put('c', 'in the tree', 1);
+    await db.checkpoint();
+    const { seq } = await db.put('c', 'damaged', 'd'.repeat(2000));
+    await db.put('c', 'behind', 1);
+    await platform.advanceAndSettle(SECOND);
+    const { path } = platform.fileList().find((file) => file.path.endsWith('.seg'))!;
+    platform.flipBit(path, 8 * (platform.contents(path).indexOf('d'.repeat(100)) + 50));
+    platform.failOn('write', { kind: 'short', bytes: 10 }, { path: '/log/' });
+    expect(await codeOf(db.put('c', 'k', 1))).toBe('NOT_WRITTEN');
+    await letRecover(platform);
+    expect(db.shards()[0]).toMatchObject({ state: 'damaged' });
+    expect(await failure(db.put('c', 'k', 1))).toMatchObject({ code: 'DAMAGED', details: { shard: 1, fromSeq: seq, toSeq: seq } });
+    expect(await codeOf(() => db.now().get('c', 'behind'))).toBe('DAMAGED');
+    expect(db.at([seq - 1]).get('c', 'in the tree')?.body).toBe(1);
+
+    const again = await afterKill({ platform, db });
+    expect(again.db.shards()[0]).toMatchObject({ state: 'damaged' });
+    expect(await codeOf(again.db.put('c', 'k', 1))).toBe('DAMAGED');
+  });
+
+  it('changes nothing where a tree covers it', async () => {
+    const { db, platform } = await machine();
+    await db.put('c', 'damaged', 'd'.repeat(2000));
+    await db.checkpoint();
+    const { path } = platform.fileList().find((file) => file.path.endsWith('.seg'))!;
+    platform.flipBit(path, 8 * (platform.contents(path).indexOf('d'.repeat(100)) + 50));
+    platform.failOn('write', { kind: 'short', bytes: 10 }, { path: '/log/' });
+    expect(await codeOf(db.put('c', 'k', 1))).toBe('NOT_WRITTEN');
+    await letRecover(platform);
+    expect(db.shards()[0]).toMatchObject({ state: 'open' });
+    await db.put('c', 'k', 1);
+  });
+});
+
+describe('a tree that cannot be written', () => {
+  it('bounds the memtable: writes are OVERLOADED until folding works again, and then nothing is missing', async () => {
+    const { db, platform } = await machine({ memtableBytes: 64 * 1024, checkpointRecords: 50 });
+    await db.put('c', 'first', 0);
+    platform.failOn('write', { kind: 'error', code: 'ENOSPC' }, { path: '/tree/', times: Infinity });
+    let written = 0;
+    let refused: ErrorCode | undefined;
+    while (refused === undefined && written < 10_000) {
+      await db.put('c', `k${written}`, written).then(
+        () => written++,
+        (error: VarveError) => {
+          refused = error.code;
+        },
+      );
+    }
+    expect(refused).toBe('OVERLOADED');
+    expect(written).toBeGreaterThan(500);
+    expect(db.shards()[0]?.reason).toContain('ENOSPC');
+    expect(db.now().get('c', 'k1')?.body).toBe(1);
+    await letRecover(platform);
+    expect(await codeOf(db.put('c', 'k', 1))).toBe('OVERLOADED');
+    platform.clearFaults();
+    await letRecover(platform);
+    await db.put('c', 'after', 1);
+    expect(db.shards()[0]).toMatchObject({ state: 'open', reason: undefined });
+    expect(await db.collection('c')).toMatchObject({ versions: written + 2 });
+    for (let i = 0; i < written; i += 97) expect(db.now().get('c', `k${i}`)?.body).toBe(i);
+    const root = await db.root(1);
+    expect(root?.entries).toBeGreaterThanOrEqual(written);
+    await db.close();
   });
 });

@@ -1,0 +1,151 @@
+/**
+ * Bulk loading at size: does the ten-millionth batch cost what the first did?
+ *
+ *   node dist/tools/bench/scale.js [--versions 500000,20000000] [--entities-per 5] [--batch 1000] [--dir DIR] [--out FILE.json] [--keep]
+ *
+ * For each size a new database takes that many versions of random keys (each entity has `--entities-per` versions on average),
+ * one durable batch after the other, and then answers point reads. Printed a tenth at a time, so that a curve that falls is seen;
+ * `slowdown` compares the last tenth with the rate over the first 500,000 versions of the same run. Build first: the engine's
+ * worker thread runs from compiled files only.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type Database, open } from '../../engine/index.js';
+import { bodyAt, directoryBytes, keyOf, percentile, processorMs, randomInts } from './load.js';
+
+const FIRST_VERSIONS = 500_000;
+const READS = 50_000;
+
+interface Tenth {
+  readonly versions: number;
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly worstMs: number;
+  /** Processor time a version, microseconds: of the main thread, and of all others together. Tells more than the clock on a busy machine. */
+  readonly mainUs: number;
+  readonly othersUs: number;
+  readonly rssMB: number;
+}
+
+interface ScaleResult {
+  readonly versions: number;
+  readonly tenths: readonly Tenth[];
+  readonly firstPerSecond: number;
+  readonly lastTenthPerSecond: number;
+  readonly slowdown: number;
+  readonly peakRssMB: number;
+  readonly readsPerSecond: number;
+  readonly checkpointMs: number;
+  readonly closeMs: number;
+  readonly openMs: number;
+  readonly bytesPerVersion: number;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    versions: { type: 'string', default: '500000' },
+    'entities-per': { type: 'string', default: '5' },
+    batch: { type: 'string', default: '1000' },
+    dir: { type: 'string' },
+    out: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+  },
+});
+
+const results: ScaleResult[] = [];
+for (const versions of options.versions.split(',').map(Number)) {
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'varve-scale-'));
+  try {
+    results.push(await run(join(dir, String(versions)), versions, Number(options.batch), Number(options['entities-per'])));
+  } finally {
+    if (!options.keep) rmSync(dir, { recursive: true, force: true });
+  }
+}
+if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify({ node: process.version, results }, undefined, 2)}\n`);
+
+async function run(dir: string, versions: number, batch: number, perEntity: number): Promise<ScaleResult> {
+  const entities = Math.max(1, Math.round(versions / perEntity));
+  const random = randomInts(1);
+  let db = await open(dir);
+  const tenths: Tenth[] = [];
+  const started = performance.now();
+  let firstPerSecond = 0;
+  let done = 0;
+  for (let tenth = 1; tenth <= 10; tenth++) {
+    const upTo = Math.round((versions * tenth) / 10);
+    const count = upTo - done;
+    const began = performance.now();
+    const before = processorMs();
+    const times: number[] = [];
+    while (done < upTo) {
+      const items = [];
+      for (let i = Math.min(batch, upTo - done); i > 0; i--) {
+        items.push({ collection: 'bench', key: keyOf(random() % entities), body: bodyAt(done++) });
+      }
+      const sent = performance.now();
+      await db.insert(items);
+      times.push(performance.now() - sent);
+      if (firstPerSecond === 0 && done >= FIRST_VERSIONS) firstPerSecond = Math.round((done / (performance.now() - started)) * 1000);
+    }
+    const after = processorMs();
+    const main = after.main - before.main;
+    const line: Tenth = {
+      versions: done,
+      perSecond: Math.round((count / (performance.now() - began)) * 1000),
+      p50Ms: percentile(times, 0.5),
+      p99Ms: percentile(times, 0.99),
+      worstMs: percentile(times, 1),
+      mainUs: Math.round((main / count) * 10_000) / 10,
+      othersUs: Math.round(((after.all - before.all - main) / count) * 10_000) / 10,
+      rssMB: Math.round(process.memoryUsage().rss / 2 ** 20),
+    };
+    tenths.push(line);
+    process.stdout.write(
+      `${line.versions} versions: ${line.perSecond}/s, batch p50 ${line.p50Ms} p99 ${line.p99Ms} worst ${line.worstMs} ms, cpu ${line.mainUs} + ${line.othersUs} us, ${line.rssMB} MB\n`,
+    );
+  }
+  if (firstPerSecond === 0) firstPerSecond = Math.round((done / (performance.now() - started)) * 1000);
+  const readsPerSecond = reads(db, entities, random);
+  const closing = performance.now();
+  await db.close();
+  const closeMs = Math.round(performance.now() - closing);
+  const bytesPerVersion = Math.round(directoryBytes(dir) / versions);
+  const opening = performance.now();
+  db = await open(dir);
+  db.now().get('bench', keyOf(random() % entities));
+  const openMs = Math.round((performance.now() - opening) * 10) / 10;
+  const folding = performance.now();
+  await db.checkpoint();
+  const checkpointMs = Math.round(performance.now() - folding);
+  await db.close();
+  const lastTenthPerSecond = tenths.at(-1)?.perSecond ?? 0;
+  const result = {
+    versions,
+    tenths,
+    firstPerSecond,
+    lastTenthPerSecond,
+    slowdown: Math.round((lastTenthPerSecond / firstPerSecond) * 100) / 100,
+    // Linux counts it in KiB.
+    peakRssMB: Math.round(process.resourceUsage().maxRSS / 1024),
+    readsPerSecond,
+    checkpointMs,
+    closeMs,
+    openMs,
+    bytesPerVersion,
+  };
+  const { tenths: _, ...summary } = result;
+  process.stdout.write(`${JSON.stringify(summary)}\n`);
+  return result;
+}
+
+function reads(db: Database, entities: number, random: () => number): number {
+  const began = performance.now();
+  const view = db.now();
+  let sum = 0;
+  for (let i = 0; i < READS; i++) if (view.get('bench', keyOf(random() % entities)) !== undefined) sum++;
+  if (sum === 0) throw new Error('no key was found');
+  return Math.round((READS / (performance.now() - began)) * 1000);
+}
