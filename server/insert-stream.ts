@@ -12,6 +12,7 @@ import type { IncomingMessage } from 'node:http';
 import { beginStream } from './answers.js';
 import type { Exchange } from './exchange.js';
 import { type Line, LineSplitter, LineWriter } from './ndjson.js';
+import { enterStream } from './overload.js';
 import { Problem, problemOf } from './problem.js';
 
 export interface Inserted {
@@ -49,6 +50,7 @@ class Signal {
 export async function insertStream(exchange: Exchange, insert: InsertLine): Promise<void> {
   const { req, res, context } = exchange;
   const { limits, bodyMemory } = context;
+  enterStream(res);
   const reservedBytes = limits.lineBytesInFlight + limits.maxLineBytes;
   if (!bodyMemory.take(reservedBytes)) throw new Problem('overloaded', 'The memory for request bodies is used up.');
   try {

@@ -17,9 +17,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Limits } from './limits.js';
 import { Problem } from './problem.js';
 
-/** Requests of one client that a turn of the event loop handles while there are others. */
+/** Requests of one client that a turn of the event loop handles while there are others, and for how long; one at least. */
 const TURN_SHARE = 16;
-/** A client's queued requests are handled for so long a turn; one at least. */
 const SLICE_MS = 2;
 
 interface Waiting {
@@ -35,8 +34,12 @@ export class Client {
   connections = 0;
   active = 0;
   streams = 0;
+  /** The turn that the two below are of. */
   turn = -1;
   used = 0;
+  spentMs = 0;
+  /** When it was first let in this turn. */
+  since = 0;
   #waiting: Waiting[] = [];
   #head = 0;
 
@@ -90,6 +93,10 @@ export class Admission {
   #ring: Client[] = [];
   #turn = 0;
   #armed = false;
+  /** Places of this turn that have not been offered yet, and who has had the last one. */
+  #places = 0;
+  #last: Client | undefined;
+  #lastAt = 0;
   #active = 0;
   #waiting = 0;
   #streams = 0;
@@ -183,11 +190,19 @@ export class Admission {
   #inShare(client: Client): boolean {
     if (this.#clients.size === 1) return true;
     if (client.turn !== this.#turn) {
-      client.turn = this.#turn;
-      client.used = 0;
+      this.#enterTurn(client);
+      client.since = performance.now();
+      client.used = 1;
       this.#arm();
+      return true;
     }
-    return client.used++ < TURN_SHARE;
+    return client.used++ < TURN_SHARE && performance.now() - client.since < SLICE_MS;
+  }
+
+  #enterTurn(client: Client): void {
+    client.turn = this.#turn;
+    client.used = 0;
+    client.spentMs = 0;
   }
 
   #begin(client: Client, res: ServerResponse): void {
@@ -208,35 +223,44 @@ export class Admission {
     setImmediate(this.#nextTurn);
   }
 
+  /**
+   * Offers places to those who wait: each place is a callback of its own, so that what a handler does after its first await counts as
+   * the time of its client too.
+   */
   readonly #nextTurn = (): void => {
     this.#armed = false;
     this.#turn++;
-    if (this.#waiting === 0) return;
-    const ring = this.#ring;
-    this.#ring = [];
-    for (const client of ring) {
-      this.#serve(client);
-      if (client.waiting > 0) this.#ring.push(client);
-    }
-    // The one served first has had the best place.
-    const first = this.#ring.shift();
-    if (first !== undefined) this.#ring.push(first);
-    if (this.#ring.some((client) => this.#hasRoom(client))) this.#arm();
+    if (this.#places > 0 || !this.#ring.some((client) => this.#hasRoom(client))) return;
+    this.#last = undefined;
+    this.#places = Math.min(this.#waiting, TURN_SHARE * this.#ring.length);
+    for (let n = this.#places; n > 0; n--) setImmediate(this.#serveOne);
   };
 
-  #serve(client: Client): void {
-    client.turn = this.#turn;
-    client.used = 0;
-    const start = performance.now();
-    while (client.waiting > 0 && client.used < TURN_SHARE && this.#hasRoom(client)) {
-      if (client.used > 0 && performance.now() - start > SLICE_MS) return;
-      const { req, res } = client.shift()!;
-      this.#waiting--;
-      if (isGone(res)) continue;
-      client.used++;
-      this.#begin(client, res);
-      this.#handle(req, res);
+  readonly #serveOne = (): void => {
+    const now = performance.now();
+    if (this.#last !== undefined) this.#last.spentMs += now - this.#lastAt;
+    this.#lastAt = now;
+    this.#last = this.#nextInRing();
+    if (--this.#places === 0 && this.#waiting > 0) this.#arm();
+    if (this.#last === undefined) return;
+    const { req, res } = this.#last.shift()!;
+    this.#waiting--;
+    if (this.#last.waiting === 0) this.#ring.splice(this.#ring.indexOf(this.#last), 1);
+    if (isGone(res)) return;
+    this.#last.used++;
+    this.#begin(this.#last, res);
+    this.#handle(req, res);
+  };
+
+  /** Whose turn it is; they move to the end. */
+  #nextInRing(): Client | undefined {
+    for (let n = this.#ring.length; n > 0; n--) {
+      const client = this.#ring.shift()!;
+      this.#ring.push(client);
+      if (client.turn !== this.#turn) this.#enterTurn(client);
+      if (this.#hasRoom(client) && client.used < TURN_SHARE && client.spentMs < SLICE_MS) return client;
     }
+    return undefined;
   }
 }
 
