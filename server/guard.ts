@@ -76,12 +76,25 @@ export class Hosts {
   }
 }
 
+/** Node takes the first of two; whoever stands before this server may take the last. */
+function hasTwice(raw: readonly string[]): boolean {
+  let hosts = 0;
+  let authorizations = 0;
+  for (let n = 0; n < raw.length; n += 2) {
+    const name = raw[n]!;
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
+    else if (name.length === 13 && name.toLowerCase() === 'authorization') authorizations++;
+  }
+  return hosts > 1 || authorizations > 1;
+}
+
 const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 
 /** Throws the problem to answer with, if any. */
 export function checkRequest(req: IncomingMessage, hosts: Hosts): void {
   const { host, origin } = req.headers;
   const name = host === undefined ? undefined : hostName(host);
+  if (hasTwice(req.rawHeaders)) throw invalid('headers', 'Host and Authorization once each');
   if (name === undefined || !hosts.allows(name)) {
     throw new Problem(
       'host-not-allowed',

@@ -7,7 +7,8 @@ import { isNotModified, negotiate, readExpect, readInsertOptions, readQuery, rea
 
 const A = '0001000000000a3f';
 const B = '0001000000000a40';
-const request = (headers: IncomingHttpHeaders, url = '/') => ({ headers, url }) as IncomingMessage;
+const request = (headers: IncomingHttpHeaders, url = '/') =>
+  ({ headers, url, rawHeaders: Object.entries(headers).flat() }) as IncomingMessage;
 
 const LOOPBACK = new Hosts({ host: '127.0.0.1', port: 7411 });
 
