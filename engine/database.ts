@@ -97,6 +97,74 @@ export interface ListOptions {
   limit?: number;
 }
 
+export interface ChangesOptions {
+  /** Per shard, in order from shard 1, the seq to begin after: 0, and what is left out, for its beginning. */
+  readonly after?: readonly number[];
+  /** Per shard the seq to end with; without one it is followed for ever. */
+  readonly until?: readonly (number | undefined)[];
+  /** Only this shard. */
+  readonly shard?: number;
+  /** Only this collection; system collections are told only where they are asked for. */
+  readonly collection?: string;
+}
+
+/** Records in the order of each shard's log, to be pulled: a reader that does not ask costs next to nothing. Needs no closing. */
+export interface Changes {
+  /** Per shard the seq up to which everything has been told, from shard 1 on: where to begin `after` to go on. Valid until the next call. */
+  readonly positions: readonly number[];
+  /** Whether there is nothing more for now. */
+  readonly atEnd: boolean;
+  /** Whether there will never be more: `until` is reached everywhere. */
+  readonly done: boolean;
+  /**
+   * Records of one shard that are visible by now, at most `max` (default 256) and a bounded number of bytes; empty where there are none,
+   * and where a long stretch held none of the wanted ones (`atEnd` is false then). Throws TRIMMED, DAMAGED, CLOSED.
+   */
+  next(max?: number): VersionRecord[];
+  /** Resolves once there may be more, or the signal is aborted. */
+  wait(signal?: AbortSignal): Promise<void>;
+  /** Lets go of what was read ahead. */
+  rest(): void;
+}
+
+export interface DiffOptions {
+  /** Only this collection; system collections are told only where they are asked for. */
+  readonly collection?: string;
+  /** A `place` to go on from. */
+  readonly after?: { readonly shard: number; readonly seq: number };
+}
+
+/** One entity that is another at one point than at the other: the id of the version alive there, or null. */
+export interface Difference {
+  readonly collection: string;
+  readonly key: string;
+  readonly from: RecordId | null;
+  readonly to: RecordId | null;
+}
+
+/** Differences of two points, each entity once, to be pulled. */
+export interface Differences {
+  /** Where to go on after what has been told; undefined at the end. */
+  readonly place: { readonly shard: number; readonly seq: number } | undefined;
+  /** The differences of the next stretch of log, at most `max` (default 256): often none while there are more. Throws TRIMMED, DAMAGED, CLOSED. */
+  next(max?: number): Difference[];
+  /** Lets go of what was read ahead. */
+  rest(): void;
+}
+
+/** That a record is in the tree of a root hash; checked without a database (`varve/client`: `verifyProof`). */
+export interface RecordProof {
+  readonly record: VersionRecord;
+  /** Hex: what the body was hashed with. Instead of it, for a tombstone or an erased body, the body hash. */
+  readonly salt?: string;
+  readonly bodyHash?: string;
+  /** The hashed bytes of the nodes from the leaf to the root. */
+  readonly path: readonly Uint8Array[];
+  /** What the root covers: everything up to this seq of the record's shard. */
+  readonly seq: Seq;
+  readonly root: HashHex;
+}
+
 /** The database at one point in time. Cheap, never goes stale, needs no closing. */
 export interface View {
   /** Per shard the last seq this view sees, in shard order from shard 1; 0 for "nothing"; undefined for a shard the point does not reach. */
@@ -133,6 +201,12 @@ export interface Database {
   at(positions: readonly (number | undefined)[]): View;
   /** One record, or undefined for an id not given out. */
   record(id: RecordId | string): VersionRecord | undefined;
+  /** A record's proof under the newest root (may fold, logs nothing); undefined for an id not given out. */
+  proof(id: RecordId | string): Promise<RecordProof | undefined>;
+  /** What became durable, in order per shard. */
+  changes(options?: ChangesOptions): Changes;
+  /** Entities that differ between two points in time; `from` may be the later one. CROSS_SHARD where a point does not reach all that is asked. */
+  diff(from: View, to: View, options?: DiffOptions): Differences;
   /** Which shard this entity lives in. */
   shardOf(collection: string, key: string): ShardId;
   /** System collections included; undefined where it neither has records nor properties. */

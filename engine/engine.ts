@@ -6,8 +6,21 @@
  */
 import { prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
+import { ChangesReader } from './changes.js';
 import { openDataDirectory } from './data-directory.js';
-import type { CollectionInfo, Database, OpenOptions, RootInfo, ShardInfo, View } from './database.js';
+import type {
+  Changes,
+  ChangesOptions,
+  CollectionInfo,
+  Database,
+  Differences,
+  DiffOptions,
+  OpenOptions,
+  RecordProof,
+  RootInfo,
+  ShardInfo,
+  View,
+} from './database.js';
 import { VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
@@ -19,6 +32,7 @@ import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
 import { PlacementDecisions } from './placement-decisions.js';
 import { checkPlacement, Placements } from './placements.js';
 import type { Platform } from './platform/platform.js';
+import { PointDiff } from './point-diff.js';
 import { Shard } from './shard.js';
 import { FoldHost, NodeCache } from './tree/tree-store.js';
 import {
@@ -111,7 +125,7 @@ export class Engine implements Database, ViewSource {
   // ---- writing
 
   async insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
-    this.#checkOpen();
+    this.checkOpen();
     const batch = prepareBatch(items, this.#limits, false);
     for (let wait = this.#decisions.pending(batch); wait !== undefined; wait = this.#decisions.pending(batch)) await wait;
     const shards = new Set(batch.map((item) => this.#placements.shardOf(item.collection, item.entity)));
@@ -158,7 +172,7 @@ export class Engine implements Database, ViewSource {
   // ---- reading
 
   now(): View {
-    this.#checkOpen();
+    this.checkOpen();
     return this.at(this.shardList.map((shard) => shard.visibleSeq));
   }
 
@@ -167,7 +181,7 @@ export class Engine implements Database, ViewSource {
   }
 
   async asOf(point: Point): Promise<View> {
-    this.#checkOpen();
+    this.checkOpen();
     if (RECORD_ID.test(point)) return this.#asOfRecord(point);
     const time = parseTime(point, 'asOf');
     const now = Math.max(this.#platform.clock.nowMicros(), ...this.shardList.map((shard) => shard.lastTime));
@@ -184,9 +198,25 @@ export class Engine implements Database, ViewSource {
   }
 
   record(id: string): VersionRecord | undefined {
-    this.#checkOpen();
+    this.checkOpen();
     const { shard, seq } = parseRecordId(id);
     return this.shardList[shard - 1]?.record(seq);
+  }
+
+  async proof(id: string): Promise<RecordProof | undefined> {
+    this.checkOpen();
+    const { shard, seq } = parseRecordId(id);
+    return this.shardList[shard - 1]?.prove(seq);
+  }
+
+  changes(options: ChangesOptions = {}): Changes {
+    this.checkOpen();
+    return new ChangesReader(this, options);
+  }
+
+  diff(from: View, to: View, options: DiffOptions = {}): Differences {
+    this.checkOpen();
+    return new PointDiff(this, from.positions, to.positions, options);
   }
 
   shardOf(collection: string, key: string): ShardId {
@@ -203,12 +233,12 @@ export class Engine implements Database, ViewSource {
   // ---- what views need
 
   shardFor(collection: string, entity: string): Shard {
-    this.#checkOpen();
+    this.checkOpen();
     return this.#shard(this.#placements.shardOf(collection, entity));
   }
 
   homeOf(collection: string): Shard | undefined {
-    this.#checkOpen();
+    this.checkOpen();
     const home = this.#placements.home(collection);
     return home === undefined ? undefined : this.#shard(home);
   }
@@ -220,7 +250,7 @@ export class Engine implements Database, ViewSource {
   // ---- collections
 
   async collections(): Promise<CollectionInfo[]> {
-    this.#checkOpen();
+    this.checkOpen();
     const infos = new Map<string, { entities: number; versions: number }>();
     for (const name of this.#placements.names()) infos.set(name, { entities: 0, versions: 0 });
     for (const shard of this.shardList) {
@@ -243,7 +273,7 @@ export class Engine implements Database, ViewSource {
   }
 
   async setPlacement(collection: string, placement: string): Promise<CollectionInfo> {
-    this.#checkOpen();
+    this.checkOpen();
     checkCollection(collection);
     checkPlacement(placement);
     if (isSystemCollection(collection))
@@ -274,7 +304,7 @@ export class Engine implements Database, ViewSource {
   }
 
   async root(shard: number, seq?: number): Promise<RootInfo | undefined> {
-    this.#checkOpen();
+    this.checkOpen();
     const found = this.#shard(shard);
     if (seq === undefined) {
       const root = await found.root();
@@ -285,17 +315,17 @@ export class Engine implements Database, ViewSource {
   }
 
   logFiles(): LogFile[] {
-    this.#checkOpen();
+    this.checkOpen();
     return listLogFiles(this.shardList);
   }
 
   readLogFile(shard: number, name: string, offset: number, length: number): Buffer | undefined {
-    this.#checkOpen();
+    this.checkOpen();
     return readLogFile(this.#platform, this.#shard(shard), name, offset, length);
   }
 
   async checkpoint(shard?: number): Promise<void> {
-    this.#checkOpen();
+    this.checkOpen();
     await Promise.all((shard === undefined ? this.shardList : [this.#shard(shard)]).map((each) => each.checkpoint()));
   }
 
@@ -318,7 +348,7 @@ export class Engine implements Database, ViewSource {
     throw new VarveError('INVALID', `there is no shard ${id}`, { path: 'shard', expected: `1 to ${this.shardList.length}` });
   }
 
-  #checkOpen(): void {
+  checkOpen(): void {
     if (this.#closed !== undefined) throw new VarveError('CLOSED', 'the database is closed', {});
   }
 }

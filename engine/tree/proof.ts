@@ -16,6 +16,16 @@ const PROOF_VERSION = 1;
 
 /** Undefined where the tree has no entry with this key. */
 export function proveEntry(store: TreeStore, root: TreeRoot, key: Uint8Array): Buffer | undefined {
+  const path = pathTo(store, root, key);
+  return path && encode(path);
+}
+
+/** The same as the nodes' hashed bytes, leaf first. */
+export function provePath(store: TreeStore, root: TreeRoot, key: Uint8Array): Uint8Array[] | undefined {
+  return pathTo(store, root, key)?.map((node) => node.hashed());
+}
+
+function pathTo(store: TreeStore, root: TreeRoot, key: Uint8Array): Node[] | undefined {
   const path: Node[] = [];
   let node = store.reader.root(root);
   while (node !== undefined) {
@@ -23,7 +33,7 @@ export function proveEntry(store: TreeStore, root: TreeRoot, key: Uint8Array): B
     const index = node.search(key, key.length);
     if (index === node.count) return undefined;
     if (node.level === 0) {
-      return node.compareKey(index, key, key.length) === 0 ? encode(path) : undefined;
+      return node.compareKey(index, key, key.length) === 0 ? path : undefined;
     }
     node = store.reader.child(node, index);
   }
