@@ -8,10 +8,13 @@ import { answerError, dispatch, pathOf } from './dispatch.js';
 import type { Route, ServerContext } from './exchange.js';
 import { matchHot } from './hot-path.js';
 import { invalid, Problem } from './problem.js';
+import { changesRoutes } from './routes/changes.js';
 import { collectionRoutes } from './routes/collections.js';
+import { diffRoutes } from './routes/diff.js';
 import { entityRoutes } from './routes/entities.js';
 import { fileRoutes } from './routes/files.js';
 import { healthRoutes } from './routes/health.js';
+import { proofRoutes } from './routes/proofs.js';
 import { recordRoutes } from './routes/records.js';
 import { shardRoutes } from './routes/shards.js';
 
@@ -19,6 +22,9 @@ export const ROUTES: readonly Route[] = [
   ...healthRoutes,
   ...entityRoutes,
   ...recordRoutes,
+  ...proofRoutes,
+  ...changesRoutes,
+  ...diffRoutes,
   ...collectionRoutes,
   ...shardRoutes,
   ...fileRoutes,

@@ -45,6 +45,8 @@ export interface Limits {
   /** A connection on which nothing moves in either direction during a request is cut. */
   readonly idleTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
+  /** A feed that has nothing to tell says so this often. */
+  readonly heartbeatMs: number;
   /** Shutting down waits this long for requests under way. */
   readonly shutdownTimeoutMs: number;
 }
@@ -79,5 +81,6 @@ export const DEFAULT_LIMITS: Limits = {
   bodyTimeoutMs: 60_000,
   idleTimeoutMs: 120_000,
   keepAliveTimeoutMs: 30_000,
+  heartbeatMs: 15_000,
   shutdownTimeoutMs: 30_000,
 };

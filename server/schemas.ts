@@ -65,6 +65,32 @@ export const listQuery = z.strictObject({
   cursor,
 });
 export const rootQuery = z.strictObject({ seq: seqText.optional() });
+export const changesQuery = z.strictObject({
+  shard: z
+    .string()
+    .regex(/^[1-9]\d{0,4}$/, 'a shard number from 1')
+    .transform(Number)
+    .optional(),
+  collection: z.string().max(64).optional(),
+  after: z.string().min(1).max(2048).optional(),
+  live: z
+    .enum(['true', 'false'])
+    .default('true')
+    .transform((text) => text === 'true'),
+  /** Without one the feed has no end of its own. */
+  limit: z
+    .string()
+    .regex(/^[1-9]\d{0,8}$/, 'a number from 1')
+    .transform(Number)
+    .default(Number.MAX_SAFE_INTEGER),
+});
+export const diffQuery = z.strictObject({
+  from: point.optional(),
+  to: point.optional(),
+  collection: z.string().max(64).optional(),
+  limit,
+  cursor,
+});
 export const readyQuery = z.strictObject({ verbose: flag.optional() });
 
 // --- envelopes
@@ -138,6 +164,33 @@ export const shardAnswer = z.strictObject({
 });
 export const shardsAnswer = z.strictObject({ shards: z.array(shardAnswer) });
 export const rootAnswer = z.strictObject({ shard: z.number().int().positive(), seq: count, root: hashText, entries: count });
+/** A record of the feed; `cursor` is where to go on after it. */
+export const changeLine = z
+  .union([
+    record.extend({ cursor: z.string() }),
+    z.strictObject({ done: z.literal(true), count, more: z.boolean(), cursor: z.string() }),
+    z.strictObject({ closing: z.literal(true), retryAfterMs: count, cursor: z.string() }),
+    z.strictObject({ cursor: z.string() }),
+  ])
+  .meta({ id: 'ChangeLine' });
+const difference = z
+  .strictObject({ collection: z.string(), key: z.string(), from: recordIdText.nullable(), to: recordIdText.nullable() })
+  .meta({ id: 'Difference', description: 'An entity that is another at one point: the version alive there, or null.' });
+export const diffAnswer = z.strictObject({ differences: z.array(difference), next }).meta({ id: 'Diff' });
+export const diffLine = z.union([difference, z.strictObject({ done: z.literal(true), count })]).meta({ id: 'DiffLine' });
+export const proofAnswer = z
+  .strictObject({
+    record,
+    salt: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/)
+      .optional(),
+    bodyHash: hashText.optional(),
+    path: z.array(z.base64()).min(1).meta({ description: 'The hashed bytes of the nodes from the leaf to the root.' }),
+    seq: z.number().int().positive().meta({ description: 'What the root covers: everything up to this seq of the shard.' }),
+    root: hashText,
+  })
+  .meta({ id: 'Proof' });
 export const problemAnswer = z.looseObject({
   type: z.string().regex(/^urn:varve:[a-z-]+$/),
   title: z.string(),
@@ -147,4 +200,5 @@ export const problemAnswer = z.looseObject({
 
 export type CollectionAnswer = z.infer<typeof collectionAnswer>;
 export type ShardAnswer = z.infer<typeof shardAnswer>;
+export type DiffAnswer = z.infer<typeof diffAnswer>;
 export type RootAnswer = z.infer<typeof rootAnswer>;
