@@ -11,7 +11,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Access, type Caller, callerOf, enterAs } from './auth.js';
-import { checkRequest, type Hosts, isLoopback } from './guard.js';
+import { checkForm, checkSource, type Hosts, isLoopback } from './guard.js';
 import type { Limits } from './limits.js';
 import type { Logger } from './logging.js';
 import { Admission, type Client } from './overload.js';
@@ -24,6 +24,8 @@ type Known = Socket & { [PEER]?: Peer };
 /** What is known of a connection. */
 class Peer {
   readonly address: string;
+  /** A Host header that was allowed. */
+  host: string | undefined;
   authorization: string | undefined;
   caller: Caller | undefined;
   client: Client | undefined;
@@ -91,7 +93,7 @@ export class Doors {
   }
 
   /** Handles a request, lets it wait or sends it away. `closed` is called once it is over either way. */
-  enter(req: IncomingMessage, res: ServerResponse, closed: () => void): void {
+  enter(req: IncomingMessage, res: ServerResponse, closed: (res: ServerResponse) => void): void {
     const socket = req.socket as Known;
     const peer = (socket[PEER] ??= this.#meet(socket));
     peer.requests++;
@@ -100,10 +102,15 @@ export class Doors {
       if (!this.#underWay.delete(res)) return;
       this.admission.done(res);
       peer.requests--;
-      closed();
+      closed(res);
     });
     try {
-      checkRequest(req, this.#options.hosts);
+      const { host, origin } = req.headers;
+      if (host === undefined || host !== peer.host || origin !== undefined) {
+        checkSource(req, this.#options.hosts);
+        peer.host = host;
+      }
+      checkForm(req);
       this.#identify(peer, req);
       if (peer.requests > this.#options.limits.pipelinedRequests) {
         const headers = { Connection: 'close' };

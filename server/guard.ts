@@ -88,13 +88,18 @@ function hasTwice(raw: readonly string[]): boolean {
   return hosts > 1 || authorizations > 1;
 }
 
-const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
+const TARGET = /^\/[\x21-\x7e]*$/;
 
 /** Throws the problem to answer with, if any. */
 export function checkRequest(req: IncomingMessage, hosts: Hosts): void {
+  checkSource(req, hosts);
+  checkForm(req);
+}
+
+/** By which name, and from which page. */
+export function checkSource(req: IncomingMessage, hosts: Hosts): void {
   const { host, origin } = req.headers;
   const name = host === undefined ? undefined : hostName(host);
-  if (hasTwice(req.rawHeaders)) throw invalid('headers', 'Host and Authorization once each');
   if (name === undefined || !hosts.allows(name)) {
     throw new Problem(
       'host-not-allowed',
@@ -104,14 +109,20 @@ export function checkRequest(req: IncomingMessage, hosts: Hosts): void {
   if (origin !== undefined && origin.toLowerCase() !== hosts.originOf(host!)) {
     throw new Problem('origin-not-allowed', 'The Origin header names another site.');
   }
-  const target = req.url ?? '';
-  if (!/^\/[\x21-\x7e]*$/.test(target)) throw invalid('request target', 'a path in ASCII, everything else percent-encoded');
-  // A body that nobody reads could go on for ever.
+}
+
+/** What no two readers of the same bytes may read differently, and no end of which is in sight. */
+export function checkForm(req: IncomingMessage): void {
+  if (hasTwice(req.rawHeaders)) throw invalid('headers', 'Host and Authorization once each');
+  if (!TARGET.test(req.url ?? '')) throw invalid('request target', 'a path in ASCII, everything else percent-encoded');
+  const { method = '' } = req;
+  if (method === 'PUT' || method === 'POST') return;
   const length = req.headers['content-length'];
-  if (((length !== undefined && Number(length) > 0) || req.headers['transfer-encoding'] !== undefined) && BODILESS.has(req.method ?? '')) {
+  // A body that nobody reads could go on for ever.
+  if ((length !== undefined && Number(length) > 0) || req.headers['transfer-encoding'] !== undefined) {
     throw new Problem(
       'invalid',
-      `A ${req.method} has no body here.`,
+      `A ${method} has no body here.`,
       { path: 'body', expected: 'no body' },
       { headers: { Connection: 'close' } },
     );

@@ -1,12 +1,19 @@
 /** Tokens: what they are, what each role may do, where a limit to collections ends, and how soon a revoked one does. */
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { Access, createToken, formatTokens, loadConfig, readTokens, type Serving, serve, startServer } from '../../server/index.js';
 import { MapDisk, memoryLog, sha256, type Token, token } from './doors-support.js';
 import { linesOf, readReply, TestServer } from './support.js';
+
+async function readAll(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
+}
 
 const FILE = 'varve-data/tokens.json';
 const ENTITY = '/v1/collections/c/entities/k';
@@ -213,7 +220,7 @@ describe('a server with tokens', () => {
     await s.raw('GET /a\x9b31m\x1b[2J HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     await s.raw('GET /a\xe2\x80\xae\x85\x9b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     log.logger.warn({ key: 'a\u0085b\u202ec\u2028d\u001b[2J\ne' }, 'shown');
-    expect(log.lines.length).toBeGreaterThan(4);
+    expect(log.lines.length).toBeGreaterThan(2);
     expect(log.text()).not.toContain(admin.text.slice(-43));
     expect(log.text()).toContain('\\u0085b\\u202ec\\u2028d\\u001b[2J\\ne');
     for (const line of log.lines) expect(line).toMatch(/^[^\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e]*\n$/);
@@ -316,6 +323,12 @@ describe('addresses beyond this machine', () => {
     };
     for (const host of ['db.example', 'DB.example:7411', '10.1.2.3', '[2001:db8::1]:7411', 'localhost'])
       expect(await status(host), host).toBe(200);
+    const known = connect(Number(port), '127.0.0.1');
+    known.write('GET /livez HTTP/1.1\r\nHost: db.example\r\n\r\nGET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n');
+    const none = connect(Number(port), '127.0.0.1');
+    none.write('GET /livez HTTP/1.0\r\n\r\n');
+    expect((await readAll(known)).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 403']);
+    expect((await readAll(none)).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 403']);
     for (const host of ['evil.example', 'db.example.evil', 'xdb.example', '10.1.2.3.evil']) expect(await status(host), host).toBe(403);
     await server.close();
   });
