@@ -81,7 +81,7 @@ function bar(comparison: Comparison, row: ComparedRow, top: number, x: (ratio: n
   const colour = ahead ? AHEAD : BEHIND;
   const from = Math.min(x(1), x(ratio));
   const width = Math.max(1, Math.abs(x(ratio) - x(1)));
-  const beyond = ratio > reach || ratio < 1 / reach ? ' (beyond the axis)' : '';
+  const beyond = ratio > reach || ratio < 1 / reach ? ' »' : '';
   const rival = comparison.titles[row.bestRival ?? ''] ?? '';
   const parts = [
     text(LEFT - 12, top + 15, row.title, 'text-anchor="end"'),
@@ -93,7 +93,9 @@ function bar(comparison: Comparison, row: ComparedRow, top: number, x: (ratio: n
     const relative = best === undefined || name === OURS ? undefined : betterBy(row.better, cell.value, best);
     // Farther out than the axis goes says no more than the bar does.
     if (relative === undefined || relative < 1 / reach || relative > reach) continue;
-    const fill = cell.rival ? `fill="${dotOf(comparison, name)}"` : `fill="#ffffff" stroke="${dotOf(comparison, name)}" stroke-width="1.5"`;
+    const fill = cell.rival
+      ? `fill="${dotOf(comparison, name)}" stroke="#ffffff"`
+      : `fill="#ffffff" stroke="${dotOf(comparison, name)}" stroke-width="1.5"`;
     parts.push(`<circle cx="${fixed(x(relative))}" cy="${top + ROW / 2}" r="4" ${fill}/>`);
   }
   return parts;

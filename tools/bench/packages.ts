@@ -42,12 +42,16 @@ export function defaultPeersDirectory(): string | undefined {
 }
 
 export class Packages {
-  readonly directory: string | undefined;
+  /** Folders whose node_modules are looked into: the peers' own, then Varve's and, where npm put them higher up, those above. */
   readonly #places: readonly string[];
 
-  constructor(directory: string | undefined) {
-    this.directory = directory;
-    this.#places = directory === undefined ? [packageRoot()] : [directory, packageRoot()];
+  constructor(peersDirectory: string | undefined) {
+    const places = peersDirectory === undefined ? [] : [path.resolve(peersDirectory)];
+    for (let up = packageRoot(); ; up = path.dirname(up)) {
+      places.push(up);
+      if (up === path.dirname(up)) break;
+    }
+    this.#places = places;
   }
 
   /** Of these, what cannot be found. */
@@ -68,7 +72,9 @@ export class Packages {
 
   /** `require` as this package's neighbours would call it. */
   requireFrom(name: string): NodeJS.Require {
-    return createRequire(path.join(this.#placeOf(name), 'package.json'));
+    const place = this.#placeOf(name);
+    if (place === undefined) throw new Error(`package ${name} is not installed`);
+    return createRequire(path.join(place, 'package.json'));
   }
 
   async import<T>(name: string): Promise<T> {
@@ -77,15 +83,12 @@ export class Packages {
   }
 
   #folder(name: string): string | undefined {
-    return this.#places
-      .map((place) => path.join(place, 'node_modules', name))
-      .find((folder) => existsSync(path.join(folder, 'package.json')));
+    const place = this.#placeOf(name);
+    return place && path.join(place, 'node_modules', name);
   }
 
-  #placeOf(name: string): string {
-    const place = this.#places.find((candidate) => existsSync(path.join(candidate, 'node_modules', name, 'package.json')));
-    if (place === undefined) throw new Error(`package ${name} is not installed: run varve bench without --no-install`);
-    return place;
+  #placeOf(name: string): string | undefined {
+    return this.#places.find((place) => existsSync(path.join(place, 'node_modules', name, 'package.json')));
   }
 }
 
@@ -97,11 +100,8 @@ export function installPeers(directory: string): void {
   for (const name of ['package.json', 'package-lock.json']) {
     if (elsewhere && existsSync(path.join(pins, name))) copyFileSync(path.join(pins, name), path.join(directory, name));
   }
-  const locked = existsSync(path.join(directory, 'package-lock.json'));
-  const done = spawnSync('npm', [locked ? 'ci' : 'install', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: directory,
-    stdio: ['ignore', 2, 2],
-  });
+  // Not `ci`: some npms leave optional packages of other machines out of a lock, and `ci` then refuses it.
+  const done = spawnSync('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: directory, stdio: ['ignore', 2, 2] });
   if (done.error !== undefined) throw new Error(`npm could not be started: ${done.error.message}`);
   if (done.status !== 0) throw new Error(`npm ended with ${done.status} in ${directory}`);
 }

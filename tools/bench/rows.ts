@@ -59,7 +59,7 @@ export const ROWS: readonly Row[] = [
   rate('insert, 1 client', 'insert', { durable: true }),
   rate('insert, 64 clients', 'insertMany', { durable: true }),
   {
-    title: 'insert: p99, ms',
+    title: 'insert, 16 clients: p99, ms',
     workload: 'checkpoint',
     better: 'less',
     value: figure('aloneP99Us', 0.001),
@@ -67,7 +67,7 @@ export const ROWS: readonly Row[] = [
     durable: true,
   },
   {
-    title: 'insert: p99 beside a checkpoint, ms',
+    title: 'the same beside a checkpoint: p99, ms',
     workload: 'checkpoint',
     better: 'less',
     value: figure('besideP99Us', 0.001),
@@ -80,8 +80,8 @@ export const ROWS: readonly Row[] = [
   rate('as of a point, 32 in flight', 'asOfInFlight'),
   rate('history', 'history'),
   rate('history, bodies as bytes', 'historyBytes'),
-  rate('scan of 1000, newest', 'scan'),
-  rate('scan of 1000, as of', 'scanAsOf'),
+  rate('scan of up to 1000, newest', 'scan'),
+  rate('scan of up to 1000, as of', 'scanAsOf'),
   {
     title: 'mixed 90 reads : 10 inserts, /s',
     workload: 'mixed',

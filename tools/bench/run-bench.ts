@@ -6,7 +6,7 @@
  *     table.md        the tables with percentiles
  *     chart.svg       the chart
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { loadAdapter } from './adapter.js';
@@ -53,6 +53,8 @@ export async function runBench(options: BenchOptions): Promise<Results> {
   const own = options.directory === undefined;
   const directory = options.directory ?? mkdtempSync(path.join(os.tmpdir(), 'varve-bench-'));
   mkdirSync(directory, { recursive: true });
+  // A server that runs as another user has to get in.
+  if (own) chmodSync(directory, 0o755);
   const { reps, capMs, seed } = options;
   const results = newResults(options.command, { reps, capSeconds: capMs / 1000, seed });
   try {

@@ -37,7 +37,6 @@ export type OpenFigures = LoadFigures & {
 
 type MakeRequest = () => Buffer;
 
-/** After the last request fell due. */
 const GRACE_MS = 3000;
 const LONGEST_NS = 3_600_000_000_000;
 
@@ -171,9 +170,11 @@ export interface OpenOptions {
   /** Requests a second. */
   readonly rate: number;
   readonly ms: number;
+  /** How long answers are waited for after the last request fell due. */
+  readonly graceMs?: number;
 }
 
-export async function openLoop(make: MakeRequest, { port, connections, rate, ms }: OpenOptions): Promise<OpenFigures> {
+export async function openLoop(make: MakeRequest, { port, connections, rate, ms, graceMs = GRACE_MS }: OpenOptions): Promise<OpenFigures> {
   const tally = new Tally();
   const lag = histogram();
   const total = Math.max(1, Math.round((rate * ms) / 1000));
@@ -192,7 +193,7 @@ export async function openLoop(make: MakeRequest, { port, connections, rate, ms 
   const failure = failureOf(all);
   const started = performance.now();
   const dueAt = (nth: number) => started + (nth * 1000) / rate;
-  const giveUp = started + ms + GRACE_MS;
+  const giveUp = started + ms + graceMs;
   const run = new Promise<void>((resolve) => {
     // Turns of the loop, not timers: those are a millisecond coarse.
     const turn = () => {

@@ -100,7 +100,10 @@ async function startVarve(directory: string): Promise<HttpServer> {
   const port = await freePort();
   const { file, flags } = processFile('../cli');
   const args = [...flags, file, 'serve', '--data', path.join(directory, 'varve'), '--listen', `127.0.0.1:${port}`];
-  const child = spawn(process.execPath, args, { env: { ...process.env, NODE_ENV: 'production' }, stdio: ['ignore', 'ignore', 2] });
+  const child = spawn(process.execPath, args, { env: { ...process.env, NODE_ENV: 'production' }, stdio: ['ignore', 'ignore', 'pipe'] });
+  // Its log: told only where it does not start.
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => (said = (said + text.toString()).slice(-2000)));
   const until = performance.now() + READY_MS;
   for (;;) {
     const ready = await fetch(`http://127.0.0.1:${port}/readyz`).then(
@@ -108,7 +111,7 @@ async function startVarve(directory: string): Promise<HttpServer> {
       () => false,
     );
     if (ready) return { port, pid: child.pid ?? 0, stop: () => end(child, 'SIGTERM') };
-    if (child.exitCode !== null || performance.now() > until) throw new Error('varve serve did not start');
+    if (child.exitCode !== null || performance.now() > until) throw new Error(`varve serve did not start: ${said}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Store } from '../adapter.js';
 import { type BenchRecord, picker } from '../data/index.js';
 import type { Figures, Measured } from '../job.js';
-import { isThenable, latencies, round, timed } from '../measure.js';
+import { isThenable, type Latencies, latencies, round, timed } from '../measure.js';
 import { type Context, EXTRA, expect } from './context.js';
 
 const CLIENTS = 64;
@@ -11,6 +11,7 @@ const MIXED_CLIENTS = 16;
 /** Of ten operations, one writes. */
 const WRITES_IN = 10;
 const WARM_UP = 50;
+const MIXED_WARM_UP_MS = 500;
 /** Waiting to be moved when the checkpoint begins. */
 const PENDING = 30_000;
 const BATCH = 1000;
@@ -45,11 +46,19 @@ class Updates {
   }
 }
 
+/** A process's first inserts start threads and compile code. */
+async function warmUp(store: Store, updates: Updates): Promise<void> {
+  for (let i = 0; i < WARM_UP; i++) await store.put(updates.next());
+  const together = () => store.putConcurrent(updates.next());
+  await timed(together, { maxOps: 4 * MIXED_CLIENTS, maxMs: 1000, clients: MIXED_CLIENTS });
+  for (let i = 0; i < 10 * WARM_UP; i++) await store.newest(updates.last!.key);
+}
+
 export async function insert(context: Context): Promise<Measured> {
   const store = await context.open();
   const updates = new Updates(context, EXTRA.insert);
   updates.prepare(60_000);
-  for (let i = 0; i < WARM_UP; i++) await store.put(updates.next());
+  await warmUp(store, updates);
   const one = await timed(() => store.put(updates.next()), { maxOps: 10_000, maxMs: context.job.capMs });
   // Connections and code become warm.
   await timed(() => store.putConcurrent(updates.next()), { maxOps: 10 * CLIENTS, maxMs: context.job.capMs, clients: CLIENTS });
@@ -66,31 +75,13 @@ export async function insert(context: Context): Promise<Measured> {
 }
 
 export async function mixed(context: Context): Promise<Measured> {
-  const { set, job } = context;
   const store = await context.open();
   const updates = new Updates(context, EXTRA.mixed);
+  await warmUp(store, updates);
+  await mixedFor(Math.min(context.job.capMs, MIXED_WARM_UP_MS), context, store, updates);
   updates.prepare(20_000);
-  const pick = picker(job.data.seed + 41);
-  const readTimes: number[] = [];
-  const writeTimes: number[] = [];
-  const started = performance.now();
-  const end = started + job.capMs;
-  const client = async () => {
-    for (let before = performance.now(); before < end; ) {
-      const writes = pick(WRITES_IN) === 0;
-      const answer = writes ? store.putConcurrent(updates.next()) : store.newest(set.keyOf(pick(set.entities)));
-      if (isThenable(answer)) await answer;
-      const after = performance.now();
-      (writes ? writeTimes : readTimes).push(after - before);
-      // What another client did while this one had its answer already is not its time.
-      before = after;
-    }
-  };
-  await Promise.all(Array.from({ length: MIXED_CLIENTS }, client));
-  const wall = performance.now() - started;
+  const { read, write } = await mixedFor(context.job.capMs, context, store, updates);
   await store.close();
-  const read = latencies(readTimes, wall);
-  const write = latencies(writeTimes, wall);
   return {
     mixed: {
       perSecond: round(read.perSecond + write.perSecond),
@@ -103,6 +94,27 @@ export async function mixed(context: Context): Promise<Measured> {
   };
 }
 
+async function mixedFor(ms: number, { set, job }: Context, store: Store, updates: Updates): Promise<{ read: Latencies; write: Latencies }> {
+  const pick = picker(job.data.seed + 41);
+  const readTimes: number[] = [];
+  const writeTimes: number[] = [];
+  const started = performance.now();
+  const end = started + ms;
+  const client = async () => {
+    for (let before = performance.now(); before < end; ) {
+      const writes = pick(WRITES_IN) === 0;
+      const answer = writes ? store.putConcurrent(updates.next()) : store.newest(set.keyOf(pick(set.entities)));
+      if (isThenable(answer)) await answer;
+      const after = performance.now();
+      (writes ? writeTimes : readTimes).push(after - before);
+      before = after;
+    }
+  };
+  await Promise.all(Array.from({ length: MIXED_CLIENTS }, client));
+  const wall = performance.now() - started;
+  return { read: latencies(readTimes, wall), write: latencies(writeTimes, wall) };
+}
+
 /** Inserts by a few clients with nothing else going on, then while a checkpoint of PENDING versions runs. */
 export async function checkpoint(context: Context): Promise<Measured> {
   const store = await context.open();
@@ -111,6 +123,7 @@ export async function checkpoint(context: Context): Promise<Measured> {
     return {};
   }
   const updates = new Updates(context, EXTRA.checkpoint);
+  await warmUp(store, updates);
   await store.checkpoint();
   updates.prepare(20_000);
   const { capMs } = context.job;
