@@ -289,6 +289,20 @@ describe('a token that is revoked', () => {
     expect(await running.stop()).toBe(0);
   });
 
+  it('is asked for anew on a connection that has shown it before', async () => {
+    const [kept, gone, made] = [token('admin'), token('read'), token('read')];
+    const s = await TestServer.start({ server: { access: new Access([kept.record, gone.record]) } });
+    expect((await s.get('/v1/shards', gone.headers)).status).toBe(200);
+    const { connections } = s.server.figures;
+    s.server.setTokens([kept.record]);
+    expect((await s.get('/v1/shards', gone.headers)).status).toBe(401);
+    expect((await s.get('/v1/shards', made.headers)).status).toBe(401);
+    s.server.setTokens([kept.record, made.record]);
+    expect((await s.get('/v1/shards', made.headers)).status).toBe(200);
+    expect(s.server.figures.connections).toBe(connections);
+    await s.stop();
+  });
+
   it('stays in force where the new file cannot be used', async () => {
     const made = token('admin');
     const disk = new MapDisk();
