@@ -11,8 +11,8 @@ import type { Clock } from './platform/platform.js';
 import type { TreeRoot } from './tree/types.js';
 
 const NO_HASH = new Uint8Array(32);
-/** Batches looked through before others get a turn. */
-const SLICE_BATCHES = 2000;
+/** Records looked through before others get a turn. */
+const SLICE_RECORDS = 2000;
 
 export interface CheckpointChainDeps {
   readonly shard: number;
@@ -80,8 +80,13 @@ export class CheckpointChain {
     let seen = 0;
     for (const batch of this.#deps.log().batches(1)) {
       if (isGap(batch)) this.#gap ??= batch.gap;
-      else if (batch.event?.type === 'checkpoint') found.push({ ...batch.event, seq: batch.firstSeq });
-      if (++seen % SLICE_BATCHES === 0) await this.#deps.clock.yield();
+      else {
+        if (batch.event?.type === 'checkpoint') found.push({ ...batch.event, seq: batch.firstSeq });
+        seen += batch.records.length;
+      }
+      if (++seen < SLICE_RECORDS) continue;
+      seen = 0;
+      await this.#deps.clock.yield();
     }
     if (this.#gap === undefined) this.#deps.catalog.replaceCheckpoints(this.#deps.shard, found);
     return found;

@@ -29,7 +29,7 @@ export interface OpenOptions {
   blockCacheBytes?: number;
   /** Memory for records newer than the last checkpoint, all shards together; half of it is folded at a time. Default 256 MiB. */
   memtableBytes?: number;
-  /** Fold at the latest after this many records beyond 1/16 of the tree. Default 65,536. */
+  /** Fold once memory holds this many records and 1/8 of what the tree holds. Default 131,072. */
   checkpointRecords?: number;
   /** Largest body. Default 1 MiB. */
   maxBodyBytes?: number;

@@ -389,7 +389,7 @@ async function openShards(
       blockCache,
       segmentBytes: options.segmentBytes ?? 64 * MIB,
       memtableBytes: (options.memtableBytes ?? 256 * MIB) / count,
-      checkpointRecords: options.checkpointRecords ?? 65_536,
+      checkpointRecords: options.checkpointRecords ?? 131_072,
     }),
   );
   const opened = await Promise.allSettled(opening);

@@ -2,7 +2,7 @@
  * When and how a shard's memtable becomes tree: one fold at a time, in the background, with back-pressure on
  * writers that outrun it.
  *
- *   memtable  0 ───────── due ──────────── 2 × due            due: 1/16 of the tree's entries or half of memtableBytes
+ *   memtable  0 ───────── due ──────────── 2 × due            due: 1/8 of the tree's entries or half of memtableBytes
  *                          fold starts ·····> writers wait    while it runs, the next one may grow as far as it has come
  *
  * How often follows the tree's size: a random key rewrites about one leaf, so a fold pays off once it is a share of the tree.
@@ -13,8 +13,10 @@
 import { messageOf } from './errors.js';
 import type { Clock } from './platform/platform.js';
 import type { ShardIndex } from './shard-index.js';
+import type { ShardCounters } from './stats.js';
 
-const FOLD_SHARE = 16;
+/** A tree's share: at a sixteenth a fold of random keys rewrites nearly every leaf already, so a larger one writes less for each entry. */
+const FOLD_SHARE = 8;
 /** Of memtableBytes, when a fold is due: the other half is for what comes while it runs. */
 const DUE_SHARE = 2;
 /** Times memtableBytes, when writes are refused because folds fail. */
@@ -29,6 +31,7 @@ export interface FolderOptions {
   visibleSeq(): number;
   /** A fold, and what follows from it: the checkpoint event. Runs in the background. */
   checkpoint(): Promise<void>;
+  readonly counters: ShardCounters;
 }
 
 export class ShardFolder {
@@ -73,9 +76,17 @@ export class ShardFolder {
       });
   }
 
-  /** Resolves once writers may go on. */
-  async backPressure(): Promise<void> {
-    while (this.#share !== undefined && this.#isOver(1 + this.#share)) {
+  /** Resolves once writers may go on; undefined where they may at once. */
+  backPressure(): Promise<void> | undefined {
+    return this.#holdsWriters ? this.#untilLetGo() : undefined;
+  }
+
+  get #holdsWriters(): boolean {
+    return this.#share !== undefined && this.#isOver(1 + this.#share);
+  }
+
+  async #untilLetGo(): Promise<void> {
+    while (this.#holdsWriters) {
       await new Promise<void>((resolve) => {
         this.#held.push(resolve);
       });
@@ -84,20 +95,25 @@ export class ShardFolder {
 
   /** Folds what is visible when its turn comes; rejects with what the disk said. */
   fold(): Promise<void> {
+    let began: number | undefined;
+    const { clock, counters } = this.#options;
     const run = this.#last.then(() => {
       const index = this.#options.index();
-      if (index.memoryCount === 0) return undefined;
+      if (index.memoryCount === 0 && !index.hasDrops) return undefined;
       this.#share = 0;
+      began = clock.monotonicMs();
       return index.fold(this.#options.visibleSeq(), (share) => this.#moved(share));
     });
     this.#last = run.then(
       () => {
         this.#moved(undefined);
+        if (began !== undefined) counters.folds.add(clock.monotonicMs() - began);
         this.#failure = undefined;
         this.#mayRetry = true;
       },
       (error: unknown) => {
         this.#moved(undefined);
+        counters.foldFailures++;
         this.#failed(error);
       },
     );

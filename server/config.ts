@@ -94,7 +94,7 @@ export const SETTINGS = {
   segmentBytes: setting(maybe(bytes), undefined, 'BYTES', 'size at which a log segment is sealed'),
   nodeCacheBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for tree nodes'),
   memtableBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for records newer than the last checkpoint'),
-  checkpointRecords: setting(maybe(count), undefined, 'N', 'fold at the latest after this many records beyond 1/16 of the tree'),
+  checkpointRecords: setting(maybe(count), undefined, 'N', 'fold once memory holds this many records and 1/8 of what the tree holds'),
   allowNetworkFileSystem: setting(yesOrNo, false, undefined, 'open although the directory is on a network file system'),
   maxBodyBytes: setting(bytes, DEFAULT_LIMITS.maxBodyBytes, 'BYTES', 'largest body of a record'),
   maxBatchBytes: setting(bytes, DEFAULT_LIMITS.maxBatchBytes, 'BYTES', 'largest batch'),
