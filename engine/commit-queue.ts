@@ -68,20 +68,22 @@ export class GroupFailure extends Error {
 
 export class CommitQueue {
   readonly #hooks: CommitQueueHooks;
+  readonly #capacityBytes: number;
   #groups: Group[] = [];
   #inFlight: Group | undefined;
   #running: Promise<void> | undefined;
   #broken: VarveError | undefined;
   #queuedBytes = 0;
 
-  constructor(hooks: CommitQueueHooks) {
+  constructor(hooks: CommitQueueHooks, capacityBytes = QUEUE_BYTES) {
     this.#hooks = hooks;
+    this.#capacityBytes = capacityBytes;
   }
 
   /** The group to encode the next batch into. Throws where the queue is broken or full. */
   gathering(): Group {
     if (this.#broken !== undefined) throw this.#broken;
-    if (this.#queuedBytes > QUEUE_BYTES) {
+    if (this.#queuedBytes > this.#capacityBytes) {
       throw new VarveError('OVERLOADED', 'too many bytes are waiting to be written', { retryAfterMs: 1000 });
     }
     const last = this.#groups.at(-1);
@@ -89,6 +91,12 @@ export class CommitQueue {
     const group = new Group(this.#hooks.newBuilder());
     this.#groups.push(group);
     return group;
+  }
+
+  /** Undefined while `gathering` has room; otherwise resolves when it may have some. Ask again then: others wait too. */
+  room(): Promise<void> | undefined {
+    if (this.#queuedBytes <= this.#capacityBytes || this.#broken !== undefined) return undefined;
+    return (this.#inFlight ?? this.#groups[0])?.settled.catch(() => undefined);
   }
 
   /** Call after a batch was encoded into `group`. */

@@ -183,6 +183,11 @@ export interface Database {
   readonly databaseId: string;
   readonly nodeId: string;
   readonly shardCount: number;
+  /**
+   * Undefined while every shard takes inserts; otherwise resolves when one that was full may take them again. Whoever can hold back
+   * (a stream) waits here, in a loop, where others would hear OVERLOADED.
+   */
+  room(): Promise<void> | undefined;
   /** Inserts one batch: all or nothing, in one shard (CROSS_SHARD otherwise). Resolves once durable. */
   insert(items: readonly InsertItem[], options?: InsertOptions): Promise<InsertResult>;
   put(

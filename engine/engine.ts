@@ -124,6 +124,14 @@ export class Engine implements Database, ViewSource {
 
   // ---- writing
 
+  room(): Promise<void> | undefined {
+    for (const shard of this.shardList) {
+      const wait = shard.room();
+      if (wait !== undefined) return wait;
+    }
+    return undefined;
+  }
+
   async insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
     this.checkOpen();
     const batch = prepareBatch(items, this.#limits, false);

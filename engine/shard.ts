@@ -170,6 +170,11 @@ export class Shard {
 
   // ---- writing
 
+  /** See `Database.room`. */
+  room(): Promise<void> | undefined {
+    return this.#queue.room();
+  }
+
   async insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
     this.#refuseWhereStopped();
     return this.healing(() => this.#writer.insert(items, options));
