@@ -1,8 +1,8 @@
 /**
  * The feed: what became durable, in order per shard, as it becomes so.
  *
- *   NDJSON   {record…, "cursor":c}      {"cursor":c} while nothing happens      {"done":true,…} at the end of what was asked
- *   SSE      id: c + data: {record…}    id: c, or a comment                     event: done
+ *   NDJSON   {record…, "cursor":c}      {"cursor":c} at first, and while nothing happens      {"done":true,…} at the end of what was asked
+ *   SSE      id: c + data: {record…}    id: c, or a comment                                  event: done
  *
  * Each reader pulls from the log at its own pace: what it costs is one stretch of records, and what its socket has not taken. Shutting
  * down says when to come back and ends; a refusal after the first byte (a trim that overtook a slow reader, damage) cuts the connection,
@@ -76,6 +76,8 @@ async function getChanges(exchange: Exchange): Promise<void> {
   if (req.method === 'HEAD') return void res.end();
   const cursor = new FeedCursor(db.databaseId, shard, start);
   const writer = new LineWriter(res, context.limits.answerBufferBytes);
+  // Whoever began now, or waits, has a place to come back to before anything happens.
+  if (live) writer.pushText(form.heartbeat(String(cursor), true));
   await new Feed(exchange, changes, form, cursor, writer, limit).run(first);
 }
 
@@ -117,6 +119,7 @@ class Feed {
     for (const signal of signals) signal.addEventListener('abort', stop);
     res.on('close', stop);
     if (signals.some((signal) => signal.aborted)) stop();
+    context.figures.feeds++;
     const beating = setInterval(() => this.#beat(res), context.limits.heartbeatMs);
     try {
       await this.#tell(first);
@@ -127,6 +130,7 @@ class Feed {
       res.destroy();
     } finally {
       clearInterval(beating);
+      context.figures.feeds--;
       for (const signal of signals) signal.removeEventListener('abort', stop);
     }
   }

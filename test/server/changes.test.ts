@@ -93,9 +93,10 @@ describe('the feed', () => {
 });
 
 describe('a living feed', () => {
-  it('tells each record once it is durable', async () => {
+  it('tells where it begins, then each record once it is durable', async () => {
     const s = await TestServer.start();
     const reader = await Reader.open(s, FEED);
+    expect(changeLine.parse(await reader.json())).toEqual({ cursor: expect.any(String) });
     for (let n = 0; n < 3; n++) {
       const { id } = (await s.put('k', n)).json;
       expect(await reader.json()).toMatchObject({ id, body: n });
@@ -111,6 +112,7 @@ describe('a living feed', () => {
     expect(reader.res.headers['content-type']).toBe('text/event-stream');
     const seen: string[] = [];
     let last = '';
+    expect(await reader.event()).toEqual({ id: expect.any(String) });
     for (let n = 0; n < 4; n++) {
       const event = (await reader.event())!;
       last = event['id']!;
@@ -120,6 +122,7 @@ describe('a living feed', () => {
     await s.put('later', 1);
     // A browser asks for the same again, whatever `after` it began with.
     const again = await Reader.open(s, `${FEED}?after=now`, { ...SSE, 'Last-Event-ID': last });
+    expect(await again.event()).toEqual({ id: last });
     for (let n = 0; n < 3; n++) seen.push(JSON.parse((await again.event())!['data']!).key);
     expect(seen.sort()).toEqual(['k0', 'k1', 'k2', 'k3', 'k4', 'k5', 'later']);
     again.stop();
@@ -138,6 +141,7 @@ describe('a living feed', () => {
     const s = await TestServer.start({ limits: { heartbeatMs: 5 } });
     const [lines, events] = [await Reader.open(s, `${FEED}?collection=d`), await Reader.open(s, `${FEED}?collection=d`, SSE)];
     const first = changeLine.parse(await lines.json()).cursor;
+    expect(await events.event()).toEqual({ id: first });
     expect(await events.next()).toBe(':');
     await s.put('noise', 1);
     let moved = first;
@@ -155,8 +159,7 @@ describe('a living feed', () => {
     const s = await TestServer.start();
     await s.put('a', 1);
     const [lines, events] = [await Reader.open(s, FEED), await Reader.open(s, FEED, SSE)];
-    await lines.next();
-    await events.next();
+    for (let n = 0; n < 2; n++) await Promise.all([lines.next(), events.next()]);
     const closing = s.server.close();
     const last = changeLine.parse(await lines.json());
     expect(last).toEqual({ closing: true, retryAfterMs: 2000, cursor: expect.any(String) });
@@ -199,6 +202,7 @@ describe('a living feed', () => {
     // One record over the buffer, and what the kernel holds.
     expect(s.server.figures.unreadBytes).toBeLessThan(2_000_000);
     reader.res.resume();
+    await reader.next();
     const keys: string[] = [];
     while (keys.length < 40) keys.push((await reader.json()).key);
     expect(keys).toEqual(Array.from({ length: 40 }, (_, n) => `k${n}`));
