@@ -74,7 +74,8 @@ export class ChangesReader implements Changes {
       if (walk.atEnd) continue;
       const taken = walk.take(max, STRETCH_BYTES);
       // A long stretch without a record wanted is as much work as one stretch may be.
-      if (taken.length > 0 || !walk.atEnd) return taken.map((record) => new StoredVersion(walk.shard.id, record, undefined));
+      if (taken.length > 0 || !walk.atEnd)
+        return taken.map((record) => new StoredVersion(walk.shard.id, record, undefined, walk.shard.upkeep.erasures));
     }
     return [];
   }

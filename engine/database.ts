@@ -2,7 +2,9 @@
  * The face of an embedded database, as `open` returns it. Reads are synchronous on a view; writes are
  * promises that resolve once durable.
  */
+import type { Keep } from './keep.js';
 import type { LogFile } from './log-files.js';
+import type { DatabaseStats } from './stats.js';
 import type {
   HashHex,
   InsertItem,
@@ -17,6 +19,7 @@ import type {
   Timestamp,
   VersionRecord,
 } from './types.js';
+import type { UpkeepOptions } from './upkeep.js';
 
 export interface OpenOptions {
   /** Fixed at creation; opening with another number is INCOMPATIBLE. Default: what the directory has, else 1. */
@@ -35,6 +38,8 @@ export interface OpenOptions {
   maxBodyBytes?: number;
   /** Largest batch, bodies and keys together. Default 32 MiB. */
   maxBatchBytes?: number;
+  /** When and how space is given back. */
+  upkeep?: UpkeepOptions;
   /** Open although the directory is on a network file system. */
   allowNetworkFileSystem?: boolean;
 }
@@ -178,7 +183,7 @@ export interface View {
   entities(collection: string, options?: ListOptions): AsyncIterableIterator<VersionRecord>;
 }
 
-export interface Database {
+export interface Database extends Keep {
   /** 32 hex digits, the same on every replica. */
   readonly databaseId: string;
   readonly nodeId: string;
@@ -220,6 +225,8 @@ export interface Database {
   /** PLACEMENT_FIXED once it has records, unless it is the same. */
   setPlacement(collection: string, placement: string): Promise<CollectionInfo>;
   shards(): ShardInfo[];
+  /** What has been counted since it was opened, for metrics. */
+  stats(): DatabaseStats;
   /** Root of the newest durable seq (may fold, logs nothing), or of a past checkpoint; undefined for a seq that is none. */
   root(shard: number, seq?: number): Promise<RootInfo | undefined>;
   /** Folds what is in memory into the tree and logs a checkpoint. */

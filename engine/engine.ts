@@ -4,9 +4,9 @@
  * Opening: lock -> node.json -> every shard (log, tree, replay) -> placements. A directory without node.json is new;
  * node.json is written last, so that a crash during creation leaves a directory that is simply created again.
  */
-import { prepareBatch } from './batch.js';
+import { type BatchLimits, type PreparedItem, prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
-import { ChangesReader } from './changes.js';
+import { ChangesReader, trimmed } from './changes.js';
 import { openDataDirectory } from './data-directory.js';
 import type {
   Changes,
@@ -27,13 +27,18 @@ import { checkCollection, checkKey, entityKey, isSystemCollection } from './form
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime, parseTime } from './format/time.js';
 import type { Identity } from './identity.js';
+import type { JobInfo } from './jobs.js';
+import type { CompactRequest, EraseRequest } from './keep.js';
 import { BlockCache } from './log/index.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
 import { PlacementDecisions } from './placement-decisions.js';
 import { checkPlacement, Placements } from './placements.js';
 import type { Platform } from './platform/platform.js';
 import { PointDiff } from './point-diff.js';
+import { Keeping, type Snapshot } from './retention/keeping.js';
+import type { Retention } from './retention/policy.js';
 import { Shard } from './shard.js';
+import { type DatabaseStats, readStats } from './stats.js';
 import { FoldHost, NodeCache } from './tree/tree-store.js';
 import {
   type InsertItem,
@@ -49,6 +54,7 @@ import {
   type Timestamp,
   type VersionRecord,
 } from './types.js';
+import { Upkeep } from './upkeep.js';
 import { PositionsView, type ViewSource } from './view.js';
 
 const MIB = 1024 * 1024;
@@ -60,12 +66,14 @@ export class Engine implements Database, ViewSource {
   readonly nodeId: string;
   readonly shardList: readonly Shard[];
   readonly #platform: Platform;
-  readonly #options: OpenOptions;
+  readonly #limits: BatchLimits;
   readonly #catalog: Catalog;
   readonly #placements: Placements;
   readonly #lock: { release(): void };
   readonly #foldHost: FoldHost;
   readonly #decisions: PlacementDecisions;
+  readonly #keeping: Keeping;
+  readonly #upkeep: Upkeep;
   #closed: Promise<void> | undefined;
 
   private constructor(parts: {
@@ -78,19 +86,31 @@ export class Engine implements Database, ViewSource {
     foldHost: FoldHost;
   }) {
     this.#platform = parts.platform;
-    this.#options = parts.options;
     this.#catalog = parts.catalog;
     this.#lock = parts.lock;
     this.#foldHost = parts.foldHost;
     this.shardList = parts.shards;
     this.databaseId = parts.identity.database;
     this.nodeId = parts.identity.node;
+    this.#limits = {
+      maxBodyBytes: parts.options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
+      maxBatchBytes: parts.options.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES,
+    };
     this.#placements = new Placements(parts.shards.length, Buffer.from(parts.identity.database, 'hex'));
     this.#decisions = new PlacementDecisions({
       shards: parts.shards,
       placements: this.#placements,
       limits: this.#limits,
       versions: async (collection) => (await this.collection(collection))?.versions ?? 0,
+    });
+    this.#keeping = new Keeping({ shards: parts.shards, limits: this.#limits });
+    this.#upkeep = new Upkeep({
+      platform: parts.platform,
+      shards: parts.shards,
+      keeping: this.#keeping,
+      limits: this.#limits,
+      options: parts.options.upkeep ?? {},
+      shardFor: (collection, key) => this.#shard(this.shardOf(collection, key)),
     });
   }
 
@@ -108,6 +128,8 @@ export class Engine implements Database, ViewSource {
       shards = await openShards(platform, options, identity.shards, databaseId, catalog, foldHost);
       const engine = new Engine({ platform, options, identity, catalog, shards, lock, foldHost });
       await engine.#decisions.load();
+      await engine.#loadKept();
+      engine.#upkeep.start();
       return engine;
     } catch (error) {
       await Promise.allSettled(shards.map((shard) => shard.close()));
@@ -132,25 +154,36 @@ export class Engine implements Database, ViewSource {
     return undefined;
   }
 
-  async insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
-    this.checkOpen();
-    const batch = prepareBatch(items, this.#limits, false);
-    for (let wait = this.#decisions.pending(batch); wait !== undefined; wait = this.#decisions.pending(batch)) await wait;
-    const shards = new Set(batch.map((item) => this.#placements.shardOf(item.collection, item.entity)));
-    const [shard] = shards;
-    if (shards.size !== 1 || shard === undefined) {
-      throw new VarveError(
-        'CROSS_SHARD',
-        `the batch reaches shards ${[...shards].sort((a, b) => a - b).join(', ')}; place its collections in one group`,
-        {
-          shards: [...shards].sort((a, b) => a - b),
-        },
-      );
+  insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
+    try {
+      this.checkOpen();
+      const batch = prepareBatch(items, this.#limits, false);
+      const wait = this.#decisions.pending(batch);
+      return wait === undefined ? this.#shardOf(batch).insert(batch, options) : this.#insertAfter(wait, batch, options);
+    } catch (error) {
+      return Promise.reject(error);
     }
-    return this.#shard(shard).insert(batch, options);
   }
 
-  async put(
+  async #insertAfter(decision: Promise<unknown>, batch: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
+    for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions.pending(batch)) await wait;
+    return this.#shardOf(batch).insert(batch, options);
+  }
+
+  /** The one shard that all of it lives in. */
+  #shardOf(batch: readonly PreparedItem[]): Shard {
+    if (this.shardList.length === 1) return this.#shard(1);
+    const shards = new Set<ShardId>();
+    for (const item of batch) shards.add(this.#placements.shardOf(item.collection, item.entity));
+    const [shard] = shards;
+    if (shards.size === 1 && shard !== undefined) return this.#shard(shard);
+    const reached = [...shards].sort((a, b) => a - b);
+    throw new VarveError('CROSS_SHARD', `the batch reaches shards ${reached.join(', ')}; place its collections in one group`, {
+      shards: reached,
+    });
+  }
+
+  put(
     collection: string,
     key: string,
     body: JsonValue,
@@ -159,22 +192,15 @@ export class Engine implements Database, ViewSource {
     return this.#insertOne({ collection, key, body }, options);
   }
 
-  async delete(collection: string, key: string, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'> = {}): Promise<RecordHeader> {
+  delete(collection: string, key: string, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'> = {}): Promise<RecordHeader> {
     return this.#insertOne({ collection, key, deleted: true }, options);
   }
 
-  async #insertOne(item: InsertItem, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader> {
-    const { refs, expect, ...rest } = options;
-    const full = { ...item, ...(refs === undefined ? {} : { refs }), ...(expect === undefined ? {} : { expect }) };
-    const { records } = await this.insert([full], rest);
-    return records[0] as RecordHeader;
-  }
-
-  get #limits(): { maxBodyBytes: number; maxBatchBytes: number } {
-    return {
-      maxBodyBytes: this.#options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
-      maxBatchBytes: this.#options.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES,
-    };
+  #insertOne(item: InsertItem, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader> {
+    const { refs, expect } = options;
+    if (refs !== undefined) item.refs = refs;
+    if (expect !== undefined) item.expect = expect;
+    return this.insert([item], options).then(firstRecord);
   }
 
   // ---- reading
@@ -194,12 +220,19 @@ export class Engine implements Database, ViewSource {
     const time = parseTime(point, 'asOf');
     const now = Math.max(this.#platform.clock.nowMicros(), ...this.shardList.map((shard) => shard.lastTime));
     if (time > now) throw new VarveError('TIME_AHEAD', `the time ${point} lies in the future`, { now: formatTime(now) });
-    return this.at(await Promise.all(this.shardList.map((shard) => shard.positionAt(time))));
+    // Dropped records may have lain behind the last one that survives: see Exactness.
+    return this.at(
+      await Promise.all(
+        this.shardList.map(async (shard) => Math.min(shard.visibleSeq, shard.exactness.positionAt(time, await shard.positionAt(time)))),
+      ),
+    );
   }
 
   #asOfRecord(id: string): View {
     const { shard, seq } = parseRecordId(id, 'asOf');
     const end = this.shardList[shard - 1]?.endOfBatch(seq);
+    // One that was dropped is told apart from one that never was.
+    if (end === undefined) this.shardList[shard - 1]?.record(seq);
     if (end === undefined)
       throw new VarveError('INVALID', `asOf: there is no record ${id}`, { path: 'asOf', expected: 'the id of a record' });
     return this.at(this.shardList.map((candidate) => (candidate.id === shard ? end : undefined)));
@@ -290,6 +323,80 @@ export class Engine implements Database, ViewSource {
     return (await this.collection(collection)) as CollectionInfo;
   }
 
+  // ---- keeping, and giving back
+
+  /** Damaged shards tell nothing; they refuse what rests on it. */
+  async #loadKept(): Promise<void> {
+    for (const shard of this.shardList) if (!shard.damaged) await shard.upkeep.load(this.#limits);
+    await this.#keeping.load();
+  }
+
+  retention(collection: string): Retention {
+    checkCollection(collection);
+    return this.#keeping.retentionOf(collection);
+  }
+
+  async setRetention(collection: string, retention: JsonValue): Promise<Retention> {
+    this.checkOpen();
+    return this.#keeping.setRetention(collection, retention);
+  }
+
+  snapshots(): readonly Snapshot[] {
+    return this.#keeping.snapshots;
+  }
+
+  snapshot(name: string): Snapshot | undefined {
+    return this.#keeping.snapshot(name);
+  }
+
+  async createSnapshot(name: string, asOf: Point): Promise<Snapshot> {
+    this.checkOpen();
+    return this.#keeping.createSnapshot(name, asOf, async () => {
+      const { positions } = await this.asOf(asOf);
+      for (const shard of this.shardList) refuseBeforeHorizon(shard, positions[shard.id - 1]);
+      return positions;
+    });
+  }
+
+  async deleteSnapshot(name: string): Promise<boolean> {
+    this.checkOpen();
+    return this.#keeping.deleteSnapshot(name);
+  }
+
+  compact(request: CompactRequest = {}): JobInfo {
+    this.checkOpen();
+    return this.#upkeep.compact(request);
+  }
+
+  async erase(request: EraseRequest): Promise<JobInfo> {
+    this.checkOpen();
+    return this.#upkeep.erase(request);
+  }
+
+  jobs(): readonly JobInfo[] {
+    return this.#upkeep.jobs.all;
+  }
+
+  job(id: string): JobInfo | undefined {
+    return this.#upkeep.jobs.get(id);
+  }
+
+  cancelJob(id: string): JobInfo | undefined {
+    return this.#upkeep.jobs.cancel(id);
+  }
+
+  watchJob(id: string, tell: (job: JobInfo) => void): () => void {
+    return this.#upkeep.jobs.watch(id, tell);
+  }
+
+  jobEnded(id: string): Promise<JobInfo | undefined> {
+    return this.#upkeep.jobs.ended(id);
+  }
+
+  get upkeepFailure(): string | undefined {
+    return this.#upkeep.failure;
+  }
+
   // ---- shards
 
   shards(): ShardInfo[] {
@@ -305,10 +412,14 @@ export class Engine implements Database, ViewSource {
         lastSeq: shard.visibleSeq as Seq,
         durableSeq: shard.log.durableSeq as Seq,
         checkpoint: tree === undefined ? null : { seq: tree.seq as Seq, root: hex(tree.root.hash) },
-        liveBytes: shard.log.bytes,
-        deadBytes: 0,
+        liveBytes: shard.log.bytes - shard.upkeep.deadBytes,
+        deadBytes: shard.upkeep.deadBytes,
       };
     });
+  }
+
+  stats(): DatabaseStats {
+    return readStats(this.shardList, this.shards());
   }
 
   async root(shard: number, seq?: number): Promise<RootInfo | undefined> {
@@ -343,6 +454,7 @@ export class Engine implements Database, ViewSource {
   }
 
   async #close(): Promise<void> {
+    await this.#upkeep.close();
     const results = await Promise.allSettled(this.shardList.map((shard) => shard.close()));
     await this.#foldHost.close();
     this.#catalog.close();
@@ -358,6 +470,19 @@ export class Engine implements Database, ViewSource {
 
   checkOpen(): void {
     if (this.#closed !== undefined) throw new VarveError('CLOSED', 'the database is closed', {});
+  }
+}
+
+function firstRecord({ records }: InsertResult): RecordHeader {
+  return records[0] as RecordHeader;
+}
+
+/** Throws TRIMMED where a snapshot there could not show everything that was. */
+function refuseBeforeHorizon(shard: Shard, position: number | undefined): void {
+  if (position === undefined) return;
+  for (const [collection, { seq }] of shard.exactness.horizons) {
+    if (position >= seq || shard.exactness.isSnapshot(position) || isSystemCollection(collection)) continue;
+    throw trimmed(shard, collection, seq);
   }
 }
 

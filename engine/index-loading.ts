@@ -13,6 +13,7 @@ import { isGap, KIND_PUT, type SeqRange, type ShardLog, type StoredBatch } from 
 import type { Clock } from './platform/platform.js';
 import { type Counts, ShardCounts, TreeCounter } from './shard-counts.js';
 import type { ShardIndex } from './shard-index.js';
+import type { ShardUpkeep } from './shard-upkeep.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { MAX_SEQ, type ShardId } from './types.js';
@@ -30,6 +31,7 @@ export interface IndexParts {
   readonly store: TreeStore;
   readonly index: ShardIndex;
   readonly chain: CheckpointChain;
+  readonly upkeep: Pick<ShardUpkeep, 'met'>;
   /** Whether the memtable has grown enough to be folded on the way. */
   foldIsDue(): boolean;
 }
@@ -65,11 +67,15 @@ export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
 
 /** Takes a batch of the log into index, counts and checkpoints. */
 export function replayBatch(
-  { shard, index, chain }: Pick<IndexParts, 'shard' | 'index' | 'chain'>,
+  { shard, index, chain, upkeep }: Pick<IndexParts, 'shard' | 'index' | 'chain' | 'upkeep'>,
   counts: ShardCounts,
   batch: StoredBatch,
 ): void {
   if (batch.event?.type === 'checkpoint') chain.met({ ...batch.event, seq: batch.firstSeq });
+  else if (batch.event !== undefined) {
+    if (batch.event.type === 'trim') index.drop(batch.firstSeq, batch.event.runs);
+    upkeep.met(batch.event, batch.firstSeq);
+  }
   for (const stored of batch.records) {
     const { seq, time, kind, supersedes } = stored;
     if (seq <= index.treeSeq) continue;

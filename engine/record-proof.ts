@@ -13,6 +13,7 @@ import { treeKey } from './format/keys.js';
 import { bodyHashOf } from './format/record-hash.js';
 import type { ReadRecord } from './log/index.js';
 import { StoredVersion } from './record-view.js';
+import type { Erasures } from './retention/erasures.js';
 import { provePath } from './tree/proof.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
@@ -25,12 +26,14 @@ export function proveRecord(
   entity: string,
   store: TreeStore,
   tree: { readonly root: TreeRoot; readonly seq: number },
+  erasures: Erasures,
 ): RecordProof | undefined {
   const path = provePath(store, tree.root, treeKey(entity, record.seq));
   if (path === undefined) return undefined;
-  const salted = record.salt.length > 0 && record.bodyHash === undefined;
+  const view = new StoredVersion(shard, record, undefined, erasures);
+  const salted = record.salt.length > 0 && !view.erased;
   return {
-    record: new StoredVersion(shard, record, undefined),
+    record: view,
     ...(salted ? { salt: hex(record.salt) } : { bodyHash: hex(bodyHashOf(record)) }),
     path,
     seq: tree.seq as Seq,

@@ -5,6 +5,7 @@ import type { IndexEntry } from './format/leaf-value.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
+import type { Erasures } from './retention/erasures.js';
 import {
   type HashHex,
   type JsonValue,
@@ -24,12 +25,17 @@ export class StoredVersion implements VersionRecord {
   readonly shard: ShardId;
   readonly #stored: ReadRecord;
   readonly #indexed: { readonly hash: Uint8Array } | undefined;
+  readonly #erasures: Erasures;
 
-  /** `indexed`: what the index tells of it, the hash among it; without it the hash is computed when asked for. */
-  constructor(shard: ShardId, stored: ReadRecord, indexed: { readonly hash: Uint8Array } | undefined) {
+  /**
+   * `indexed`: what the index tells of it, the hash among it; without it the hash is computed when asked for. `erasures`: those of
+   * its shard; a body they cover is not told, whether or not it is still in a file.
+   */
+  constructor(shard: ShardId, stored: ReadRecord, indexed: { readonly hash: Uint8Array } | undefined, erasures: Erasures) {
     this.shard = shard;
     this.#stored = stored;
     this.#indexed = indexed;
+    this.#erasures = erasures;
   }
 
   get id(): RecordId {
@@ -69,15 +75,19 @@ export class StoredVersion implements VersionRecord {
   }
 
   get bodyBytes(): Uint8Array | undefined {
-    return this.deleted ? undefined : this.#stored.body;
+    return this.deleted || this.erased ? undefined : this.#stored.body;
+  }
+
+  get erased(): boolean {
+    return this.#stored.bodyHash !== undefined || this.#erasures.coversRecord(this.#stored);
   }
 
   get body(): JsonValue | undefined {
-    return this.deleted ? undefined : (JSON.parse(this.#stored.bodyText) as JsonValue);
+    return this.deleted || this.erased ? undefined : (JSON.parse(this.#stored.bodyText) as JsonValue);
   }
 
   toJSON(): object {
-    return { ...headerFields(this), ...(this.deleted ? {} : { body: this.body }) };
+    return { ...headerFields(this), ...(this.deleted || this.erased ? {} : { body: this.body }) };
   }
 }
 
@@ -143,6 +153,10 @@ export class ListedVersion implements VersionRecord {
     return this.#load().body;
   }
 
+  get erased(): boolean {
+    return this.#load().erased;
+  }
+
   toJSON(): object {
     return this.#load().toJSON();
   }
@@ -155,6 +169,7 @@ export class ListedVersion implements VersionRecord {
 
 /** A record just inserted: what its insert answers. */
 export class InsertedVersion implements RecordHeader {
+  readonly erased = false;
   readonly shard: ShardId;
   readonly seq: Seq;
   readonly collection: string;

@@ -11,12 +11,23 @@
 
 import { treeKey } from './format/keys.js';
 import { type IndexEntry, LeafEntry } from './format/leaf-value.js';
+import { countOfRuns, type SeqRun } from './format/seq-runs.js';
 import { Memtable, NO_SLOT } from './memtable.js';
+import { droppingChanges } from './memtable-drops.js';
 import { runOf } from './memtable-run.js';
 import type { Platform } from './platform/platform.js';
+import { SeqSet } from './retention/seq-set.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { MAX_SEQ } from './types.js';
+
+/** Taken out by one fold, about: each is an object meanwhile. */
+const MOST_DROPS = 200_000;
+
+interface PendingDrop {
+  readonly eventSeq: number;
+  readonly runs: readonly SeqRun[];
+}
 
 export class ShardIndex {
   readonly #platform: Platform;
@@ -25,10 +36,15 @@ export class ShardIndex {
   #frozen: { readonly table: Memtable; readonly throughSeq: number } | undefined;
   #root: TreeRoot | undefined;
   #treeSeq = 0;
+  /** In the order of their events, all above `treeSeq`. */
+  #drops: PendingDrop[] = [];
+  readonly #dropped: (versions: ReadonlyMap<string, number>) => void;
 
-  constructor(platform: Platform, store: TreeStore) {
+  /** `dropped` is told how many versions of each collection a fold has taken out. */
+  constructor(platform: Platform, store: TreeStore, dropped: (versions: ReadonlyMap<string, number>) => void = () => undefined) {
     this.#platform = platform;
     this.#store = store;
+    this.#dropped = dropped;
   }
 
   /** Starts from a tree that covers everything up to `seq`; undefined: from nothing. */
@@ -37,6 +53,7 @@ export class ShardIndex {
     this.#treeSeq = seq;
     this.#active = new Memtable();
     this.#frozen = undefined;
+    this.#drops = [];
   }
 
   /** What is queued above `seq`, to be given back with `restoreQueued` once the index has been loaded anew. */
@@ -55,6 +72,16 @@ export class ShardIndex {
 
   get root(): TreeRoot | undefined {
     return this.#root;
+  }
+
+  /** A trim that was logged: the fold that covers it takes these versions out of the tree. */
+  drop(eventSeq: number, runs: readonly SeqRun[]): void {
+    this.#drops.push({ eventSeq, runs });
+  }
+
+  /** Whether a logged trim waits for its fold. */
+  get hasDrops(): boolean {
+    return this.#drops.length > 0;
   }
 
   /** Versions newer than the tree. */
@@ -187,12 +214,49 @@ export class ShardIndex {
    * fails, nothing is lost: the frozen memtable stays and the next fold begins with it.
    */
   async fold(throughSeq: number, progress?: (share: number) => void): Promise<void> {
-    if (this.#frozen === undefined) this.#freeze(throughSeq);
-    else {
-      await this.#foldFrozen(progress);
-      this.#freeze(throughSeq);
-    }
+    // One that failed: with its trims, where it had some.
+    if (this.#frozen !== undefined && (this.#drops[0]?.eventSeq ?? Number.POSITIVE_INFINITY) <= this.#frozen.throughSeq)
+      await this.#foldDrops(this.#frozen.throughSeq);
     await this.#foldFrozen(progress);
+    // What came before a trim first: usually most, and done elsewhere. Then the trim and what is left in one step, for a tree that
+    // covers a trim's event without its effect would never see it again.
+    for (let [first] = this.#drops; first !== undefined && first.eventSeq <= throughSeq; [first] = this.#drops) {
+      if (first.eventSeq - 1 > this.#treeSeq) {
+        this.#freeze(first.eventSeq - 1);
+        await this.#foldFrozen(progress);
+      }
+      const through = this.#endOfDrops(throughSeq);
+      this.#freeze(through);
+      await this.#foldDrops(through);
+    }
+    this.#freeze(throughSeq);
+    await this.#foldFrozen(progress);
+  }
+
+  /** Where a fold of trims must end that takes out no more than it can hold in memory. */
+  #endOfDrops(throughSeq: number): number {
+    let count = 0;
+    for (const [i, { runs }] of this.#drops.entries()) {
+      count += countOfRuns(runs);
+      const next = this.#drops[i + 1];
+      if (next === undefined || next.eventSeq > throughSeq) return throughSeq;
+      if (count >= MOST_DROPS) return next.eventSeq - 1;
+    }
+    return throughSeq;
+  }
+
+  async #foldDrops(throughSeq: number): Promise<void> {
+    const { table } = this.#frozen!;
+    const pending = this.#drops.filter(({ eventSeq }) => eventSeq <= throughSeq);
+    const seqs = new SeqSet();
+    for (const { runs } of pending) seqs.addRuns(runs);
+    const pause = () => this.#platform.clock.yield();
+    const { changes, versions } = await droppingChanges(this.treeEntries(this.#root), table, seqs, pause);
+    if (changes.length > 0) this.#root = await this.#store.fold(this.#root, changes, throughSeq, pause);
+    this.#treeSeq = throughSeq;
+    this.#frozen = undefined;
+    this.#drops = this.#drops.filter((drop) => !pending.includes(drop));
+    this.#dropped(versions);
   }
 
   /** What is queued above `throughSeq` stays in the active memtable. */

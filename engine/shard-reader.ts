@@ -3,6 +3,7 @@ import { VarveError } from './errors.js';
 import type { IndexEntry } from './format/leaf-value.js';
 import { KIND_PUT, type ShardLog } from './log/index.js';
 import { ListedVersion, StoredVersion } from './record-view.js';
+import type { Erasures } from './retention/erasures.js';
 import type { ShardIndex } from './shard-index.js';
 import type { ShardId } from './types.js';
 
@@ -16,11 +17,13 @@ export class ShardReader {
   readonly #shard: ShardId;
   readonly #log: ShardLog;
   readonly #index: ShardIndex;
+  readonly #erasures: Erasures;
   readonly #readListed: (seq: number) => StoredVersion;
 
   /** `checkOpen` throws once the log is closed: a listed version may be asked for its body long after. */
-  constructor(shard: ShardId, log: ShardLog, index: ShardIndex, checkOpen: () => void) {
+  constructor(shard: ShardId, log: ShardLog, index: ShardIndex, erasures: Erasures, checkOpen: () => void) {
     this.#shard = shard;
+    this.#erasures = erasures;
     this.#log = log;
     this.#index = index;
     this.#readListed = (seq) => {
@@ -70,7 +73,7 @@ export class ShardReader {
 
   #read(seq: number, entry: IndexEntry | undefined): StoredVersion {
     const stored = this.#log.read(seq);
-    if (stored !== undefined) return new StoredVersion(this.#shard, stored, entry);
+    if (stored !== undefined) return new StoredVersion(this.#shard, stored, entry, this.#erasures);
     const what = `the index names seq ${seq}, which the log does not hold`;
     throw new VarveError('CORRUPT', `shard ${this.#shard}: ${what}`, { file: this.#log.context.directory, offset: 0, what });
   }

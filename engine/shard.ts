@@ -28,10 +28,12 @@ import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
 import { ShardIndex } from './shard-index.js';
 import { type ListedEntity, ShardReader } from './shard-reader.js';
 import { ShardRecovery } from './shard-recovery.js';
+import { ShardUpkeep } from './shard-upkeep.js';
 import { ShardWriter } from './shard-writer.js';
+import { ShardCounters } from './stats.js';
 import { EMPTY_ROOT_HASH, type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
-import type { InsertOptions, InsertResult, ShardId } from './types.js';
+import { type InsertOptions, type InsertResult, recordId, type ShardId } from './types.js';
 import { Watchers } from './watchers.js';
 
 export interface ShardOptions {
@@ -56,6 +58,9 @@ export class Shard {
   readonly id: ShardId;
   /** What of this shard can still be told exactly. */
   readonly exactness = new Exactness();
+  /** Trims, compaction and erasure. */
+  readonly upkeep: ShardUpkeep;
+  readonly counters = new ShardCounters();
   readonly #watchers = new Watchers();
   readonly #options: ShardOptions;
   readonly #queue: CommitQueue;
@@ -80,8 +85,10 @@ export class Shard {
     this.#options = options;
     this.#queue = new CommitQueue({
       newBuilder: () => this.#log.beginGroup(),
+      nextTurn: () => options.platform.clock.yield(),
       ready: () => this.#readyToCommit(),
       commit: (group) => this.#commitGroup(group),
+      commitNow: (group) => this.#commitGroupNow(group),
       idle: () => this.#recovery.scheduleMark(),
     });
     this.#writer = new ShardWriter({
@@ -92,6 +99,7 @@ export class Shard {
       index: () => this.#index,
       visibleSeq: () => this.#visibleSeq,
       committed: (seq, counts) => this.#committed(seq, counts),
+      isDropped: (seq) => this.upkeep.isDropped(seq),
     });
     this.#folder = new ShardFolder({
       clock: options.platform.clock,
@@ -100,6 +108,7 @@ export class Shard {
       index: () => this.#index,
       visibleSeq: () => this.#visibleSeq,
       checkpoint: () => this.checkpoint(),
+      counters: this.counters,
     });
     this.#chain = new CheckpointChain({
       shard: options.shard,
@@ -116,6 +125,19 @@ export class Shard {
       reopen: () => this.#reopen(),
     });
     this.#healing = new IndexHealing({ shard: options.shard, rebuild: () => this.#rebuild() });
+    this.upkeep = new ShardUpkeep({
+      shard: this,
+      clock: options.platform.clock,
+      databaseId: options.databaseId,
+      segmentBytes: options.segmentBytes,
+      log: () => this.#log,
+      index: () => this.#index,
+      insertEvent: (event) => {
+        this.#refuseWhereStopped();
+        return this.#writer.insertEvent(event);
+      },
+      watchRefs: (told) => this.#writer.watchRefs(told),
+    });
   }
 
   static async open(options: ShardOptions): Promise<Shard> {
@@ -168,6 +190,16 @@ export class Shard {
     return this.#folder.failure;
   }
 
+  /** Records in memory, newer than the tree, and what they take. */
+  get memory(): { readonly records: number; readonly bytes: number } {
+    return { records: this.#index.memoryCount, bytes: this.#index.memoryBytes };
+  }
+
+  /** Shared by all shards of the database. */
+  get caches(): { readonly nodes: NodeCache; readonly blocks: BlockCache } {
+    return { nodes: this.#options.nodeCache, blocks: this.#options.blockCache };
+  }
+
   // ---- writing
 
   /** See `Database.room`. */
@@ -175,8 +207,14 @@ export class Shard {
     return this.#queue.room();
   }
 
-  async insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
-    this.#refuseWhereStopped();
+  insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
+    try {
+      this.#refuseWhereStopped();
+      // A promise or two fewer, for each insert.
+      if (options.idempotencyKey === undefined && this.#healing.whole) return this.#writer.insert(items, options);
+    } catch (error) {
+      if (!isTreeDamage(error)) return Promise.reject(error);
+    }
     return this.healing(() => this.#writer.insert(items, options));
   }
 
@@ -197,11 +235,31 @@ export class Shard {
   }
 
   async #commitGroup(group: Group): Promise<void> {
+    const began = this.#options.platform.clock.monotonicMs();
     try {
       await this.#log.append(group.builder);
+      this.#committedGroup(group, began);
     } catch (error) {
+      this.counters.commitFailures++;
       throw this.#recovery.stop(error);
     }
+  }
+
+  #commitGroupNow(group: Group): boolean {
+    const began = this.#options.platform.clock.monotonicMs();
+    try {
+      const done = this.#log.appendNow(group.builder);
+      if (done) this.#committedGroup(group, began);
+      return done;
+    } catch (error) {
+      this.counters.commitFailures++;
+      throw this.#recovery.stop(error);
+    }
+  }
+
+  #committedGroup(group: Group, began: number): void {
+    this.counters.groups.add(this.#options.platform.clock.monotonicMs() - began);
+    this.counters.groupBatches += group.waiters.length;
   }
 
   /** Reads the log's end back from the disk; what survived of failed groups becomes part of the history. */
@@ -209,7 +267,8 @@ export class Shard {
     await this.#healing.settled();
     const { recovered } = await this.#log.reopen(this.#visibleSeq);
     try {
-      for (const batch of recovered) replayBatch({ shard: this.id, index: this.#index, chain: this.#chain }, this.#counts, batch);
+      for (const batch of recovered)
+        replayBatch({ shard: this.id, index: this.#index, chain: this.#chain, upkeep: this.upkeep }, this.#counts, batch);
     } catch (error) {
       if (!isTreeDamage(error)) throw error;
       await this.#loadAnew();
@@ -236,8 +295,13 @@ export class Shard {
   }
 
   /** A mark under way goes first; a fold that lags far behind is waited for. */
-  async #readyToCommit(): Promise<void> {
-    await this.#folder.backPressure();
+  #readyToCommit(): Promise<void> | undefined {
+    const held = this.#folder.backPressure();
+    return held === undefined && !this.#recovery.marking && !this.#healing.rebuilding ? undefined : this.#untilReady(held);
+  }
+
+  async #untilReady(held: Promise<void> | undefined): Promise<void> {
+    await held;
     while (this.#recovery.marking || this.#healing.rebuilding) {
       await this.#recovery.marked();
       await this.#healing.settled();
@@ -277,7 +341,11 @@ export class Shard {
   record(seq: number): StoredVersion | undefined {
     if (seq > this.#visibleSeq) return undefined;
     const stored = this.#log.read(seq);
-    return stored === undefined ? undefined : new StoredVersion(this.id, stored, undefined);
+    if (!this.exactness.isWhole && (stored === undefined ? this.upkeep.wasRecord(seq) : this.upkeep.isDropped(seq))) {
+      const horizon = recordId(this.id, Math.max(...[...this.exactness.horizons.values()].map((each) => each.seq)));
+      throw new VarveError('TRIMMED', `the record ${recordId(this.id, seq)} was dropped by retention`, { collection: '', horizon });
+    }
+    return stored === undefined ? undefined : new StoredVersion(this.id, stored, undefined, this.upkeep.erasures);
   }
 
   /** The end of that record's batch, or undefined where there is no such record. */
@@ -338,6 +406,15 @@ export class Shard {
     await this.#saveCounts();
   }
 
+  /** Everything visible is in the tree when this resolves, logged trims carried out. */
+  fold(): Promise<void> {
+    return this.healing(() => this.#folder.fold());
+  }
+
+  #dropped(versions: ReadonlyMap<string, number>): void {
+    this.#counts.addAll(new Map([...versions].map(([collection, dropped]) => [collection, { alive: 0, versions: -dropped }])));
+  }
+
   /** Root over everything visible now. */
   async root(): Promise<{ seq: number; hash: Uint8Array; entries: number }> {
     if (this.#gap !== undefined) throw this.#damage();
@@ -357,7 +434,7 @@ export class Shard {
     return this.healing(async () => {
       if (seq > this.#index.treeSeq) await this.#folder.fold();
       const tree = this.tree;
-      return tree && proveRecord(this.id, record, entity, this.#store, tree);
+      return tree && proveRecord(this.id, record, entity, this.#store, tree, this.upkeep.erasures);
     });
   }
 
@@ -398,14 +475,16 @@ export class Shard {
       throw new VarveError('NOT_WRITTEN', `shard ${shard} cannot be opened: ${reason}`, { shard, reason }, error);
     });
     this.#store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache, host: foldHost });
-    this.#index = new ShardIndex(platform, this.#store);
-    this.#reader = new ShardReader(shard, this.#log, this.#index, () => {
+    this.#index = new ShardIndex(platform, this.#store, (dropped) => this.#dropped(dropped));
+    this.#reader = new ShardReader(shard, this.#log, this.#index, this.upkeep.erasures, () => {
       if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
     });
     try {
       // A tree of more than the log holds is of records that are gone: their seqs may come to name others.
       const [newest] = this.#store.roots(1);
-      if (newest !== undefined && newest.seq > this.#log.durableSeq) await this.#store.removeAll();
+      // One from before a trim that compaction has carried out names records that are gone too.
+      const isUseless = newest !== undefined && (newest.seq > this.#log.durableSeq || newest.seq < this.#log.compactedThrough);
+      if (isUseless) await this.#store.removeAll();
       await this.#loadIndex();
     } catch (error) {
       if (!isTreeDamage(error)) throw error;
@@ -425,6 +504,7 @@ export class Shard {
       store: this.#store,
       index: this.#index,
       chain: this.#chain,
+      upkeep: this.upkeep,
       foldIsDue: () => this.#folder.isDue,
     });
     this.#counts = loaded.counts;

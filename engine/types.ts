@@ -56,6 +56,8 @@ export interface VersionRecord {
   /** True for a tombstone; its body is undefined. */
   readonly deleted: boolean;
   readonly hash: HashHex;
+  /** True where the body was erased for good; it is undefined then. */
+  readonly erased: boolean;
   /** Canonical JSON as stored, or undefined for a tombstone. Treat as read-only. */
   readonly bodyBytes: Uint8Array | undefined;
   /** Parsed each time it is asked for. */

@@ -1,9 +1,12 @@
 /** The database at one point in time: positions, one per shard. Everything newer is ignored; nothing is pinned. */
+import { trimmed } from './changes.js';
 import type { HistoryOptions, HistoryPage, ListOptions, View } from './database.js';
 import { VarveError } from './errors.js';
 import { checkCollection, checkKey, entityKey, entityPrefix } from './format/keys.js';
+import type { StoredVersion } from './record-view.js';
+import { isProvenCurrent } from './retention/exactness.js';
 import type { Shard } from './shard.js';
-import { MAX_SEQ, type VersionRecord } from './types.js';
+import { MAX_SEQ, parseRecordId, type VersionRecord } from './types.js';
 
 const DEFAULT_LIMIT = 100;
 /** Entities read before others get a turn. */
@@ -31,7 +34,9 @@ export class PositionsView implements View {
 
   get(collection: string, key: string): VersionRecord | undefined {
     const { entity, shard } = this.#locate(collection, key);
-    return shard.get(entity, this.#position(shard));
+    const position = this.#position(shard);
+    const found = shard.get(entity, position);
+    return shard.exactness.isWhole ? found : exactOrRefused(shard, collection, entity, position, found);
   }
 
   history(collection: string, key: string, options: HistoryOptions = {}): HistoryPage {
@@ -40,9 +45,12 @@ export class PositionsView implements View {
     const fromSeq = options.fromSeq ?? 1;
     const toSeq = Math.min(options.toSeq ?? MAX_SEQ, this.#position(shard));
     if (toSeq < fromSeq) return { records: [], nextSeq: undefined, complete: true };
-    const records = shard.versions(entity, options.order ?? 'desc', fromSeq, toSeq, limit + 1);
+    const order = options.order ?? 'desc';
+    const records = shard.versions(entity, order, fromSeq, toSeq, limit + 1);
     const next = records.length > limit ? records.pop() : undefined;
-    return { records, nextSeq: next?.seq, complete: true };
+    const horizon = shard.exactness.horizonOf(collection);
+    const complete = horizon === 0 || isUnbroken(horizon, order === 'desc' ? records : [...records].reverse(), next, fromSeq);
+    return { records, nextSeq: next?.seq, complete };
   }
 
   list(collection: string, options: ListOptions = {}): VersionRecord[] {
@@ -53,6 +61,10 @@ export class PositionsView implements View {
     const from = after !== undefined && after > prefix ? after : prefix;
     const home = this.#source.homeOf(collection);
     const shards = home === undefined ? this.#source.shardList : [home];
+    for (const shard of shards) {
+      const position = this.#position(shard);
+      if (!shard.exactness.isExactAt(collection, position)) throw trimmed(shard, collection, shard.exactness.horizonOf(collection));
+    }
     const found = shards.flatMap((shard) => shard.alive(from, prefix + AFTER_ALL, this.#position(shard), limit));
     if (shards.length > 1) found.sort((a, b) => (a.entity < b.entity ? -1 : 1));
     if (found.length > limit) found.length = limit;
@@ -93,6 +105,35 @@ export class PositionsView implements View {
       },
     );
   }
+}
+
+/** Law 6: before the horizon one version that was found may be told where survivors prove it; nothing else. */
+function exactOrRefused(
+  shard: Shard,
+  collection: string,
+  entity: string,
+  position: number,
+  found: StoredVersion | undefined,
+): StoredVersion | undefined {
+  if (shard.exactness.isExactAt(collection, position)) return found;
+  if (found === undefined) throw trimmed(shard, collection, shard.exactness.horizonOf(collection));
+  const [next] = shard.versions(entity, 'asc', found.seq + 1, shard.visibleSeq, 1);
+  const supersedes = next?.supersedes == null ? 0 : parseRecordId(next.supersedes).seq;
+  if (!isProvenCurrent(found, next && { supersedes })) throw trimmed(shard, collection, shard.exactness.horizonOf(collection));
+  return found;
+}
+
+/**
+ * Whether no version is missing among these (newest first), nor below them within what was asked for: each names the one before it.
+ * An entity that ended, was dropped whole and came again begins anew.
+ */
+function isUnbroken(horizon: number, records: readonly StoredVersion[], next: StoredVersion | undefined, fromSeq: number): boolean {
+  if (records.length === 0) return fromSeq >= horizon;
+  return records.every((record, i) => {
+    const before = record.supersedes === null ? 0 : parseRecordId(record.supersedes).seq;
+    const older = records[i + 1] ?? next;
+    return older === undefined || older.seq > record.seq ? before < fromSeq : before === older.seq;
+  });
 }
 
 /** Between this entity and every later one: its last byte is a zero, and keys hold no byte below 0x20. */

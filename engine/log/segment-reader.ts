@@ -198,6 +198,11 @@ export interface TimePosition {
 export function positionInSegment(segment: Segment, file: File, cache: BlockCache, time: number): TimePosition {
   const index = segment.index!;
   const entry = index.floorTime(time);
+  if (segment.place.generation > 0) {
+    // Compacted: seqs may be missing anywhere, the first ones too, so whole frames have to tell.
+    if (entry < 0) return { seq: segment.base - 1, nextSeq: index.count > 0 ? index.seqAt(0) : 0 };
+    return positionVerified(segment, file, align8(index.frameOffsetAt(entry)), time);
+  }
   if (entry < 0) throw corrupt(segment.path, SEGMENT_HEADER_BYTES, 'the index begins later than the segment');
   const start = index.offsetAt(entry);
   const nextEntrySeq = entry + 1 < index.count ? index.seqAt(entry + 1) : 0;

@@ -1,0 +1,285 @@
+/**
+ * What one shard does for its space: trims, compaction, erasure; and what it knows of them.
+ *
+ *   _horizons    collection -> the point from which on its answers are exact
+ *   _trims       the events of one trim -> how to find what was dropped, until no file holds it any more
+ *   _erasures    entity -> the event that ended its bodies
+ *
+ * All three are entities of the shard's own log (law 3). Invariants: a drop is forgotten here only once the segments that held it were
+ * rewritten; after a restart it is known again from the log. A crash between a trim's events and its record in `_trims`: the replay
+ * meets the events, and `load` writes the record.
+ */
+import type { BatchLimits } from './batch.js';
+import type { CompactHost } from './compaction/compact-host.js';
+import { type Certificate, type CompactOptions, compactShard } from './compaction/compact-shard.js';
+import type { Pace } from './compaction/pace.js';
+import type { ErasedEntity } from './compaction/task.js';
+import { VarveError } from './errors.js';
+import { hex } from './format/hash.js';
+import { entityKey } from './format/keys.js';
+import type { SeqRun } from './format/seq-runs.js';
+import type { JobControl } from './jobs.js';
+import { isGap, type LogEvent, type ShardLog } from './log/index.js';
+import type { Clock } from './platform/platform.js';
+import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
+import type { PlanInput } from './retention/plan.js';
+import { SeqSet } from './retention/seq-set.js';
+import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
+import type { Shard } from './shard.js';
+import type { ShardIndex } from './shard-index.js';
+import { forgetSystemEntity, logSystemItems, systemEntities } from './system-records.js';
+import { type InsertItem, MAX_SEQ, parseRecordId, recordId } from './types.js';
+
+const TRIMS = '_trims';
+
+export interface ShardUpkeepDeps {
+  readonly shard: Shard;
+  readonly clock: Clock;
+  readonly databaseId: Uint8Array;
+  readonly segmentBytes: number;
+  log(): ShardLog;
+  index(): ShardIndex;
+  insertEvent(event: LogEvent): Promise<number>;
+  watchRefs(told: (seq: number) => void): () => void;
+}
+
+export class ShardUpkeep {
+  readonly erasures = new Erasures();
+  readonly #deps: ShardUpkeepDeps;
+  /** Dropped, and still in the files. */
+  readonly #drops = new SeqSet();
+  #trimmedThrough = 0;
+  /** Event seqs of trims that the replay met: their record in `_trims` may be missing. */
+  readonly #met: number[] = [];
+  #limits: BatchLimits | undefined;
+
+  constructor(deps: ShardUpkeepDeps) {
+    this.#deps = deps;
+  }
+
+  /** An event met in a replay, or logged. */
+  met(event: LogEvent, seq: number): void {
+    if (event.type !== 'trim') return;
+    this.#met.push(seq);
+    this.#addDrops(seq, event.runs);
+  }
+
+  /** After opening: what the shard's own system entities say. */
+  async load(limits: BatchLimits): Promise<void> {
+    const { shard } = this.#deps;
+    this.#limits = limits;
+    const read = (collection: string) => shard.healing(() => Promise.resolve(systemEntities(shard, collection)));
+    for (const [collection, body] of await read(HORIZONS)) {
+      const { horizon, time } = body as unknown as { horizon: string; time: number };
+      shard.exactness.raise(collection, { seq: parseRecordId(horizon).seq, time });
+    }
+    for (const body of (await read(ERASURES)).values()) {
+      const erasure = body as unknown as Erasure;
+      this.erasures.set(entityKey(erasure.collection, erasure.key), erasure);
+    }
+    const known = new Set<number>();
+    for (const body of (await read(TRIMS)).values()) {
+      for (const seq of (body as unknown as { events: number[] }).events) {
+        known.add(seq);
+        if (!this.#met.includes(seq)) this.#readTrim(seq);
+      }
+    }
+    const unknown = this.#met.filter((seq) => !known.has(seq));
+    this.#met.length = 0;
+    if (unknown.length > 0 && shard.stopped === undefined) await this.#noteTrim(unknown, limits);
+  }
+
+  isDropped(seq: number): boolean {
+    return this.#drops.has(seq);
+  }
+
+  /** Whether a seq that holds nothing now held a record that compaction has left out: what is rewritten keeps its events. */
+  wasRecord(seq: number): boolean {
+    const segment = this.#deps.log().segmentSet.find(seq);
+    if ((segment?.header?.compactedThrough ?? 0) === 0) return false;
+    for (const batch of this.#deps.log().batches(seq, seq)) if (!isGap(batch) && batch.event !== undefined) return false;
+    return true;
+  }
+
+  /** Whether enough is dead somewhere. */
+  isWorthCompacting(deadShare: number): boolean {
+    if (this.#drops.size === 0) return false;
+    return this.#deps.log().segmentSet.all.some(({ base, lastSeq, records, sealed }) => {
+      const dead = sealed ? this.#drops.countIn(base, lastSeq) : 0;
+      return dead > 0 && dead >= records * deadShare;
+    });
+  }
+
+  /** As if records were all of a size. */
+  get deadBytes(): number {
+    if (this.#drops.size === 0) return 0;
+    return this.#deps.log().segmentSet.all.reduce((sum, { base, lastSeq, records, fileBytes }) => {
+      const dead = this.#drops.countIn(base, lastSeq);
+      return dead === 0 ? sum : sum + Math.round((fileBytes * dead) / Math.max(dead, records));
+    }, 0);
+  }
+
+  async trim(input: PlanInput, cancelled: () => boolean): Promise<TrimReport> {
+    const { shard, clock, watchRefs, insertEvent, index } = this.#deps;
+    const limits = this.#limitsHere();
+    const report = await trimShard(
+      {
+        id: shard.id,
+        clock,
+        log: this.#deps.log(),
+        exactness: shard.exactness,
+        watchRefs,
+        // Refs of what is queued are not told any more and not in the log yet.
+        fold: async () => {
+          await shard.queuedSettled();
+          await shard.fold();
+        },
+        treeEntries: () => ({ [Symbol.iterator]: () => index().treeEntries(index().root) }),
+        insertSystem: (items: readonly InsertItem[]) => logSystemItems(shard, items, limits),
+        insertTrim: async (event) => {
+          const seq = await insertEvent(event);
+          index().drop(seq, event.runs);
+          this.#addDrops(seq, event.runs);
+          return seq;
+        },
+        newestOf: (entity) => index().find(entity, MAX_SEQ)?.seq,
+      },
+      input,
+      cancelled,
+    );
+    if (report.events.length > 0) await this.#noteTrim(report.events, limits);
+    return report;
+  }
+
+  async compact(host: CompactHost, pace: Pace, options: CompactOptions, progress: (share: number) => void): Promise<Certificate> {
+    const { shard, databaseId, segmentBytes } = this.#deps;
+    // The tree has applied what is left out, durably, before any of it goes.
+    await shard.fold();
+    const certificate = await compactShard(
+      {
+        id: shard.id,
+        databaseId,
+        log: this.#deps.log(),
+        segmentBytes,
+        drops: this.#drops,
+        trimmedThrough: this.#trimmedThrough,
+        erasures: this.#erasedEntities(),
+        root: async () => {
+          const { seq, hash, entries } = await shard.root();
+          return { seq, root: hex(hash), entries };
+        },
+      },
+      host,
+      pace,
+      options,
+      progress,
+    );
+    await this.#forgetTrims();
+    return certificate;
+  }
+
+  /** From here on no answer holds the bodies. Throws INVALID where there is nothing to erase. */
+  async logErasure(collection: string, key: string, reason: string, limits: BatchLimits): Promise<void> {
+    const { shard, insertEvent } = this.#deps;
+    const entity = entityKey(collection, key);
+    if (shard.entry(entity, shard.visibleSeq) === undefined) {
+      const expected = 'an entity that has versions';
+      throw new VarveError('INVALID', `${collection}/${key} has never existed: there is nothing to erase`, { path: 'key', expected });
+    }
+    const event = { type: 'erasure' as const, collection: Buffer.from(collection), key: Buffer.from(key), reason: Buffer.from(reason) };
+    const seq = await insertEvent(event);
+    const erasure = { collection, key, reason, seq, done: false };
+    await logSystemItems(shard, [{ collection: ERASURES, key: erasureKey(entity), body: erasureBody(erasure) }], limits);
+    this.erasures.set(entity, erasure);
+  }
+
+  /** Takes the bodies out of every file of this replica. Throws where a damaged segment still holds some. */
+  async carryOutErasure(
+    collection: string,
+    key: string,
+    host: CompactHost,
+    pace: Pace,
+    limits: BatchLimits,
+    control: JobControl,
+  ): Promise<{ readonly certificate: Certificate; readonly versions: number }> {
+    const { shard } = this.#deps;
+    const entity = entityKey(collection, key);
+    const erasure = this.erasures.get(entity);
+    if (erasure === undefined) throw new VarveError('INVALID', 'this entity was not erased', { path: 'key', expected: 'an erased entity' });
+    const seqs = this.#seqsOf(entity, collection, key, erasure.seq);
+    const options = { deadShare: 1, force: false, urgentSeqs: seqs };
+    const certificate = await this.compact(host, pace, options, (share) => control.progress(share));
+    const left = seqs.filter((seq) => (this.#deps.log().read(seq)?.body.length ?? 0) > 0);
+    if (left.length > 0) {
+      const ids = left.slice(0, 10).map((seq) => recordId(shard.id, seq));
+      throw new Error(
+        `${left.length} bodies could not be erased, for their segments are damaged or the job was cancelled: ${ids.join(', ')}`,
+      );
+    }
+    this.#removeSetAside();
+    const done = { ...erasure, done: true };
+    await logSystemItems(shard, [{ collection: ERASURES, key: erasureKey(entity), body: erasureBody(done) }], limits);
+    this.erasures.set(entity, done);
+    return { certificate, versions: seqs.length };
+  }
+
+  /** Versions whose bodies may still be in a file, dropped ones not yet compacted away included. */
+  #seqsOf(entity: string, collection: string, key: string, beforeSeq: number): number[] {
+    const seqs = new Set<number>();
+    for (const { seq } of this.#deps.index().versions(entity, 1, beforeSeq)) seqs.add(seq);
+    for (const seq of this.#drops.values()) {
+      const record = seq < beforeSeq ? this.#deps.log().read(seq) : undefined;
+      if (record !== undefined && equalText(record.collection, collection) && equalText(record.key, key)) seqs.add(seq);
+    }
+    return [...seqs].sort((a, b) => a - b);
+  }
+
+  /** Files that recovery kept because nothing in them could be believed may hold anything. */
+  #removeSetAside(): void {
+    const { files } = this.#deps.log().context.platform;
+    const { directory } = this.#deps.log().context;
+    for (const name of files.list(directory)) if (name.endsWith('.damaged')) files.remove(`${directory}/${name}`);
+  }
+
+  #erasedEntities(): ErasedEntity[] {
+    return this.erasures.all.map(({ collection, key, seq }) => ({ collection: Buffer.from(collection), key: Buffer.from(key), seq }));
+  }
+
+  #addDrops(eventSeq: number, runs: readonly SeqRun[]): void {
+    this.#trimmedThrough = Math.max(this.#trimmedThrough, eventSeq);
+    const held = new SeqSet();
+    held.addRuns(runs);
+    for (const { header, base, lastSeq } of this.#deps.log().segmentSet.all) {
+      if ((header?.compactedThrough ?? 0) >= eventSeq) held.deleteIn(base, lastSeq);
+    }
+    this.#drops.addRuns(held.runs());
+  }
+
+  #readTrim(seq: number): void {
+    for (const batch of this.#deps.log().batches(seq, seq)) {
+      if (!isGap(batch) && batch.event?.type === 'trim') this.#addDrops(seq, batch.event.runs);
+    }
+  }
+
+  #noteTrim(events: readonly number[], limits: BatchLimits): Promise<void> {
+    const { shard } = this.#deps;
+    return logSystemItems(shard, [{ collection: TRIMS, key: recordId(shard.id, events[0]!), body: { events: [...events] } }], limits);
+  }
+
+  /** Once no file holds anything that was dropped. */
+  async #forgetTrims(): Promise<void> {
+    const { shard } = this.#deps;
+    if (this.#drops.size > 0) return;
+    for (const key of systemEntities(shard, TRIMS).keys()) await forgetSystemEntity(shard, TRIMS, key, this.#limitsHere());
+  }
+
+  #limitsHere(): BatchLimits {
+    if (this.#limits === undefined)
+      throw new VarveError('UNAVAILABLE', 'the shard is damaged or not open yet', { shard: this.#deps.shard.id, reason: 'not open' });
+    return this.#limits;
+  }
+}
+
+function equalText(bytes: Uint8Array, text: string): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).equals(Buffer.from(text));
+}

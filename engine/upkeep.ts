@@ -1,0 +1,243 @@
+/**
+ * What a database does for its space, by request and by itself: trims, compaction, erasure, each as a job.
+ *
+ *   compact  for each shard: trim by what is kept, then rewrite what is dead enough
+ *   erase    the erasure is logged, bodies are refused from then on; then their segments are rewritten
+ *   itself   every so often: are there drops worth a rewrite, or versions that retention lets go by now?
+ *
+ * Invariants: trims and decisions take turns (keeping). Compactions and erasures take turns: segments have one rewriter. An erasure that
+ * a restart cut short is begun again at open. A failure is told, and tried again later and later; writes and reads never wait for any of it.
+ */
+import type { BatchLimits } from './batch.js';
+import { CompactHost } from './compaction/compact-host.js';
+import type { Certificate } from './compaction/compact-shard.js';
+import { Pace } from './compaction/pace.js';
+import { messageOf, VarveError } from './errors.js';
+import { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
+import { MAX_REASON_BYTES } from './format/limits.js';
+import { type JobControl, type JobInfo, type JobKind, Jobs } from './jobs.js';
+import type { CompactRequest, EraseRequest } from './keep.js';
+import type { Platform } from './platform/platform.js';
+import type { Keeping } from './retention/keeping.js';
+import { KEEP_ALL } from './retention/policy.js';
+import type { TrimReport } from './retention/trimming.js';
+import type { Shard } from './shard.js';
+import { type JsonValue, recordId } from './types.js';
+
+export interface UpkeepOptions {
+  /** Looks after itself. Default true. */
+  readonly automatic?: boolean;
+  /** A segment is worth rewriting from this share of dead records on. Default 0.3. */
+  readonly deadShare?: number;
+  /** Bytes a second that compaction reads and writes. Default: no limit. */
+  readonly bytesPerSecond?: number;
+  /** Hours of the day (UTC) in which it begins by itself, `[22, 6]` for the night; default: any. */
+  readonly hours?: readonly [number, number];
+  /** Milliseconds between two looks. Default: a minute. */
+  readonly everyMs?: number;
+}
+
+export interface UpkeepParts {
+  readonly platform: Platform;
+  readonly shards: readonly Shard[];
+  readonly keeping: Keeping;
+  readonly limits: BatchLimits;
+  readonly options: UpkeepOptions;
+  shardFor(collection: string, key: string): Shard;
+}
+
+const DEFAULT_DEAD_SHARE = 0.3;
+const EVERY_MS = 60_000;
+const LAST_RETRY_MS = 3_600_000;
+/** Trims are looked for again once so much has changed: planning reads the whole tree. */
+const PLAN_SHARE = 16;
+const PLAN_EVERY_MICROS = 3600 * 1e6;
+
+export class Upkeep {
+  readonly jobs: Jobs;
+  readonly #parts: UpkeepParts;
+  readonly #host: CompactHost;
+  /** Compactions and erasures, one after the other. */
+  #last: Promise<unknown> = Promise.resolve();
+  #failure: string | undefined;
+  #failures = 0;
+  #cancelLook: () => void = () => undefined;
+  /** Per shard: when it was planned for last, and how far it had come. */
+  readonly #planned = new Map<Shard, { readonly seq: number; readonly time: number }>();
+
+  constructor(parts: UpkeepParts) {
+    this.#parts = parts;
+    this.jobs = new Jobs(parts.platform);
+    this.#host = new CompactHost(parts.platform);
+  }
+
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** After everything is open. */
+  start(): void {
+    for (const shard of this.#parts.shards) {
+      for (const { collection, key } of shard.upkeep.erasures.open) this.#startErasing(shard, collection, key);
+    }
+    this.#lookLater();
+  }
+
+  async close(): Promise<void> {
+    this.#cancelLook();
+    await this.jobs.close();
+  }
+
+  compact(request: CompactRequest = {}): JobInfo {
+    const { shards } = this.#parts;
+    if (request.collection !== undefined) checkCollection(request.collection, 'collection');
+    if (request.shard !== undefined && shards[request.shard - 1] === undefined)
+      throw new VarveError('INVALID', `there is no shard ${request.shard}`, { path: 'shard', expected: `1 to ${shards.length}` });
+    const chosen = request.shard === undefined ? shards : [shards[request.shard - 1]!];
+    return this.#start('compaction', { ...request }, (control) => this.#compact(chosen, request, control));
+  }
+
+  async erase({ collection, key, reason }: EraseRequest): Promise<JobInfo> {
+    checkCollection(collection, 'collection');
+    checkKey(key, 'key');
+    if (isSystemCollection(collection)) throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system`, { collection });
+    if (reason === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES)
+      throw new VarveError('INVALID', 'an erasure needs a reason', { path: 'reason', expected: `1 to ${MAX_REASON_BYTES} bytes of text` });
+    const shard = this.#parts.shardFor(collection, key);
+    await shard.upkeep.logErasure(collection, key, reason, this.#parts.limits);
+    return this.#startErasing(shard, collection, key);
+  }
+
+  #startErasing(shard: Shard, collection: string, key: string): JobInfo {
+    return this.#start('erasure', { collection, key }, async (control) => {
+      const pace = this.#pace(control);
+      const erased = await shard.upkeep.carryOutErasure(collection, key, this.#host, pace, this.#parts.limits, control);
+      return { ...certificateJson(erased.certificate), versions: erased.versions, outstanding: [] };
+    });
+  }
+
+  #start(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo {
+    return this.jobs.start(kind, request, (control) => {
+      const turn = this.#last.then(async () => {
+        try {
+          const result = await work(control);
+          this.#failure = undefined;
+          this.#failures = 0;
+          return result;
+        } catch (error) {
+          if (!control.cancelled) {
+            this.#failure = `${kind}: ${messageOf(error)}`;
+            this.#failures++;
+          }
+          throw error;
+        }
+      });
+      this.#last = turn.catch(() => undefined);
+      return turn;
+    });
+  }
+
+  async #compact(shards: readonly Shard[], request: CompactRequest, control: JobControl): Promise<JsonValue> {
+    const { options } = this.#parts;
+    const pace = this.#pace(control);
+    const trims: TrimReport[] = [];
+    const certificates: Certificate[] = [];
+    const compactOptions = { deadShare: options.deadShare ?? DEFAULT_DEAD_SHARE, force: request.force === true };
+    for (const [i, shard] of shards.entries()) {
+      if (control.cancelled) break;
+      const progress = (share: number) => control.progress((i + share) / shards.length);
+      trims.push(await this.#trim(shard, request.collection, () => control.cancelled));
+      progress(0.2);
+      certificates.push(await shard.upkeep.compact(this.#host, pace, compactOptions, (share) => progress(0.2 + 0.8 * share)));
+    }
+    return resultJson(trims, certificates);
+  }
+
+  #trim(shard: Shard, collection: string | undefined, cancelled: () => boolean): Promise<TrimReport> {
+    const { keeping, platform } = this.#parts;
+    return keeping.inTurn(async () => {
+      const now = platform.clock.nowMicros();
+      const retentionOf = (name: string) => (collection === undefined || name === collection ? keeping.retentionOf(name) : KEEP_ALL);
+      this.#planned.set(shard, { seq: shard.visibleSeq, time: now });
+      if (!keeping.dropsAnything) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
+      return shard.upkeep.trim({ retentionOf, snapshots: keeping.snapshotSeqs(shard), now }, cancelled);
+    });
+  }
+
+  #pace(control: JobControl): Pace {
+    const pace = new Pace(this.#parts.platform.clock, this.#parts.options.bytesPerSecond);
+    control.onCancel(() => pace.cancel());
+    return pace;
+  }
+
+  #lookLater(): void {
+    const { automatic = true, everyMs = EVERY_MS } = this.#parts.options;
+    if (!automatic) return;
+    const delay = Math.min(LAST_RETRY_MS, everyMs * 2 ** Math.min(this.#failures, 10));
+    this.#cancelLook = this.#parts.platform.clock.after(delay, () => {
+      this.#look();
+      this.#lookLater();
+    });
+  }
+
+  /** Starts a compaction where one is worth it and none is under way. */
+  #look(): void {
+    const busy = this.jobs.all.some(({ state }) => state === 'queued' || state === 'running');
+    if (busy || !this.#isTime() || !this.#parts.shards.some((shard) => this.#isDue(shard))) return;
+    try {
+      this.compact();
+    } catch {
+      // Closing, or too many jobs wait.
+    }
+  }
+
+  #isDue(shard: Shard): boolean {
+    if (shard.stopped !== undefined) return false;
+    const { deadShare = DEFAULT_DEAD_SHARE } = this.#parts.options;
+    if (shard.upkeep.isWorthCompacting(deadShare)) return true;
+    if (!this.#parts.keeping.dropsAnything) return false;
+    const planned = this.#planned.get(shard);
+    const entries = shard.tree?.root.entries ?? 0;
+    if (planned === undefined) return entries > 0;
+    if (shard.visibleSeq === planned.seq) return this.#parts.platform.clock.nowMicros() - planned.time > PLAN_EVERY_MICROS;
+    return shard.visibleSeq - planned.seq > entries / PLAN_SHARE;
+  }
+
+  #isTime(): boolean {
+    const { hours } = this.#parts.options;
+    if (hours === undefined) return true;
+    const hour = Math.floor(this.#parts.platform.clock.nowMicros() / 3_600_000_000) % 24;
+    const [from, to] = hours;
+    return from <= to ? hour >= from && hour < to : hour >= from || hour < to;
+  }
+}
+
+/** Compaction's result as people and machines read it. */
+function resultJson(trims: readonly TrimReport[], certificates: readonly Certificate[]): JsonValue {
+  const groups = certificates.flatMap((certificate) => certificate.groups);
+  const sum = (of: (group: (typeof groups)[number]) => number): number => groups.reduce((total, group) => total + of(group), 0);
+  return {
+    versionsDropped: trims.reduce((total, { versions }) => total + versions, 0),
+    segmentsRewritten: sum(({ segments }) => segments.length),
+    recordsBefore: sum(({ recordsBefore }) => recordsBefore),
+    recordsAfter: sum(({ recordsAfter }) => recordsAfter),
+    recordsDropped: sum(({ recordsBefore, recordsAfter }) => recordsBefore - recordsAfter),
+    bytesBefore: sum(({ bytesBefore }) => bytesBefore),
+    bytesAfter: sum(({ bytesAfter }) => bytesAfter),
+    horizons: trims.flatMap(({ shard, horizons }) =>
+      [...horizons].map(([collection, { seq }]) => ({ shard, collection, horizon: recordId(shard, seq) })),
+    ),
+    certificates: certificates.map(certificateJson),
+  };
+}
+
+function certificateJson({ shard, rootBefore, rootAfter, trimmedThrough, groups, reason }: Certificate): Record<string, JsonValue> {
+  return {
+    shard,
+    reason,
+    rootBefore: { ...rootBefore },
+    rootAfter: { ...rootAfter },
+    trimmedThrough: trimmedThrough === 0 ? null : recordId(shard, trimmedThrough),
+    segments: groups.map(({ segments, ...rest }) => ({ ...rest, segments: [...segments] })),
+  };
+}
