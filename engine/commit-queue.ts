@@ -48,10 +48,14 @@ export class Group {
 
 export interface CommitQueueHooks {
   newBuilder(): GroupBuilder;
-  /** Before each group: back-pressure of the fold. */
-  ready(): Promise<void>;
+  /** Resolves in the next turn of the event loop. */
+  nextTurn(): Promise<void>;
+  /** Before each group: what it waits for, if anything. */
+  ready(): Promise<void> | undefined;
   /** Writes and syncs; throws the errors to tell: one for this group, one for everything behind it. */
   commit(group: Group): Promise<void>;
+  /** The same before it returns, where that is quicker; false, and nothing done, where it is not. */
+  commitNow(group: Group): boolean;
   /** The queue has run dry. */
   idle(): void;
 }
@@ -148,12 +152,17 @@ export class CommitQueue {
   }
 
   async #run(): Promise<void> {
-    // Everything inserted in the same turn of the event loop joins the first group.
-    await Promise.resolve();
     try {
-      for (let group = this.#groups[0]; group !== undefined && group.waiters.length > 0; group = this.#groups[0]) {
-        await this.#hooks.ready();
-        if (this.#groups[0] !== group) break; // broken meanwhile
+      for (;;) {
+        // Everything inserted in this turn of the event loop joins the group, and who was answered in it may be back already.
+        await this.#hooks.nextTurn();
+        const group = this.#groups[0];
+        if (group === undefined || group.waiters.length === 0) break;
+        const wait = this.#hooks.ready();
+        if (wait !== undefined) {
+          await wait;
+          if (this.#groups[0] !== group) continue; // broken meanwhile
+        }
         this.#groups.shift();
         this.#inFlight = group;
         await this.#commit(group);
@@ -168,7 +177,8 @@ export class CommitQueue {
 
   async #commit(group: Group): Promise<void> {
     try {
-      await this.#hooks.commit(group);
+      const alone = group.waiters.length === 1 && this.#groups.length === 0;
+      if (!(alone && this.#hooks.commitNow(group))) await this.#hooks.commit(group);
     } catch (error) {
       const failure = error instanceof GroupFailure ? error : internal(error);
       this.#queuedBytes -= group.queuedBytes;

@@ -25,6 +25,11 @@ export class IndexHealing {
     this.#deps = deps;
   }
 
+  /** The index can be worked on at once. */
+  get whole(): boolean {
+    return this.#whole && this.#rebuilding === undefined;
+  }
+
   get rebuilding(): boolean {
     return this.#rebuilding !== undefined;
   }

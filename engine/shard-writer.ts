@@ -74,9 +74,13 @@ export class ShardWriter {
     this.#answeredTime = Math.max(this.#answeredTime, time);
   }
 
-  async insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
+  /** Throws, or rejects, with why nothing was inserted. */
+  insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
     const key = options.idempotencyKey;
-    if (key === undefined) return this.#commit(items, options, undefined);
+    return key === undefined ? this.#commit(items, options, undefined) : this.#insertOnce(items, options, key);
+  }
+
+  async #insertOnce(items: readonly PreparedItem[], options: InsertOptions, key: string): Promise<InsertResult> {
     if (!IDEMPOTENCY_KEY.test(key)) {
       throw new VarveError('INVALID', 'the idempotency key must be 1–255 visible ASCII characters', {
         path: 'idempotencyKey',
@@ -122,7 +126,7 @@ export class ShardWriter {
     return this.#deps.index().find(entity, MAX_SEQ);
   }
 
-  async #commit(items: readonly PreparedItem[], options: InsertOptions, idempotency: Idempotency | undefined): Promise<InsertResult> {
+  #commit(items: readonly PreparedItem[], options: InsertOptions, idempotency: Idempotency | undefined): Promise<InsertResult> {
     const { shard, queue, platform } = this.#deps;
     const index = this.#deps.index();
     const group = queue.gathering();

@@ -15,12 +15,24 @@ export class LogFailure extends Error {
   }
 }
 
+/** Runs one blocking I/O step; whatever it throws becomes a LogFailure. */
+export function stepNow<T>(what: string, stage: 'write' | 'sync', reachedDisk: 'no' | 'maybe', io: () => T): T {
+  try {
+    return io();
+  } catch (cause) {
+    throw failureOf(what, stage, reachedDisk, cause);
+  }
+}
+
 /** Runs one I/O step; whatever it throws becomes a LogFailure. */
 export async function step<T>(what: string, stage: 'write' | 'sync', reachedDisk: 'no' | 'maybe', io: () => T | Promise<T>): Promise<T> {
   try {
     return await io();
   } catch (cause) {
-    if (cause instanceof LogFailure) throw cause;
-    throw new LogFailure(`${what}: ${messageOf(cause)}`, stage, reachedDisk, cause);
+    throw failureOf(what, stage, reachedDisk, cause);
   }
+}
+
+function failureOf(what: string, stage: 'write' | 'sync', reachedDisk: 'no' | 'maybe', cause: unknown): LogFailure {
+  return cause instanceof LogFailure ? cause : new LogFailure(`${what}: ${messageOf(cause)}`, stage, reachedDisk, cause);
 }

@@ -9,12 +9,14 @@
  */
 import { encodeMark } from '../format/frame.js';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
-import type { File } from '../platform/platform.js';
+import type { BlockingWrites, File } from '../platform/platform.js';
 import type { LogContext } from './context.js';
-import { LogFailure, step } from './failure.js';
+import { LogFailure, step, stepNow } from './failure.js';
 import type { Segment } from './segment-state.js';
 
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+const CANNOT_WRITE = 'the log cannot be written';
+const CANNOT_SYNC = 'the log cannot be synced';
 
 /** The segment being written, and the handle it is written through. */
 export interface ActiveSegment {
@@ -61,7 +63,20 @@ export async function createSegment(context: LogContext, segment: Segment, epoch
 /** Appends a finished frame and makes it durable. The caller admits it. */
 export async function appendFrame(active: ActiveSegment, frame: Uint8Array): Promise<void> {
   await writeWhole(active.file, frame, active.segment.dataEnd, 'maybe');
-  await step('the log cannot be synced', 'sync', 'maybe', () => active.file.sync());
+  await step(CANNOT_SYNC, 'sync', 'maybe', () => active.file.sync());
+}
+
+/** The same, before it returns. */
+export function appendFrameNow(active: ActiveSegment, file: BlockingWrites, frame: Uint8Array): void {
+  const written = stepNow(CANNOT_WRITE, 'write', 'maybe', () => {
+    try {
+      return file.write(frame, 0, frame.length, active.segment.dataEnd);
+    } catch (error) {
+      return withoutRoom(error);
+    }
+  });
+  checkWhole(written, frame.length);
+  stepNow(CANNOT_SYNC, 'sync', 'maybe', () => file.sync());
 }
 
 /** Appends a mark and makes it durable. */
@@ -75,13 +90,17 @@ export async function appendMark(active: ActiveSegment, epoch: number, attestedS
 
 /** One write; a short one is a failure that leaves the frame provably incomplete, for its checksum comes last. */
 async function writeWhole(file: File, bytes: Uint8Array, position: number, reachedDisk: 'no' | 'maybe'): Promise<void> {
-  const written = await step('the log cannot be written', 'write', reachedDisk, () =>
-    file.write(bytes, 0, bytes.length, position).catch((error: NodeJS.ErrnoException) => {
-      // Without room nothing was taken at all: the same as a short write of no bytes.
-      if (NO_ROOM.has(error.code ?? '')) return 0;
-      throw error;
-    }),
-  );
-  if (written !== bytes.length)
-    throw new LogFailure(`only ${written} of ${bytes.length} bytes could be written: the disk is full?`, 'write', 'no');
+  const written = await step(CANNOT_WRITE, 'write', reachedDisk, () => file.write(bytes, 0, bytes.length, position).catch(withoutRoom));
+  checkWhole(written, bytes.length);
+}
+
+/** Without room nothing was taken at all: the same as a short write of no bytes. */
+function withoutRoom(error: unknown): number {
+  if (NO_ROOM.has((error as NodeJS.ErrnoException).code ?? '')) return 0;
+  throw error;
+}
+
+function checkWhole(written: number, wanted: number): void {
+  if (written === wanted) return;
+  throw new LogFailure(`only ${written} of ${wanted} bytes could be written: the disk is full?`, 'write', 'no');
 }

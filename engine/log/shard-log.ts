@@ -8,6 +8,7 @@
  * does at each step is told in recovery.ts, segment-writer.ts and sealing.ts.
  */
 import { assert, VarveError } from '../errors.js';
+import type { FrameHead } from '../format/frame.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { Micros } from '../platform/platform.js';
 import { LogContext, type LogOptions } from './context.js';
@@ -15,6 +16,7 @@ import { LogFailure } from './failure.js';
 import { loadFooter } from './footer-loading.js';
 import { GroupBuilder } from './frame-builder.js';
 import type { IdempotentAnswer } from './idempotency.js';
+import { LoneSync } from './lone-sync.js';
 import { type Recovered, recover } from './recovery.js';
 import { isGap, type LogGap, type ReplaySource, replay } from './replay.js';
 import { type ScrubProgress, scrubSegments } from './scrub.js';
@@ -22,8 +24,11 @@ import { Sealer } from './sealing.js';
 import * as reader from './segment-reader.js';
 import { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
-import { type ActiveSegment, appendFrame, appendMark, createSegment } from './segment-writer.js';
+import { type ActiveSegment, appendFrame, appendFrameNow, appendMark, createSegment } from './segment-writer.js';
 import type { Finding, ReadRecord, StoredBatch } from './types.js';
+
+/** A larger group is dear to write, and its sync long. */
+const LONE_BYTES = 32 * 1024;
 
 export interface AppendedLocation {
   readonly segment: string;
@@ -57,10 +62,14 @@ export class ShardLog implements ReplaySource {
   #closed = false;
   /** The writer that came last; the next one waits for it. */
   #lastWriter: Promise<unknown> = Promise.resolve();
+  /** How many are writing or wait to. */
+  #writers = 0;
+  readonly #loneSync: LoneSync;
   readonly #freeBuilders: GroupBuilder[] = [];
 
   private constructor(options: LogOptions) {
     this.context = new LogContext(options);
+    this.#loneSync = new LoneSync(options.platform.clock);
     this.#sealer = this.#newSealer();
   }
 
@@ -99,6 +108,11 @@ export class ShardLog implements ReplaySource {
     return this.#epoch;
   }
 
+  /** The newest trim whose drops are physically gone from some segment; 0 for none. */
+  get compactedThrough(): number {
+    return this.#segments.all.reduce((newest, { header }) => Math.max(newest, header?.compactedThrough ?? 0), 0);
+  }
+
   get findings(): readonly Finding[] {
     return this.context.findings;
   }
@@ -131,10 +145,35 @@ export class ShardLog implements ReplaySource {
       try {
         return await this.#append(group);
       } finally {
-        group.reset();
-        if (this.#freeBuilders.length < 2) this.#freeBuilders.push(group);
+        this.#takeBack(group);
       }
     });
+  }
+
+  /** The same before it returns, where that is quicker: true, or throws LogFailure. False, and nothing done, where it is not. */
+  appendNow(group: GroupBuilder): boolean {
+    const active = this.#active;
+    const file = active?.file.now;
+    if (active === undefined || file === undefined || this.#writers > 0 || this.#closed || this.#failure !== undefined) return false;
+    if (active.segment.dataEnd >= this.context.options.segmentBytes || group.bytes > LONE_BYTES || !this.#loneSync.paysHere()) return false;
+    try {
+      const { segment } = active;
+      const offset = segment.dataEnd;
+      const { frame, head } = this.#finish(group, segment, offset);
+      this.#loneSync.measure(() => appendFrameNow(active, file, frame));
+      this.#admit(segment, frame, head, offset);
+      return true;
+    } catch (error) {
+      if (error instanceof LogFailure) this.#failure = error;
+      throw error;
+    } finally {
+      this.#takeBack(group);
+    }
+  }
+
+  #takeBack(group: GroupBuilder): void {
+    group.reset();
+    if (this.#freeBuilders.length < 2) this.#freeBuilders.push(group);
   }
 
   /** Ends the active segment, so that it can be sealed and rewritten; the next group begins another. */
@@ -287,29 +326,41 @@ export class ShardLog implements ReplaySource {
         throw error;
       }
     });
-    this.#lastWriter = turn.catch(() => undefined);
+    this.#writers++;
+    const ended = () => {
+      this.#writers--;
+    };
+    this.#lastWriter = turn.then(ended, ended);
     return turn;
   }
 
   async #append(group: GroupBuilder): Promise<AppendedLocation> {
-    assert(group.firstSeq === this.#durableSeq + 1, 'a group begins after what is durable');
-    const attests = this.#durableSeq;
     let active = this.#active;
     const fits = active !== undefined && active.segment.dataEnd < this.context.options.segmentBytes;
     const segment = fits ? active!.segment : this.context.segment(group.firstSeq, 0);
     const offset = fits ? segment.dataEnd : SEGMENT_HEADER_BYTES;
-    const { frame, head } = group.finish(segment.place, offset, this.#epoch, attests);
+    const { frame, head } = this.#finish(group, segment, offset);
     if (fits) {
       await appendFrame(active!, frame);
     } else {
       active = await createSegment(this.context, segment, this.#epoch, frame);
     }
-    assert(segment.admit(frame, 0, head, offset), 'a frame we wrote is sound');
-    if (!fits) this.#activate(active!);
-    this.#durableSeq = group.lastSeq;
-    this.#attestedSeq = Math.max(this.#attestedSeq, attests);
-    this.#lastTime = Math.max(this.#lastTime, segment.maxTime);
+    this.#admit(segment, frame, head, offset, fits ? undefined : active);
     return { segment: segment.name, offset, length: frame.length };
+  }
+
+  #finish(group: GroupBuilder, segment: Segment, offset: number): { frame: Buffer; head: FrameHead } {
+    assert(group.firstSeq === this.#durableSeq + 1, 'a group begins after what is durable');
+    return group.finish(segment.place, offset, this.#epoch, this.#durableSeq);
+  }
+
+  /** The frame is durable; `begun`: with the segment it begins. */
+  #admit(segment: Segment, frame: Buffer, head: FrameHead, offset: number, begun?: ActiveSegment): void {
+    assert(segment.admit(frame, 0, head, offset), 'a frame we wrote is sound');
+    if (begun !== undefined) this.#activate(begun);
+    this.#durableSeq = head.lastSeq;
+    this.#attestedSeq = Math.max(this.#attestedSeq, head.attestedSeq);
+    this.#lastTime = Math.max(this.#lastTime, segment.maxTime);
   }
 
   async #mark(): Promise<void> {

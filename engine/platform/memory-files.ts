@@ -4,14 +4,14 @@
  *
  * Writes and truncations take effect when called. A sync covers what was done before it was called and takes effect
  * when its promise settles, so that a crash in between finds the bytes still unsynced. Promises settle by
- * microtasks alone.
+ * microtasks alone. Blocking writes and syncs take effect at once; they are there if the machine was asked for them.
  */
 import Database from 'better-sqlite3';
 import { VarveError } from '../errors.js';
 import { type Fault, type FaultInjector, type OperationKind, PowerCutError } from './memory-faults.js';
 import { Directory, FileNode, type Node, saveSqlite } from './memory-tree.js';
 import { ioError, pathNames } from './paths.js';
-import type { File, FileSystem, OpenMode } from './platform.js';
+import type { BlockingWrites, File, FileSystem, OpenMode } from './platform.js';
 
 export function findNode(root: Directory, path: string, syscall: string): Node {
   let node: Node = root;
@@ -31,12 +31,14 @@ export class MemoryFileSystem implements FileSystem {
   readonly #root: Directory;
   readonly #faults: FaultInjector;
   readonly #room: Room;
+  readonly #blocking: boolean;
   readonly #locks = new Set<string>();
 
-  constructor(root: Directory, faults: FaultInjector, room: Room) {
+  constructor(root: Directory, faults: FaultInjector, room: Room, blocking: boolean) {
     this.#root = root;
     this.#faults = faults;
     this.#room = room;
+    this.#blocking = blocking;
   }
 
   open(path: string, mode: OpenMode): File {
@@ -47,7 +49,8 @@ export class MemoryFileSystem implements FileSystem {
       directory.set([name, new FileNode()]);
     }
     const node = this.#fileNode(path);
-    return new MemoryFile(path, node, mode !== 'read', this.#faults, this.#room);
+    const file = new MemoryFile(path, node, mode !== 'read', this.#faults, this.#room);
+    return this.#blocking ? Object.assign(file, { now: file.blockingWrites }) : file;
   }
 
   list(path: string): string[] {
@@ -220,17 +223,31 @@ class MemoryFile implements File {
   }
 
   write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    return whileAlive(this.#faults, async () => {
-      const fault = this.#faults.next('write', this.path, position, length);
-      this.#check('write', true);
-      if (fault !== undefined && fault.kind !== 'short') throw ioError(fault.code ?? 'EIO', 'write', this.path);
-      const wanted = fault === undefined ? length : Math.min(length, fault.bytes);
-      const growth = position + wanted - this.#node.content.size;
-      const written = growth <= 0 ? wanted : Math.max(0, wanted - growth + this.#room(growth));
-      if (written === 0 && wanted > 0) throw ioError('ENOSPC', 'write', this.path);
-      this.#node.content.write(from.subarray(offset, offset + written), position);
-      return written;
-    });
+    return whileAlive(this.#faults, async () => this.#write(from, offset, length, position));
+  }
+
+  get blockingWrites(): BlockingWrites {
+    return {
+      write: (from, offset, length, position) => this.#write(from, offset, length, position),
+      sync: () => {
+        const fault = this.#faults.next('sync', this.path);
+        this.#check('fdatasync', false);
+        const { content } = this.#node;
+        finishSync(content, content.stamp, fault, this.path);
+      },
+    };
+  }
+
+  #write(from: Uint8Array, offset: number, length: number, position: number): number {
+    const fault = this.#faults.next('write', this.path, position, length);
+    this.#check('write', true);
+    if (fault !== undefined && fault.kind !== 'short') throw ioError(fault.code ?? 'EIO', 'write', this.path);
+    const wanted = fault === undefined ? length : Math.min(length, fault.bytes);
+    const growth = position + wanted - this.#node.content.size;
+    const written = growth <= 0 ? wanted : Math.max(0, wanted - growth + this.#room(growth));
+    if (written === 0 && wanted > 0) throw ioError('ENOSPC', 'write', this.path);
+    this.#node.content.write(from.subarray(offset, offset + written), position);
+    return written;
   }
 
   sync(): Promise<void> {
@@ -280,7 +297,10 @@ interface Syncable {
 async function syncUpTo(what: Syncable, fault: Fault | undefined, faults: FaultInjector, path: string): Promise<void> {
   const { stamp } = what;
   await undefined;
-  if (faults.ended) return;
+  if (!faults.ended) finishSync(what, stamp, fault, path);
+}
+
+function finishSync(what: Syncable, stamp: number, fault: Fault | undefined, path: string): void {
   if (fault === undefined) return what.sync(stamp);
   if (fault.kind === 'short') return;
   what.failSync(stamp, fault.kind === 'failed-sync' ? (fault.keeps ?? 'none') : 'none');

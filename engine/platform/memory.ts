@@ -33,6 +33,8 @@ export interface MemoryPlatformOptions {
   readonly capacityBytes?: number;
   /** Keep a trace of every operation. */
   readonly trace?: boolean;
+  /** Files have blocking writes and syncs too. */
+  readonly blocking?: boolean;
 }
 
 /** What the machine after a crash or a kill has of its own; the rest it inherits. */
@@ -56,7 +58,7 @@ export class MemoryPlatform implements Platform {
     const time = options.time ?? new SimulatedTime();
     this.clock = new SimulatedClock(time, options.startMicros ?? SIMULATION_START, options.autoAdvanceMicros ?? 0);
     this.faults = new FaultInjector(options.trace ?? false, (mode) => this.#end(mode));
-    this.files = new MemoryFileSystem(this.#disk, this.faults, (growth) => this.#room(growth));
+    this.files = new MemoryFileSystem(this.#disk, this.faults, (growth) => this.#room(growth), options.blocking ?? false);
   }
 
   randomBytes(size: number): Uint8Array {

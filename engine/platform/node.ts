@@ -19,7 +19,7 @@ import { networkKindOf } from './network-kind.js';
 import { nodeClock } from './node-clock.js';
 import { startNodeThread } from './node-thread.js';
 import { ioError, pathNames } from './paths.js';
-import type { File, FileSystem, OpenMode, Platform } from './platform.js';
+import type { BlockingWrites, File, FileSystem, OpenMode, Platform } from './platform.js';
 
 const RANDOM_POOL_BYTES = 16 * 1024;
 /** Up to this a write is a copy into the page cache, shorter than the way to another thread and back. */
@@ -191,25 +191,36 @@ function lockedError(path: string, cause?: unknown): VarveError<'LOCKED'> {
 
 class NodeFile implements File {
   readonly path: string;
-  protected readonly fd: number;
+  readonly now: BlockingWrites;
+  readonly #fd: number;
   #underWay = 0;
   #closed = false;
 
   constructor(path: string, fd: number) {
     this.path = path;
-    this.fd = fd;
+    this.#fd = fd;
+    this.now = {
+      write: (from, offset, length, position) => {
+        this.#mustBeOpen('write');
+        return fs.writeSync(fd, from, offset, length, position);
+      },
+      sync: () => {
+        this.#mustBeOpen('fdatasync');
+        fs.fdatasyncSync(fd);
+      },
+    };
   }
 
   size(): number {
-    this.mustBeOpen('fstat');
-    return fs.fstatSync(this.fd).size;
+    this.#mustBeOpen('fstat');
+    return fs.fstatSync(this.#fd).size;
   }
 
   read(into: Uint8Array, offset: number, length: number, position: number): number {
-    this.mustBeOpen('read');
+    this.#mustBeOpen('read');
     let done = 0;
     while (done < length) {
-      const count = fs.readSync(this.fd, into, offset + done, length - done, position + done);
+      const count = fs.readSync(this.#fd, into, offset + done, length - done, position + done);
       if (count === 0) break;
       done += count;
     }
@@ -217,10 +228,10 @@ class NodeFile implements File {
   }
 
   write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    if (length <= DIRECT_WRITE_BYTES) return this.#writeNow(from, offset, length, position);
+    if (length <= DIRECT_WRITE_BYTES) return settled(() => this.now.write(from, offset, length, position));
     return new Promise((resolve, reject) => {
       this.#begin('write');
-      fs.write(this.fd, from, offset, length, position, (error, count) => {
+      fs.write(this.#fd, from, offset, length, position, (error, count) => {
         this.#end();
         if (error) reject(error);
         else resolve(count);
@@ -228,15 +239,10 @@ class NodeFile implements File {
     });
   }
 
-  async #writeNow(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    this.mustBeOpen('write');
-    return fs.writeSync(this.fd, from, offset, length, position);
-  }
-
   sync(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#begin('fdatasync');
-      fs.fdatasync(this.fd, (error) => {
+      fs.fdatasync(this.#fd, (error) => {
         this.#end();
         if (error) reject(error);
         else resolve();
@@ -247,7 +253,7 @@ class NodeFile implements File {
   truncate(size: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#begin('ftruncate');
-      fs.ftruncate(this.fd, size, (error) => {
+      fs.ftruncate(this.#fd, size, (error) => {
         this.#end();
         if (error) reject(error);
         else resolve();
@@ -258,32 +264,34 @@ class NodeFile implements File {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#underWay === 0) fs.closeSync(this.fd);
+    if (this.#underWay === 0) fs.closeSync(this.#fd);
   }
 
   #begin(syscall: string): void {
-    this.mustBeOpen(syscall);
+    this.#mustBeOpen(syscall);
     this.#underWay++;
   }
 
   #end(): void {
     this.#underWay--;
-    if (this.#closed && this.#underWay === 0) fs.closeSync(this.fd);
+    if (this.#closed && this.#underWay === 0) fs.closeSync(this.#fd);
   }
 
-  protected mustBeOpen(syscall: string): void {
+  #mustBeOpen(syscall: string): void {
     if (this.#closed) throw ioError('EBADF', syscall, this.path);
   }
 }
 
 class BlockingFile extends NodeFile {
-  override async write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    this.mustBeOpen('write');
-    return fs.writeSync(this.fd, from, offset, length, position);
+  override write(from: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    return settled(() => this.now.write(from, offset, length, position));
   }
 
-  override async sync(): Promise<void> {
-    this.mustBeOpen('fdatasync');
-    fs.fdatasyncSync(this.fd);
+  override sync(): Promise<void> {
+    return settled(this.now.sync);
   }
+}
+
+async function settled<T>(work: () => T): Promise<T> {
+  return work();
 }

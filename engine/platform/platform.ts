@@ -94,6 +94,11 @@ export interface FileSystem {
   networkKind(): string | undefined;
 }
 
+export interface BlockingWrites {
+  write(from: Uint8Array, offset: number, length: number, position: number): number;
+  sync(): void;
+}
+
 export interface File {
   readonly path: string;
   /** Bytes; tracked by stat. */
@@ -104,6 +109,8 @@ export interface File {
   write(from: Uint8Array, offset: number, length: number, position: number): Promise<number>;
   /** Makes data and size durable (fdatasync). After a rejection nothing may be assumed about unsynced bytes. */
   sync(): Promise<void>;
+  /** `write` and `sync` for a thread that has nothing else to do: they hold it up, and throw. Absent: not to be had. */
+  readonly now?: BlockingWrites;
   truncate(size: number): Promise<void>;
   close(): void;
 }

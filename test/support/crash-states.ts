@@ -26,6 +26,8 @@ export interface Moment {
 export interface Workload {
   readonly name: string;
   readonly options: OpenOptions;
+  /** On a machine whose writes and syncs can block. */
+  readonly blocking?: boolean;
   run(session: Session): Promise<void>;
 }
 
@@ -57,7 +59,7 @@ export class Session {
 
 /** Every moment of a workload at which a crash may tell a difference. */
 export async function momentsOf(workload: Workload, seed = 1): Promise<Moment[]> {
-  const platform = new MemoryPlatform({ seed });
+  const platform = new MemoryPlatform({ seed, blocking: workload.blocking ?? false });
   const moments: Moment[] = [];
   const note = (label: string): void => {
     moments.push({ label, machine: platform.clone(), state: ledger.state });

@@ -21,7 +21,7 @@ export interface FaultCase {
 
 /** Every operation of a workload, with everything that can go wrong with it. */
 export async function faultCases(workload: Workload, seed = 1): Promise<FaultCase[]> {
-  const platform = new MemoryPlatform({ seed, trace: true });
+  const platform = new MemoryPlatform({ seed, trace: true, blocking: workload.blocking ?? false });
   await workload.run(new Session(platform, workload.options, new Ledger()));
   return [...platform.trace].flatMap((operation) => faultsOf(operation).map((fault) => ({ index: operation.index, operation, fault })));
 }
@@ -64,14 +64,14 @@ function isClear(error: unknown): boolean {
 }
 
 export async function runFault(workload: Workload, chosen: FaultCase, seed = 1): Promise<void> {
-  const platform = new MemoryPlatform({ seed });
+  const platform = new MemoryPlatform({ seed, blocking: workload.blocking ?? false });
   platform.failAt(chosen.index, chosen.fault);
   await runFaulty(workload, platform, () => platform.clearFaults(), chosen.index);
 }
 
 /** The same on a disk with room for only so many bytes until the fault ends. */
 export async function runFull(workload: Workload, capacityBytes: number, seed = 1): Promise<void> {
-  const platform = new MemoryPlatform({ seed, capacityBytes });
+  const platform = new MemoryPlatform({ seed, capacityBytes, blocking: workload.blocking ?? false });
   await runFaulty(
     workload,
     platform,

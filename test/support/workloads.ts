@@ -104,4 +104,7 @@ const shards: Workload = {
   },
 };
 
-export const WORKLOADS: readonly Workload[] = [append, rotation, checkpoint, folding, closing, shards];
+/** Who writes alone: the whole way to the disk and back in one turn. */
+const alone: Workload[] = [append, rotation].map((workload) => ({ ...workload, name: `${workload.name}, blocking`, blocking: true }));
+
+export const WORKLOADS: readonly Workload[] = [append, rotation, checkpoint, folding, closing, shards, ...alone];

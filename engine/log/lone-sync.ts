@@ -1,0 +1,41 @@
+/**
+ * Whether a write that nobody else waits with is made durable on this thread, which has nothing else to do, or by the way of another:
+ * that way costs more than a good disk's sync. A slow sync would hold up whoever comes meanwhile, so this thread waits only for a disk
+ * that was quick of late, and looks again now and then whether a slow one has become so.
+ *
+ *   quick: here, measured every time -> average over the limit -> slow: elsewhere, but for one in so many
+ *
+ * Depends on time alone; either way ends in the same bytes and the same promise.
+ */
+import type { Clock } from '../platform/platform.js';
+
+/** Longer than this is too long to hold up a thread that serves others. */
+const QUICK_MS = 0.5;
+/** Of the newest sync in the average. */
+const WEIGHT = 1 / 8;
+const PROBE_EVERY = 64;
+
+export class LoneSync {
+  readonly #clock: Clock;
+  #averageMs = 0;
+  #untilProbe = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Asked once for each write that could be made either way. */
+  paysHere(): boolean {
+    if (this.#averageMs <= QUICK_MS) return true;
+    if (--this.#untilProbe > 0) return false;
+    this.#untilProbe = PROBE_EVERY;
+    return true;
+  }
+
+  /** Runs a write and its sync. */
+  measure(writeAndSync: () => void): void {
+    const began = this.#clock.monotonicMs();
+    writeAndSync();
+    this.#averageMs += (this.#clock.monotonicMs() - began - this.#averageMs) * WEIGHT;
+  }
+}
