@@ -38,6 +38,8 @@ export interface ShardWriterDeps {
   log(): ShardLog;
   index(): ShardIndex;
   visibleSeq(): number;
+  /** Whether a trim has dropped the record. */
+  isDropped(seq: number): boolean;
   /** Everything up to `seq` is durable, and visible from now on; `counts` is what it adds to the collections. */
   committed(seq: number, counts: Counts | undefined): void;
 }
@@ -45,6 +47,7 @@ export interface ShardWriterDeps {
 export class ShardWriter {
   readonly #deps: ShardWriterDeps;
   readonly #inFlight = new Map<string, InFlight>();
+  readonly #refWatchers = new Set<(seq: number) => void>();
   #lastSeq = 0;
   #lastTime = 0;
   /** Newest T an as-of question was answered for: later batches get a later time (law 5). */
@@ -119,6 +122,12 @@ export class ShardWriter {
       };
       this.#deps.queue.added(group, { committed, failed: reject }, this.#lastTime);
     });
+  }
+
+  /** Every ref that is taken from now on is told. Returns how to end that. */
+  watchRefs(told: (seq: number) => void): () => void {
+    this.#refWatchers.add(told);
+    return () => this.#refWatchers.delete(told);
   }
 
   /** The entity's newest version, queued ones included. */
@@ -200,6 +209,8 @@ export class ShardWriter {
     // Queued records were never told to anybody, so a ref to one is a guess.
     if (ref.seq > this.#deps.log().durableSeq || this.#deps.log().read(ref.seq) === undefined)
       throw badRef(ref.text, 'unknown', 'no such record');
+    if (this.#deps.isDropped(ref.seq)) throw badRef(ref.text, 'dropped', 'retention has dropped it');
+    for (const told of this.#refWatchers) told(ref.seq);
     return ref.seq;
   }
 
