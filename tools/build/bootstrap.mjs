@@ -5,15 +5,17 @@
  *
  *     install   only where node_modules is missing or is not what package-lock.json says (or was made for another Node)
  *     build     only where a source is not the one dist was made from
- *     then      build: nothing more · start: the server, in this very process · test: lint, typecheck, vitest
+ *     then      build: nothing more · start: the server, in this very process · test: lint, typecheck, vitest (and, where a browser is
+ *               missing and may be installed, Debian's Chromium before)
  *
  * The server runs in this process, not in a child, so signals reach it and its exit code is ours.
  * Killed at any moment, it leaves no stamp behind, and the next run does the work again. Everything it says
  * goes to stderr: stdout belongs to the server, and to `npm pack --json`.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import * as stamps from './stamps.mjs';
 
@@ -30,6 +32,7 @@ switch (verb) {
     break;
   case 'test':
     await prepare();
+    bringBrowser();
     await bin('@biomejs/biome/bin/biome', ['check', '--error-on-warnings', '.']);
     await bin('typescript/bin/tsc', ['-p', 'tsconfig.test.json']);
     await bin('vitest/vitest.mjs', ['run', ...rest]);
@@ -56,6 +59,21 @@ async function prepare() {
     // The stamp is of the sources as they were before: one edited meanwhile is built again next time.
     stamps.writeBuildStamp(before);
   }
+}
+
+/** Some tests drive a real browser. Where none can be installed, those tests say what is missing, and the others run. */
+function bringBrowser() {
+  const names = ['chromium', 'chromium-browser', 'google-chrome'];
+  if (process.env['VARVE_TEST_BROWSER'] || names.some(isOnPath)) return;
+  if (process.getuid?.() !== 0 || !isOnPath('apt-get')) return;
+  say('varve: installing chromium for the tests that need a browser');
+  const quietly = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+  spawnSync('apt-get', ['update', '-qq'], quietly);
+  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quietly);
+}
+
+function isOnPath(name) {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, name)));
 }
 
 /** Becomes `varve serve`. */
