@@ -22,18 +22,45 @@ function flatHeaders(headers: Headers): (string | number)[] {
   return flat;
 }
 
+/** A string goes out in one write with the headers, bytes in a second one: up to this, making a string of them costs less. */
 const ONE_WRITE_BYTES = 16 * 1024;
 
 export function send(res: ServerResponse, status: number, headers: Headers, body?: string | Uint8Array): void {
+  if (body !== undefined && typeof body !== 'string' && body.length <= ONE_WRITE_BYTES)
+    return sendLatin1(res, status, headers, latin1Of(body));
   const length = body === undefined ? undefined : typeof body === 'string' ? Buffer.byteLength(body) : body.length;
   const all = flatHeaders(headers);
   if (length !== undefined) all.push('Content-Length', length);
   else if (status !== 204 && status !== 304) all.push('Content-Length', 0);
   res.writeHead(status, all as string[]);
-  // A string goes out in one write with the headers, bytes in a second one.
-  if (body instanceof Uint8Array && body.length <= ONE_WRITE_BYTES)
-    res.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'), 'latin1');
-  else res.end(body);
+  res.end(body);
+}
+
+/** `bytes`: one char a byte. */
+function sendLatin1(res: ServerResponse, status: number, headers: Headers, bytes: string): void {
+  const all = flatHeaders(headers);
+  all.push('Content-Length', bytes.length);
+  res.writeHead(status, all as string[]);
+  res.end(bytes, 'latin1');
+}
+
+function latin1Of(bytes: Uint8Array): string {
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)).toString('latin1');
+}
+
+/** Answers with a whole record. A small one is never a buffer of its own: its stored bytes are cut into the text of the answer. */
+export function sendRecord(res: ServerResponse, headers: Headers, record: VersionRecord): void {
+  const body = record.bodyBytes;
+  if (body === undefined || body.length > ONE_WRITE_BYTES) return send(res, 200, headers, recordBytes(record));
+  const head = openHeader(record);
+  sendLatin1(res, 200, headers, `${NOT_ASCII.test(head) ? latin1Of(Buffer.from(head)) : head},"body":${latin1Of(body)}}`);
+}
+
+/** Answers with a record without its body. */
+export function sendHeader(res: ServerResponse, status: number, headers: Headers, record: RecordHeader): void {
+  const text = headerJson(record);
+  if (NOT_ASCII.test(text)) send(res, status, headers, text);
+  else sendLatin1(res, status, headers, text);
 }
 
 export function sendJson(res: ServerResponse, status: number, value: unknown, headers: Headers = {}): void {
@@ -73,13 +100,18 @@ function letRunOut(req: IncomingMessage): void {
   req.on('error', () => {});
 }
 
+const NOT_ASCII = /[^\x00-\x7f]/;
+/** Keys that are their own JSON, but for the quotes. */
+const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
 /** Everything of a record but its body, without the closing brace. Ids, times and collections need no escapes. */
 function openHeader(record: RecordHeader): string {
+  const key = record.key;
   const refs = record.refs.length === 0 ? '' : `"${record.refs.join('","')}"`;
   const supersedes = record.supersedes === null ? 'null' : `"${record.supersedes}"`;
   return (
     `{"id":"${record.id}","shard":${record.shard},"seq":${record.seq},"time":"${record.time}","collection":"${record.collection}"` +
-    `,"key":${JSON.stringify(record.key)},"supersedes":${supersedes},"refs":[${refs}],"deleted":${record.deleted},"hash":"${record.hash}"`
+    `,"key":${PLAIN.test(key) ? `"${key}"` : JSON.stringify(key)},"supersedes":${supersedes},"refs":[${refs}],"deleted":${record.deleted},"hash":"${record.hash}"`
   );
 }
 

@@ -63,7 +63,7 @@ export function createApp(context: ServerContext): RequestListener {
     }
     const hot = matchHot(req.url ?? '');
     if (hot === undefined) app(req, res);
-    else void dispatch(hot.route, req, res, hot.params, context);
+    else dispatch(hot.route, req, res, hot.params, context);
   };
 }
 

@@ -6,7 +6,7 @@
  * not read into memory; the rest of it is let run out (node does that once the answer is sent), so that the client sees the answer.
  */
 import type { IncomingMessage } from 'node:http';
-import type { Exchange } from './exchange.js';
+import type { Exchange, ServerContext } from './exchange.js';
 import { Problem } from './problem.js';
 
 /** Bytes that may be held at a time. */
@@ -37,7 +37,7 @@ export class ByteBudget {
 /** The media type without parameters, lowercase, or undefined where there is none. A charset other than UTF-8 is refused. */
 export function mediaType(req: IncomingMessage): string | undefined {
   const header = req.headers['content-type'];
-  if (header === undefined) return undefined;
+  if (header === undefined || header === 'application/json') return header;
   const [type = '', ...parameters] = header.split(';');
   for (const parameter of parameters) {
     const [name = '', value = ''] = parameter.split('=');
@@ -68,6 +68,8 @@ export function requireMediaType(req: IncomingMessage, supported: readonly strin
   return type;
 }
 
+const NOTHING = Buffer.alloc(0);
+
 export interface HeldBody {
   readonly bytes: Buffer;
   /** Gives the memory back to the budget. */
@@ -76,62 +78,142 @@ export interface HeldBody {
 
 /** The whole body. 413 over `limitBytes`, 408 past the deadline, 503 where the memory for bodies is used up. */
 export function readBody({ req, context }: Exchange, what: string, limitBytes: number): Promise<HeldBody> {
-  const tooLarge = (actual?: number) =>
-    new Problem('too-large', `The ${what} is over its limit of ${limitBytes} bytes.`, {
-      what,
-      limit: limitBytes,
-      ...(actual === undefined ? {} : { actual }),
-    });
-  const overloaded = () => new Problem('overloaded', 'The memory for request bodies is used up.');
-  const declared = req.headers['content-length'];
-  const declaredBytes = declared === undefined ? 0 : Number(declared);
-  if (declaredBytes > limitBytes) return Promise.reject(tooLarge(declaredBytes));
-  const budget = context.bodyMemory;
-  if (!budget.take(declaredBytes)) return Promise.reject(overloaded());
+  return new Promise((resolve, reject) => new BodyReader(req, context, what, limitBytes, resolve, reject));
+}
 
-  return new Promise((resolve, reject) => {
-    let taken = declaredBytes;
-    let received = 0;
-    const chunks: Buffer[] = [];
-    const stop = () => {
-      clearTimeout(deadline);
-      req.off('data', onData).off('end', onEnd).off('error', onBroken).off('close', onBroken);
-    };
-    const fail = (problem: Problem) => {
-      stop();
-      budget.give(taken);
-      req.resume();
-      reject(problem);
-    };
-    const onData = (chunk: Buffer) => {
-      received += chunk.length;
-      if (received > limitBytes) return fail(tooLarge());
-      if (received > taken) {
-        // Chunked: nothing was declared, so it is taken as it comes.
-        if (!budget.take(received - taken)) return fail(overloaded());
-        taken = received;
-      }
-      chunks.push(chunk);
-    };
-    const onEnd = () => {
-      stop();
-      let held = true;
-      resolve({
-        bytes: chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, received),
-        release() {
-          if (held) budget.give(taken);
-          held = false;
-        },
-      });
-    };
-    const onBroken = () =>
-      fail(new Problem('invalid', 'The request ended before its body did.', { path: 'body', expected: 'a whole body' }));
-    const deadline = setTimeout(() => {
-      fail(new Problem('request-timeout', 'The body took too long to arrive.', {}, { headers: { Connection: 'close' } }));
-    }, context.limits.bodyTimeoutMs);
-    deadline.unref();
+const READER = Symbol('body reader');
+type Read = IncomingMessage & { [READER]?: BodyReader };
+
+/** Readers that began in this turn of the event loop: those still waiting at its end get their deadline. Most bodies come at once. */
+let begun: BodyReader[] = [];
+
+function setDeadlines(): void {
+  const readers = begun;
+  begun = [];
+  for (const reader of readers) reader.setDeadline();
+}
+
+/** One body on its way in. Its listeners are shared by all of them and stay where they are: once it is over they do nothing. */
+class BodyReader implements HeldBody {
+  bytes: Buffer = NOTHING;
+  readonly #req: IncomingMessage;
+  readonly #context: ServerContext;
+  readonly #what: string;
+  readonly #limitBytes: number;
+  readonly #resolve: (body: HeldBody) => void;
+  readonly #reject: (problem: Problem) => void;
+  #chunks: Buffer[] | undefined;
+  #received = 0;
+  /** Of the budget. */
+  #taken = 0;
+  #over = false;
+  #deadline: NodeJS.Timeout | undefined;
+
+  constructor(
+    req: IncomingMessage,
+    context: ServerContext,
+    what: string,
+    limitBytes: number,
+    resolve: (body: HeldBody) => void,
+    reject: (problem: Problem) => void,
+  ) {
+    this.#req = req;
+    this.#context = context;
+    this.#what = what;
+    this.#limitBytes = limitBytes;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    const declared = req.headers['content-length'];
+    const declaredBytes = declared === undefined ? 0 : Number(declared);
+    if (declaredBytes > limitBytes) this.#fail(this.#tooLarge(declaredBytes));
+    else if (this.#take(declaredBytes)) this.#begin();
+  }
+
+  #begin(): void {
+    const req: Read = this.#req;
+    req[READER] = this;
     req.on('data', onData).on('end', onEnd).on('error', onBroken).on('close', onBroken);
-  });
+    if (begun.push(this) === 1) setImmediate(setDeadlines);
+  }
+
+  setDeadline(): void {
+    if (this.#over) return;
+    this.#deadline = setTimeout(() => {
+      this.#fail(new Problem('request-timeout', 'The body took too long to arrive.', {}, { headers: { Connection: 'close' } }));
+    }, this.#context.limits.bodyTimeoutMs);
+    this.#deadline.unref();
+  }
+
+  data(chunk: Buffer): void {
+    if (this.#over) return;
+    this.#received += chunk.length;
+    if (this.#received > this.#limitBytes) return this.#fail(this.#tooLarge());
+    // Chunked: nothing was declared, so it is taken as it comes.
+    if (this.#received > this.#taken && !this.#take(this.#received - this.#taken)) return;
+    if (this.bytes.length === 0) this.bytes = chunk;
+    else if (this.#chunks === undefined) this.#chunks = [this.bytes, chunk];
+    else this.#chunks.push(chunk);
+  }
+
+  end(): void {
+    if (this.#over) return;
+    this.#settle();
+    if (this.#chunks !== undefined) this.bytes = Buffer.concat(this.#chunks, this.#received);
+    this.#chunks = undefined;
+    this.#resolve(this);
+  }
+
+  broken(): void {
+    if (this.#over) return;
+    this.#fail(new Problem('invalid', 'The request ended before its body did.', { path: 'body', expected: 'a whole body' }));
+  }
+
+  release(): void {
+    this.#context.bodyMemory.give(this.#taken);
+    this.#taken = 0;
+    this.bytes = NOTHING;
+  }
+
+  #take(bytes: number): boolean {
+    if (this.#context.bodyMemory.take(bytes)) {
+      this.#taken += bytes;
+      return true;
+    }
+    this.#fail(new Problem('overloaded', 'The memory for request bodies is used up.'));
+    return false;
+  }
+
+  #tooLarge(actual?: number): Problem {
+    const limit = this.#limitBytes;
+    const fields = { what: this.#what, limit, ...(actual === undefined ? {} : { actual }) };
+    return new Problem('too-large', `The ${this.#what} is over its limit of ${limit} bytes.`, fields);
+  }
+
+  #fail(problem: Problem): void {
+    this.#settle();
+    this.release();
+    this.#chunks = undefined;
+    // The rest runs out: whoever answers sees to how much of it (sendProblem).
+    this.#req.resume();
+    this.#reject(problem);
+  }
+
+  #settle(): void {
+    this.#over = true;
+    clearTimeout(this.#deadline);
+  }
+}
+
+function onData(this: Read, chunk: Buffer): void {
+  this[READER]?.data(chunk);
+}
+
+function onEnd(this: Read): void {
+  this[READER]?.end();
+}
+
+function onBroken(this: Read): void {
+  this[READER]?.broken();
 }
 
 /** Reads the whole body, hands it to `use`, and gives the memory back once that has settled. */

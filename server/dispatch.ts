@@ -4,22 +4,34 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { send, sendProblem } from './answers.js';
-import { authorize, callerOf } from './auth.js';
-import type { Exchange, Method, Route, ServerContext } from './exchange.js';
+import { authorize, callerOf, type Scope } from './auth.js';
+import type { Endpoint, Exchange, Method, Route, ServerContext } from './exchange.js';
 import { Problem, problemOf } from './problem.js';
 import { readQuery } from './requests.js';
 
 /** Where an endpoint does not say how it stands to collections, its path does: the strictest reading. */
 const COLLECTION_IN_PATH = /\/:collection(?:\/|$)/;
 
-/** Never rejects. */
-export async function dispatch(
+/** How an endpoint stands to collections, found out once. */
+const scopes = new WeakMap<Endpoint, Scope>();
+
+function scopeOf(route: Route, endpoint: Endpoint): Scope {
+  let scope = scopes.get(endpoint);
+  if (scope === undefined) {
+    scope = endpoint.scope ?? (COLLECTION_IN_PATH.test(route.path) ? 'path' : 'server');
+    scopes.set(endpoint, scope);
+  }
+  return scope;
+}
+
+/** Never throws; whatever the handler throws or rejects with is answered. A handler that needs no promise costs none. */
+export function dispatch(
   route: Route,
   req: IncomingMessage,
   res: ServerResponse,
   params: Exchange['params'],
   context: ServerContext,
-): Promise<void> {
+): void {
   try {
     const method = req.method === 'HEAD' ? 'GET' : req.method;
     const endpoint = Object.hasOwn(route.endpoints, method ?? '') ? route.endpoints[method as Method] : undefined;
@@ -30,8 +42,9 @@ export async function dispatch(
     }
     const caller = callerOf(req);
     const query = readQuery(req.url ?? '/');
-    authorize(caller, endpoint.role, endpoint.scope ?? (COLLECTION_IN_PATH.test(route.path) ? 'path' : 'server'), params, query);
-    await endpoint.handle({ req, res, params, query, caller, context });
+    authorize(caller, endpoint.role, scopeOf(route, endpoint), params, query);
+    const handled = endpoint.handle({ req, res, params, query, caller, context });
+    if (handled instanceof Promise) handled.catch((error: unknown) => answerError(error, req, res, context));
   } catch (error) {
     answerError(error, req, res, context);
   }

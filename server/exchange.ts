@@ -10,6 +10,7 @@ import type { Caller, NeededRole, Scope } from './auth.js';
 import type { ByteBudget } from './body.js';
 import type { Limits } from './limits.js';
 import { Problem, type ProblemFields } from './problem.js';
+import { NO_QUERY } from './requests.js';
 
 export type Phase = 'recovering' | 'ready' | 'draining';
 
@@ -68,11 +69,19 @@ export function param(exchange: Exchange, name: string): string {
   return value;
 }
 
-/** The query as the schema understands it; unknown names and unusable values are problems that name them. */
-export function parseQuery<S extends z.ZodType>(schema: S, { query }: Exchange): z.output<S> {
+/** What each schema makes of no query at all: the hot calls have none, and ask a schema once. */
+const defaults = new WeakMap<z.ZodType, unknown>();
+
+/** The query as the schema understands it (read-only); unknown names and unusable values are problems that name them. */
+export function parseQuery<S extends z.ZodType>(schema: S, { query }: Exchange): Readonly<z.output<S>> {
+  if (query === NO_QUERY) {
+    const known = defaults.get(schema);
+    if (known !== undefined) return known as z.output<S>;
+  }
   const result = schema.safeParse(query);
-  if (result.success) return result.data;
-  throw problemOfIssues(result.error.issues, 'unknown-parameter');
+  if (!result.success) throw problemOfIssues(result.error.issues, 'unknown-parameter');
+  if (query === NO_QUERY) defaults.set(schema, Object.freeze(result.data));
+  return result.data;
 }
 
 /** Envelope `value` as the schema understands it. `at` prefixes the places it names. */

@@ -7,11 +7,14 @@ import type { InsertItem, InsertOptions } from '../engine/index.js';
 import type { Query } from './exchange.js';
 import { invalid, Problem } from './problem.js';
 
+/** Of every target without a `?`: one object, so that who meets it again knows it. */
+export const NO_QUERY: Query = Object.freeze(Object.create(null) as Record<string, string>);
+
 /** The query of a request target. `+` is a space, as browsers and URLSearchParams write it. */
 export function readQuery(target: string): Query {
-  const query: Record<string, string> = Object.create(null);
   const start = target.indexOf('?');
-  if (start < 0) return query;
+  if (start < 0) return NO_QUERY;
+  const query: Record<string, string> = Object.create(null);
   for (const pair of target.slice(start + 1).split('&')) {
     if (pair === '') continue;
     const equals = pair.indexOf('=');
@@ -90,10 +93,10 @@ export function checkIdempotencyKey(key: string, path: string): string {
 export function readInsertOptions(req: IncomingMessage): InsertOptions {
   const time = req.headers['varve-time'];
   const key = req.headers['idempotency-key'];
-  return {
-    ...(time === undefined ? {} : { time: String(time) }),
-    ...(key === undefined ? {} : { idempotencyKey: checkIdempotencyKey(String(key), 'Idempotency-Key') }),
-  };
+  const options: InsertOptions = {};
+  if (time !== undefined) options.time = String(time);
+  if (key !== undefined) options.idempotencyKey = checkIdempotencyKey(String(key), 'Idempotency-Key');
+  return options;
 }
 
 /** Headers that mean something elsewhere and would silently do nothing here. */

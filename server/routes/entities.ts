@@ -3,10 +3,10 @@
  */
 
 import { z } from 'zod';
-import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord } from '../../engine/index.js';
-import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send } from '../answers.js';
+import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord, type View } from '../../engine/index.js';
+import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send, sendHeader, sendRecord } from '../answers.js';
 import { requireCollection } from '../auth.js';
-import { requireMediaType, withBody } from '../body.js';
+import { readBody, requireMediaType } from '../body.js';
 import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
 import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
 import { acceptedDatetime, mementoHeaders } from '../memento.js';
@@ -21,6 +21,8 @@ const MAX_HEADER_REFS = 256;
 /** Versions read at a time, so that a page of large bodies can end early. */
 const HISTORY_STEP = 64;
 
+const JSON_ALONE = [JSON_TYPE];
+
 const etag = (id: string) => `"${id}"`;
 const entityPath = ({ collection, key }: VersionRecord) => `/v1/collections/${collection}/entities/${encodeURIComponent(key)}`;
 
@@ -28,14 +30,17 @@ const entityPath = ({ collection, key }: VersionRecord) => `/v1/collections/${co
 
 async function putEntity(exchange: Exchange): Promise<void> {
   parseQuery(insertQuery, exchange);
-  requireMediaType(exchange.req, [JSON_TYPE], true);
+  requireMediaType(exchange.req, JSON_ALONE, true);
   const db = database(exchange);
   const item = conditions(exchange);
   const options = readInsertOptions(exchange.req);
-  const result = await withBody(exchange, 'body', exchange.context.limits.maxBodyBytes, (bytes) =>
-    db.insert([{ ...item, bodyBytes: canonicalFromBytes(bytes) }], options),
-  );
-  answerInsert(exchange, 201, result);
+  const held = await readBody(exchange, 'body', exchange.context.limits.maxBodyBytes);
+  try {
+    item.bodyBytes = canonicalFromBytes(held.bytes);
+    answerInsert(exchange, 201, await db.insert([item], options));
+  } finally {
+    held.release();
+  }
 }
 
 async function deleteEntity(exchange: Exchange): Promise<void> {
@@ -47,53 +52,61 @@ async function deleteEntity(exchange: Exchange): Promise<void> {
 
 /** The entity, and what headers say of the version to insert. */
 function conditions(exchange: Exchange): InsertItem {
+  const item: InsertItem = { collection: param(exchange, 'collection'), key: param(exchange, 'key') };
   const expect = readExpect(exchange.req);
+  if (expect !== undefined) item.expect = expect;
   const refs = readRefs(exchange.req);
-  return {
-    collection: param(exchange, 'collection'),
-    key: param(exchange, 'key'),
-    ...(expect === undefined ? {} : { expect }),
-    ...(refs === undefined ? {} : { refs }),
-  };
+  if (refs !== undefined) item.refs = refs;
+  return item;
 }
 
 function answerInsert({ res }: Exchange, status: 200 | 201, { records, replayed }: InsertResult): void {
   const record = records[0]!;
-  const headers: Headers = { 'Content-Type': JSON_TYPE, ETag: etag(record.id), Location: `/v1/records/${record.id}` };
+  const { id } = record;
+  const headers: Headers = { 'Content-Type': JSON_TYPE, ETag: etag(id), Location: `/v1/records/${id}` };
   if (replayed) headers['Idempotent-Replay'] = 'true';
-  send(res, status, headers, headerJson(record));
+  sendHeader(res, status, headers, record);
 }
 
 // --- select
 
-async function getEntity(exchange: Exchange): Promise<void> {
+/** The newest version is read and answered in one go; a moment of the past has to be resolved first. */
+function getEntity(exchange: Exchange): void | Promise<void> {
   const { asOf: asked, view: form } = parseQuery(entityQuery, exchange);
   const datetime = acceptedDatetime(exchange.req);
   if (asked !== undefined && datetime !== undefined) throw invalid('asOf', 'asOf or Accept-Datetime, not both');
-  const asOf = asked ?? datetime;
   const db = database(exchange);
   const collection = param(exchange, 'collection');
   const key = param(exchange, 'key');
+  const asOf = asked ?? datetime;
+  if (asOf === undefined) return answerEntity(exchange, db.now(), form, false);
   const shard = db.shardOf(collection, key);
-  const view = await viewAt(db, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime');
-  positionIn(view, shard);
+  return viewAt(db, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) => {
+    positionIn(view, shard);
+    answerEntity(exchange, view, form, true);
+  });
+}
+
+function answerEntity(exchange: Exchange, view: View, form: 'record' | 'body', asOf: boolean): void {
+  const collection = param(exchange, 'collection');
+  const key = param(exchange, 'key');
   const record = view.get(collection, key);
   if (record === undefined) {
-    const then = asOf === undefined ? '' : ' then';
-    throw new Problem('not-found', `${collection} has no entity of this key${then}.`, { collection, key });
+    throw new Problem('not-found', `${collection} has no entity of this key${asOf ? ' then' : ''}.`, { collection, key });
   }
-  answerRecord(exchange, record, form, asOf !== undefined);
+  answerRecord(exchange, record, form, asOf);
 }
 
 function answerRecord({ req, res }: Exchange, record: VersionRecord, form: 'record' | 'body', asOf: boolean): void {
   if (record.deleted) {
     throw new Problem('deleted', 'The entity was deleted; the tombstone tells when.', { tombstone: JSON.parse(headerJson(record)) });
   }
-  const headers: Headers = { ETag: etag(record.id), Vary: 'Accept-Datetime' };
+  const { id } = record;
+  const headers: Headers = { ETag: etag(id), Vary: 'Accept-Datetime' };
   if (asOf) Object.assign(headers, mementoHeaders(record, entityPath(record)));
-  if (isNotModified(req, record.id)) return send(res, 304, headers);
+  if (isNotModified(req, id)) return send(res, 304, headers);
   headers['Content-Type'] = JSON_TYPE;
-  if (form === 'record') return send(res, 200, headers, recordBytes(record));
+  if (form === 'record') return sendRecord(res, headers, record);
   send(res, 200, { ...headers, ...describe(record) }, record.bodyBytes);
 }
 
