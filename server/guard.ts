@@ -88,6 +88,7 @@ function hasTwice(raw: readonly string[]): boolean {
   return hosts > 1 || authorizations > 1;
 }
 
+const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS']);
 const TARGET = /^\/[\x21-\x7e]*$/;
 
 /** Throws the problem to answer with, if any. */
@@ -116,7 +117,7 @@ export function checkForm(req: IncomingMessage): void {
   if (hasTwice(req.rawHeaders)) throw invalid('headers', 'Host and Authorization once each');
   if (!TARGET.test(req.url ?? '')) throw invalid('request target', 'a path in ASCII, everything else percent-encoded');
   const { method = '' } = req;
-  if (method === 'PUT' || method === 'POST') return;
+  if (!BODILESS.has(method)) return;
   const length = req.headers['content-length'];
   // A body that nobody reads could go on for ever.
   if ((length !== undefined && Number(length) > 0) || req.headers['transfer-encoding'] !== undefined) {
