@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RecordHeader, VersionRecord } from '../engine/index.js';
+import { lasting } from './figures.js';
 import type { Problem } from './problem.js';
 
 export const JSON_TYPE = 'application/json';
@@ -69,18 +70,20 @@ export function sendJson(res: ServerResponse, status: number, value: unknown, he
 
 /** Begins an answer of many lines. */
 export function beginStream(res: ServerResponse, headers: Headers = {}): void {
+  lasting(res);
   res.writeHead(200, flatHeaders({ 'Content-Type': NDJSON_TYPE, ...headers }) as string[]);
   res.flushHeaders();
 }
 
 /** Where the answer has begun already there is nothing left to say but to cut it short. */
-export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: Problem): void {
+export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: Problem, requestId: string): void {
   if (res.headersSent) {
     res.destroy();
     return;
   }
   letRunOut(req);
-  send(res, problem.status, { ...problem.headers, 'Content-Type': PROBLEM_TYPE }, JSON.stringify(problem));
+  const headers = { ...problem.headers, 'Content-Type': PROBLEM_TYPE, 'Varve-Request-Id': requestId };
+  send(res, problem.status, headers, JSON.stringify({ ...problem.toJSON(), requestId }));
 }
 
 const RUN_OUT_BYTES = 64 * 1024 * 1024;

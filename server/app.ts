@@ -1,34 +1,15 @@
 /**
- * The request listener behind the doors: the hot path, then Express with every route of routes/. Express only matches paths here; handlers
+ * The request listener behind the doors: the hot path, then Express with every route of routes/table.ts. Express only matches paths here; handlers
  * work on node's own request and response.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import express from 'express';
-import { answerError, dispatch, pathOf } from './dispatch.js';
-import type { Route, ServerContext } from './exchange.js';
+import { answerError, dispatch } from './dispatch.js';
+import type { ServerContext } from './exchange.js';
 import { matchHot } from './hot-path.js';
 import { invalid, Problem } from './problem.js';
-import { changesRoutes } from './routes/changes.js';
-import { collectionRoutes } from './routes/collections.js';
-import { diffRoutes } from './routes/diff.js';
-import { entityRoutes } from './routes/entities.js';
-import { fileRoutes } from './routes/files.js';
-import { healthRoutes } from './routes/health.js';
-import { proofRoutes } from './routes/proofs.js';
-import { recordRoutes } from './routes/records.js';
-import { shardRoutes } from './routes/shards.js';
-
-export const ROUTES: readonly Route[] = [
-  ...healthRoutes,
-  ...entityRoutes,
-  ...recordRoutes,
-  ...proofRoutes,
-  ...changesRoutes,
-  ...diffRoutes,
-  ...collectionRoutes,
-  ...shardRoutes,
-  ...fileRoutes,
-];
+import { pathOf } from './request-log.js';
+import { ROUTES } from './routes/table.js';
 
 /** These answer in every phase. */
 const ALWAYS: ReadonlySet<string> = new Set(['/livez', '/readyz']);
@@ -41,7 +22,7 @@ export function createApp(context: ServerContext): RequestListener {
     app.all(route.path, (req, res) => dispatch(route, req, res, req.params as Record<string, string>, context));
   }
   app.use((req: IncomingMessage, res: ServerResponse) => {
-    answerError(new Problem('not-found', 'There is nothing at this path.'), req, res, context);
+    answerError(new Problem('not-found', 'There is nothing at this path.'), req, res);
   });
   app.use((error: unknown, req: IncomingMessage, res: ServerResponse, _next: express.NextFunction) => {
     // The router's own failure: a path parameter whose percent-encoding is not UTF-8.
@@ -49,17 +30,16 @@ export function createApp(context: ServerContext): RequestListener {
       error instanceof URIError || isBadParam(error)
         ? invalid('path', 'percent-encoded UTF-8', 'the path has a broken percent-encoding')
         : error;
-    answerError(problem, req, res, context);
+    answerError(problem, req, res);
   });
 
   return (req, res) => {
-    if (context.logger.isLevelEnabled('debug')) logRequest(req, res, context);
     try {
       if (context.phase === 'draining' && !ALWAYS.has(pathOf(req))) {
         throw new Problem('draining', 'The server is shutting down.', {}, { headers: { Connection: 'close' } });
       }
     } catch (error) {
-      return answerError(error, req, res, context);
+      return answerError(error, req, res);
     }
     const hot = matchHot(req.url ?? '');
     if (hot === undefined) app(req, res);
@@ -69,12 +49,4 @@ export function createApp(context: ServerContext): RequestListener {
 
 function isBadParam(error: unknown): boolean {
   return error instanceof Error && 'status' in error && error.status === 400;
-}
-
-function logRequest(req: IncomingMessage, res: ServerResponse, context: ServerContext): void {
-  const started = performance.now();
-  res.on('finish', () => {
-    const ms = Math.round(performance.now() - started);
-    context.logger.debug({ method: req.method, path: pathOf(req), status: res.statusCode, ms }, 'request');
-  });
 }

@@ -24,6 +24,11 @@ export type NeededRole = 'none' | TokenRole;
  */
 export type Scope = 'path' | 'query' | 'handler' | 'server';
 
+/** Where an endpoint does not say, its path does: the strictest reading. */
+export function scopeOfPath(path: string): Scope {
+  return /\/:collection(?:\/|$)/.test(path) ? 'path' : 'server';
+}
+
 const RANK: Readonly<Record<NeededRole, number>> = { none: 0, read: 1, write: 2, admin: 3, replica: 4 };
 const ID_LENGTH = 8;
 const REALM = 'Bearer realm="varve"';

@@ -7,6 +7,7 @@ import { type OpenOptions, parseStrict } from '../engine/index.js';
 import { ConfigError, parseListen } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { LOG_LEVELS, type LogLevel } from './logging.js';
+import type { RequestLogging } from './request-log.js';
 import type { TlsFiles } from './tls.js';
 import { TOKEN_FILE } from './tokens.js';
 
@@ -78,6 +79,12 @@ function setting<T>(read: Reader<T>, fallback: T, placeholder: string | undefine
   return { read, default: fallback, help, ...(placeholder === undefined ? {} : { placeholder }) };
 }
 
+const requestLogging: Reader<RequestLogging> = (value, name) => {
+  if (value === 'off' || value === 'problems' || value === 'all') return value;
+  if (/^[1-9]\d{0,8}$/.test(value)) return Number(value);
+  throw new ConfigError(`${name} must be off, problems, all or a number from 1, not '${value}'`);
+};
+
 const count = integer(1, 1e9);
 const millis = integer(1, 86_400_000);
 
@@ -91,6 +98,12 @@ export const SETTINGS = {
   hostNames: setting(maybe(names), undefined, 'NAMES', 'names that clients may call this server by, with commas between'),
   shards: setting(maybe(integer(1, 65_535)), undefined, 'N', 'number of shards, fixed when the database is created'),
   logLevel: setting<LogLevel>(oneOf(LOG_LEVELS), 'info', 'LEVEL', `one of ${LOG_LEVELS.join(', ')}`),
+  logRequests: setting<RequestLogging>(
+    requestLogging,
+    'problems',
+    'WHICH',
+    'off, problems, all, or N: problems and one in N of the others',
+  ),
   segmentBytes: setting(maybe(bytes), undefined, 'BYTES', 'size at which a log segment is sealed'),
   nodeCacheBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for tree nodes'),
   memtableBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for records newer than the last checkpoint'),

@@ -6,7 +6,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { send, sendProblem } from './answers.js';
 import { authorize, callerOf, type Scope } from './auth.js';
 import type { Endpoint, Exchange, Method, Route, ServerContext } from './exchange.js';
+import { routed } from './figures.js';
 import { Problem, problemOf } from './problem.js';
+import { noteProblem, requestIdOf } from './request-log.js';
 import { readQuery } from './requests.js';
 
 /** Where an endpoint does not say how it stands to collections, its path does: the strictest reading. */
@@ -32,6 +34,7 @@ export function dispatch(
   params: Exchange['params'],
   context: ServerContext,
 ): void {
+  routed(res, route);
   try {
     const method = req.method === 'HEAD' ? 'GET' : req.method;
     const endpoint = Object.hasOwn(route.endpoints, method ?? '') ? route.endpoints[method as Method] : undefined;
@@ -44,9 +47,9 @@ export function dispatch(
     const query = readQuery(req.url ?? '/');
     authorize(caller, endpoint.role, scopeOf(route, endpoint), params, query);
     const handled = endpoint.handle({ req, res, params, query, caller, context });
-    if (handled instanceof Promise) handled.catch((error: unknown) => answerError(error, req, res, context));
+    if (handled instanceof Promise) handled.catch((error: unknown) => answerError(error, req, res));
   } catch (error) {
-    answerError(error, req, res, context);
+    answerError(error, req, res);
   }
 }
 
@@ -55,18 +58,9 @@ function allowed(route: Route): string {
   return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
 }
 
-/** Answers with the problem that `error` is, and logs what is ours to mend. */
-export function answerError(error: unknown, req: IncomingMessage, res: ServerResponse, context: ServerContext): void {
+/** Answers with the problem that `error` is, and leaves it to the request's line in the log. */
+export function answerError(error: unknown, req: IncomingMessage, res: ServerResponse): void {
   const problem = problemOf(error);
-  if (problem.status >= 500) {
-    const log = { method: req.method, path: pathOf(req), slug: problem.slug, err: problem.cause ?? problem };
-    if (problem.slug === 'internal' || problem.slug === 'corrupt') context.logger.error(log, 'request failed');
-    else context.logger.warn(log, 'request refused');
-  }
-  sendProblem(req, res, problem);
-}
-
-/** Without the query, and short: it is a stranger's text. */
-export function pathOf(req: IncomingMessage): string {
-  return (req.url ?? '').split('?', 1)[0]!.slice(0, 200);
+  noteProblem(res, problem);
+  sendProblem(req, res, problem, requestIdOf(res));
 }

@@ -8,7 +8,9 @@ import type { z } from 'zod';
 import type { Database } from '../engine/index.js';
 import type { Caller, NeededRole, Scope } from './auth.js';
 import type { ByteBudget } from './body.js';
+import type { RequestFigures } from './figures.js';
 import type { Limits } from './limits.js';
+import type { Metrics } from './metrics.js';
 import { Problem, type ProblemFields } from './problem.js';
 import { NO_QUERY } from './requests.js';
 
@@ -20,6 +22,8 @@ export interface ServerContext {
   db: Database | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
+  readonly figures: RequestFigures;
+  readonly metrics: Metrics;
   /** Memory for request bodies, over all connections. */
   readonly bodyMemory: ByteBudget;
   /** Aborted when the server begins to shut down: streams end themselves. */

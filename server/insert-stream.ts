@@ -99,6 +99,8 @@ export async function insertStream(exchange: Exchange, insert: InsertLine): Prom
         const { text, inserted: ok } = await slot.answer;
         if (ok) inserted++;
         else failed++;
+        if (ok) context.figures.lines.inserted++;
+        else context.figures.lines.failed++;
         if (writer.pushText(text)) await writer.ready();
         slots.shift();
         bytesInFlight -= slot.bytes;

@@ -57,6 +57,7 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
     limits: limitsOf(config),
     access: new Access(readTokens(disk, tokenFileOf(config))),
     hostNames: config.hostNames ?? [],
+    requestLogging: config.logRequests,
     ...(tlsFiles === undefined ? {} : { tls: readTls(disk, tlsFiles) }),
   });
   const secrets = watchSecrets(config, disk, server, logger);

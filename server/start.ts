@@ -15,13 +15,16 @@ import { createApp } from './app.js';
 import { Access } from './auth.js';
 import { ByteBudget } from './body.js';
 import { DEFAULT_LISTEN } from './config.js';
-import { answerError, pathOf } from './dispatch.js';
+import { answerError } from './dispatch.js';
 import { Doors } from './doors.js';
 import type { Phase, ServerContext } from './exchange.js';
+import { RequestFigures } from './figures.js';
 import { ConfigError, Hosts, isLoopback, parseListen, requireTokensBeyondLoopback } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { createLogger, type Logger } from './logging.js';
+import { Metrics } from './metrics.js';
 import { Problem } from './problem.js';
+import { RequestLog, type RequestLogging } from './request-log.js';
 import type { TlsMaterial } from './tls.js';
 import type { TokenRecord } from './tokens.js';
 
@@ -38,6 +41,8 @@ export interface ServerOptions {
   hostNames?: readonly string[];
   /** Silent by default. */
   logger?: Logger;
+  /** Which requests have a line in the log; those with a problem by default. */
+  requestLogging?: RequestLogging;
   limits?: Partial<Limits>;
 }
 
@@ -74,11 +79,19 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
   const access = options.access ?? new Access();
   requireTokensBeyondLoopback(address, access.tokenCount);
   const draining = new AbortController();
+  const figures = new RequestFigures();
   const context: ServerContext = {
     phase: options.db === undefined ? 'recovering' : 'ready',
     db: options.db,
     limits,
     logger: options.logger ?? createLogger('silent'),
+    figures,
+    metrics: new Metrics(figures, () => ({
+      phase: context.phase,
+      db: context.db,
+      doors: figuresNow(),
+      bodyBytes: context.bodyMemory.heldBytes,
+    })),
     bodyMemory: new ByteBudget(limits.bodyMemoryBytes),
     draining: draining.signal,
   };
@@ -91,18 +104,26 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     limits,
     logger: context.logger,
     handle: createApp(context),
-    refuse(req, res, problem) {
-      context.logger.debug({ method: req.method, path: pathOf(req), slug: problem.slug }, 'refused at the door');
-      answerError(problem, req, res, context);
-    },
+    refuse: (req, res, problem) => answerError(problem, req, res),
   });
   let idle = () => {};
-  const onClosed = () => {
+  const requestLog = new RequestLog(context.logger, options.requestLogging);
+  const figuresNow = (): Figures => ({
+    ...doors.admission.figures,
+    connections: doors.connections,
+    unreadBytes: doors.slowReaders.unreadBytes,
+  });
+  const onClosed = (res: ServerResponse) => {
+    requestLog.end(res, figures.end(res));
     if (doors.underWay.size === 0) idle();
   };
 
   const server = createHttpServer(limits, options.tls);
-  server.on('request', (req: IncomingMessage, res: ServerResponse) => doors.enter(req, res, onClosed));
+  server.on('request', (req: IncomingMessage, res: ServerResponse) => {
+    figures.begin(res);
+    requestLog.begin(res);
+    doors.enter(req, res, onClosed);
+  });
   server.on('connection', (socket: Socket) => {
     const problem = doors.connect(socket);
     if (problem === undefined) return;
@@ -143,7 +164,7 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
       return context.phase;
     },
     get figures() {
-      return { ...doors.admission.figures, connections: doors.connections, unreadBytes: doors.slowReaders.unreadBytes };
+      return figuresNow();
     },
     attach(db) {
       context.db = db;

@@ -40,6 +40,9 @@ export class BlockCache {
   #reads = 0;
   #misses = 0;
   #pays = true;
+  /** Of earlier windows. */
+  #hitsBefore = 0;
+  #readsBefore = 0;
   #slab: Buffer | undefined;
   #slabUsed = 0;
 
@@ -61,6 +64,11 @@ export class BlockCache {
     this.#misses++;
     if (!this.#pays && this.#misses % PROBE_EVERY !== 0) return undefined;
     return this.#load(owner, file, number);
+  }
+
+  get stats(): { readonly bytes: number; readonly hits: number; readonly misses: number } {
+    const hits = this.#hitsBefore + this.#hits;
+    return { bytes: this.#ring.length * BLOCK_BYTES, hits, misses: this.#readsBefore + this.#reads - hits };
   }
 
   /** Drops what is held of a segment. */
@@ -106,6 +114,8 @@ export class BlockCache {
   /** Loading pays while there is room, or while seven reads of eight hit: a load costs several times what a hit saves. */
   #weigh(): void {
     this.#pays = this.#ring.length < this.#limitBlocks || this.#hits * 8 > this.#reads * 7;
+    this.#readsBefore += this.#reads;
+    this.#hitsBefore += this.#hits;
     this.#reads = 0;
     this.#hits = 0;
   }

@@ -21,6 +21,7 @@ export class NodeCache {
   #bytes = 0;
   #ring: Node[] = [];
   #hand = 0;
+  #loads = 0;
 
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
@@ -30,11 +31,17 @@ export class NodeCache {
     return this.#bytes;
   }
 
+  /** Nodes that were decoded because they were not here. */
+  get loads(): number {
+    return this.#loads;
+  }
+
   get nodes(): number {
     return this.#ring.length;
   }
 
   add(home: Map<number, Node>, address: number, node: Node): void {
+    this.#loads++;
     home.set(address, node);
     node.home = home;
     node.place = address;

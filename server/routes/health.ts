@@ -2,10 +2,12 @@
  * Whether the process lives, and whether it takes work: 503 with reasons while recovering, draining or read-only. And a pointer for
  * whoever opens the address in a browser.
  */
+
+import type { ShardInfo } from '../../engine/index.js';
 import { sendJson } from '../answers.js';
-import { type Exchange, parseQuery, type Route } from '../exchange.js';
-import { Problem, type Slug } from '../problem.js';
-import { noQuery, readyQuery } from '../schemas.js';
+import { type Exchange, parseQuery, type Route, type ServerContext } from '../exchange.js';
+import { Problem } from '../problem.js';
+import { noQuery, type ReadyCheck, readyQuery } from '../schemas.js';
 
 function livez(exchange: Exchange): void {
   parseQuery(noQuery, exchange);
@@ -15,32 +17,29 @@ function livez(exchange: Exchange): void {
 function readyz(exchange: Exchange): void {
   const { verbose } = parseQuery(readyQuery, exchange);
   const { context, res } = exchange;
-  const shards = context.phase === 'ready' ? (context.db?.shards() ?? []) : [];
-  const checks = shards.map(({ shard, state, reason }) => ({
-    shard,
-    state,
-    ...(reason === undefined ? {} : { reason: reasonWord(state) }),
-  }));
-  const details = verbose === true ? { shards: checks } : {};
-  const readOnly = shards.filter((shard) => shard.state === 'read-only');
-  if (context.phase !== 'ready') throw notReady(context.phase, [context.phase], details);
-  if (readOnly.length > 0) {
-    throw notReady(
-      'read-only',
-      readOnly.map(({ shard }) => `shard ${shard} is read-only: a write to its disk failed`),
-      details,
-    );
-  }
-  sendJson(res, 200, { status: 'ready', ...details });
+  const checks = readyChecks(context);
+  const shown = verbose === true ? { checks } : {};
+  const reasons = checks.flatMap(({ ok, reason }) => (ok ? [] : [reason ?? 'not ready']));
+  if (reasons.length === 0) return sendJson(res, 200, { status: 'ready', ...shown });
+  throw new Problem(context.phase === 'ready' ? 'read-only' : context.phase, `${reasons.join('; ')}.`, { reasons, ...shown });
 }
 
-/** A shard's own reason may name files; the log has it. */
-function reasonWord(state: string): string {
-  return state === 'read-only' ? 'a write to its disk failed' : 'part of its log is damaged';
+/** Whatever speaks for or against taking work. A shard's own reason may name files; the log of the server has it. */
+function readyChecks({ phase, db }: ServerContext): ReadyCheck[] {
+  const ofServer = { name: 'phase', state: phase, ok: phase === 'ready', ...(phase === 'ready' ? {} : { reason: PHASES[phase] }) };
+  const shards = phase === 'ready' ? (db?.shards() ?? []) : [];
+  return [ofServer, ...shards.map(shardCheck)];
 }
 
-function notReady(slug: Slug, reasons: readonly string[], details: object): Problem {
-  return new Problem(slug, reasons.join('; '), { reasons, ...details });
+const PHASES = { recovering: 'the database is being opened', draining: 'the server is shutting down' } as const;
+
+function shardCheck({ shard, state, reason }: ShardInfo): ReadyCheck {
+  const name = `shard ${shard}`;
+  if (state === 'read-only') return { name, state, ok: false, reason: `shard ${shard} is read-only: a write to its disk failed` };
+  if (state === 'damaged') return { name, state, ok: false, reason: `shard ${shard} takes no writes: part of its log is damaged` };
+  // Nothing is lost by it: the log has it all, and the next fold tries again.
+  if (reason !== undefined) return { name, state, ok: true, reason: `shard ${shard} could not fold its memory into the tree` };
+  return { name, state, ok: true };
 }
 
 function pointer(exchange: Exchange): void {
@@ -50,7 +49,8 @@ function pointer(exchange: Exchange): void {
     api: '/v1',
     collections: '/v1/collections',
     shards: '/v1/shards',
-    health: ['/livez', '/readyz?verbose'],
+    documents: ['/docs', '/openapi.json'],
+    health: ['/livez', '/readyz?verbose', '/metrics'],
     try: 'curl -X PUT -H \'Content-Type: application/json\' -d \'{"name":"Alice"}\' http://127.0.0.1:7411/v1/collections/customers/entities/alice',
   });
 }

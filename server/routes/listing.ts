@@ -101,6 +101,7 @@ async function streamEntities(
       while (step.done !== true && !writer.closed) {
         if (context.draining.aborted) throw new Problem('draining', 'The server is shutting down.');
         count++;
+        context.figures.lines.sent++;
         if (writer.push(bodies ? recordBytes(step.value, '\n') : keyAndId(step.value, '\n'))) await writer.ready();
         step = await entities.next();
       }

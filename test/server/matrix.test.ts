@@ -4,7 +4,7 @@
  * every permitted call before it does something.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ROUTES } from '../../server/app.js';
+import { ROUTES } from '../../server/routes/table.js';
 import type { Endpoint } from '../../server/exchange.js';
 import { Access } from '../../server/index.js';
 import { token } from './doors-support.js';
@@ -59,7 +59,9 @@ function pathIn({ path }: Case, collection: string): string {
 }
 
 /** What a limited caller gets at endpoints that look for themselves: one request that must be refused to it, each. */
-const PROBES: Readonly<Record<string, (ask: (method: string, path: string, body?: unknown) => Promise<Reply>, otherId: string) => Promise<void>>> = {
+const PROBES: Readonly<
+  Record<string, (ask: (method: string, path: string, body?: unknown) => Promise<Reply>, otherId: string) => Promise<void>>
+> = {
   'GET /v1/collections': async (ask) => {
     const { collections } = (await ask('GET', '/v1/collections')).json;
     expect(collections.map(({ name }: { name: string }) => name)).toEqual(['c']);
@@ -109,7 +111,8 @@ describe('the table of routes', () => {
       if (/^\/(?:v1|replication)\//.test(each.path)) expect(role, label(each)).not.toBe('none');
       if (each.path.startsWith('/replication/')) expect(['admin', 'replica'], label(each)).toContain(role);
       if (each.method !== 'GET') expect(['write', 'admin', 'replica'], label(each)).toContain(role);
-      if (each.scope === 'handler') expect(Object.keys(PROBES), `${label(each)} looks for itself: a probe here shows that it does`).toContain(label(each));
+      if (each.scope === 'handler')
+        expect(Object.keys(PROBES), `${label(each)} looks for itself: a probe here shows that it does`).toContain(label(each));
       if (each.scope === 'path') expect(each.path, label(each)).toMatch(/:collection/);
     }
   });

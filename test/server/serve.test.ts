@@ -73,7 +73,7 @@ describe('serving', () => {
     expect((await ask(serving.url, '/livez')).status).toBe(200);
     expect(await ask(serving.url, '/readyz')).toMatchObject({
       status: 503,
-      json: { type: 'urn:varve:recovering', reasons: ['recovering'] },
+      json: { type: 'urn:varve:recovering', reasons: ['the database is being opened'] },
       headers: { 'retry-after': '1' },
     });
     expect(await ask(serving.url, '/v1/shards')).toMatchObject({ status: 503, json: { type: 'urn:varve:recovering' } });
@@ -127,7 +127,7 @@ describe('shutting down', () => {
     await once(req, 'continue');
     const closed = s.server.close();
     expect(s.server.phase).toBe('draining');
-    expect(await ask(s.server.url, '/readyz')).toMatchObject({ status: 503, json: { type: 'urn:varve:draining', reasons: ['draining'] } });
+    expect(await ask(s.server.url, '/readyz')).toMatchObject({ status: 503, json: { type: 'urn:varve:draining', reasons: ['the server is shutting down'] } });
     expect((await ask(s.server.url, '/livez')).status).toBe(200);
     const refused = await ask(s.server.url, '/v1/shards', agent);
     expect(refused).toMatchObject({

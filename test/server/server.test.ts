@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ROUTES } from '../../server/app.js';
+import { ROUTES } from '../../server/routes/table.js';
 import { matchHot } from '../../server/hot-path.js';
 import { startServer } from '../../server/index.js';
 import { entityRoute } from '../../server/routes/entities.js';
@@ -25,9 +25,10 @@ describe('a running server', () => {
     expect((await s.get('/readyz')).json).toEqual({ status: 'ready' });
     expect((await s.get('/readyz?verbose')).json).toEqual({
       status: 'ready',
-      shards: [
-        { shard: 1, state: 'open' },
-        { shard: 2, state: 'open' },
+      checks: [
+        { name: 'phase', state: 'ready', ok: true },
+        { name: 'shard 1', state: 'open', ok: true },
+        { name: 'shard 2', state: 'open', ok: true },
       ],
     });
     expect((await s.get('/readyz?verbose=maybe')).status).toBe(400);
@@ -68,7 +69,7 @@ describe('a running server', () => {
   it('answers every wrong method with 405 and those that are right', async () => {
     for (const route of ROUTES) {
       const path = route.path.replace(':collection', 'c').replace(':key', 'k').replace(':shard', '1').replace(':id', '0001000000000001');
-      const reply = await s.ask('PATCH', path, { body: {} });
+      const reply = await s.ask('PATCH', path);
       expect(reply, path).toMatchObject({ status: 405, json: { type: 'urn:varve:method-not-allowed' } });
       const allow = String(reply.headers.allow).split(', ');
       expect(allow).toEqual(expect.arrayContaining(Object.keys(route.endpoints)));

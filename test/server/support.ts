@@ -8,6 +8,7 @@ import { connect } from 'node:net';
 import { type Database, type OpenOptions, openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { type Limits, type RunningServer, type ServerOptions, startServer } from '../../server/index.js';
+import { checkAnswer } from './answer-check.js';
 
 export interface Reply {
   readonly status: number;
@@ -69,7 +70,9 @@ export class TestServer {
     req.on('error', () => {});
     req.end(bytes);
     const [res] = (await once(req, 'response')) as [IncomingMessage];
-    return readReply(res);
+    const reply = await readReply(res);
+    checkAnswer({ method, path }, reply);
+    return reply;
   }
 
   get(path: string, headers: Record<string, string> = {}): Promise<Reply> {

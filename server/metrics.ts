@@ -1,0 +1,234 @@
+/**
+ * /metrics: what the server and the engine have counted, as families of samples made when somebody asks, in Prometheus's text format
+ * (prom-client writes it, and adds what it knows of the process).
+ *
+ * Invariants: labels are bounded: templates of routes, short lists, and shards up to 64 of them (more are added up under `all`). Nothing
+ * here is work for a request that is not the scrape itself.
+ */
+import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import type { Database, DatabaseStats, ShardStats } from '../engine/index.js';
+import { BUCKETS, CLASSES, METHODS, type RequestFigures } from './figures.js';
+import type { Figures } from './start.js';
+
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+/** More shards than this are added up. */
+const MOST_SHARDS = 64;
+
+export interface Scraped {
+  readonly phase: string;
+  readonly db: Database | undefined;
+  readonly doors: Figures;
+  readonly bodyBytes: number;
+}
+
+type Labels = Readonly<Record<string, string | number>>;
+interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
+  /** Where it is not the family's own name. */
+  readonly metricName?: string;
+}
+type Kind = 'counter' | 'gauge' | 'histogram';
+
+/** One for all servers of the process. */
+let ofProcess: Registry | undefined;
+
+export class Metrics {
+  readonly #figures: RequestFigures;
+  readonly #scrape: () => Scraped;
+  readonly #registry = new Registry();
+  #scraped: Scraped;
+  #stats: DatabaseStats | undefined;
+
+  constructor(figures: RequestFigures, scrape: () => Scraped) {
+    this.#figures = figures;
+    this.#scrape = scrape;
+    this.#scraped = { phase: 'recovering', db: undefined, doors: NO_FIGURES, bodyBytes: 0 };
+    this.#serverFamilies();
+    this.#shardFamilies();
+    this.#cacheFamilies();
+  }
+
+  async text(): Promise<string> {
+    if (ofProcess === undefined) {
+      ofProcess = new Registry();
+      collectDefaultMetrics({ register: ofProcess });
+    }
+    this.#scraped = this.#scrape();
+    this.#stats = this.#scraped.phase === 'recovering' ? undefined : this.#scraped.db?.stats();
+    return `${await this.#registry.metrics()}\n${await ofProcess.metrics()}`;
+  }
+
+  #family(name: string, type: Kind, help: string, samples: () => Sample[]): void {
+    const family = { name, help, type, get: async () => ({ name, help, type, aggregator: 'sum', values: samples() }) };
+    // The registry asks a metric for nothing but this; its type names the classes it ships.
+    this.#registry.registerMetric(family as unknown as Metric);
+  }
+
+  #one(name: string, type: Kind, help: string, value: () => number): void {
+    this.#family(name, type, help, () => [{ labels: {}, value: value() }]);
+  }
+
+  #serverFamilies(): void {
+    const figures = this.#figures;
+    this.#family('varve_ready', 'gauge', '1 for the phase that the server is in', () =>
+      ['recovering', 'ready', 'draining'].map((phase) => ({ labels: { phase }, value: Number(phase === this.#scraped.phase) })),
+    );
+    this.#family('varve_http_requests_total', 'counter', 'Requests that are over; cut: the connection went first', () =>
+      requestSamples(figures),
+    );
+    this.#family(
+      'varve_http_request_duration_seconds',
+      'histogram',
+      'From its headers to the end of its answer; streams and feeds are left out',
+      () => durationSamples(figures, 'varve_http_request_duration_seconds'),
+    );
+    this.#one('varve_http_requests_active', 'gauge', 'Requests being handled', () => this.#scraped.doors.active);
+    this.#one('varve_http_requests_waiting', 'gauge', 'Requests waiting for their turn', () => this.#scraped.doors.waiting);
+    this.#one('varve_http_streams', 'gauge', 'Feeds and streams of inserts that are open', () => this.#scraped.doors.streams);
+    this.#one('varve_http_feeds', 'gauge', 'Feeds that are open', () => figures.feeds);
+    this.#one('varve_http_connections', 'gauge', 'Open connections', () => this.#scraped.doors.connections);
+    this.#one('varve_http_clients', 'gauge', 'Tokens, or addresses without one, that are connected', () => this.#scraped.doors.clients);
+    this.#one(
+      'varve_http_unread_bytes',
+      'gauge',
+      'Bytes of answers that their readers have not taken',
+      () => this.#scraped.doors.unreadBytes,
+    );
+    this.#one('varve_http_body_bytes', 'gauge', 'Memory held by request bodies', () => this.#scraped.bodyBytes);
+    this.#family('varve_ndjson_lines_total', 'counter', 'Lines of streams: inserts made and refused, entities and changes sent', () =>
+      Object.entries(figures.lines).map(([what, value]) => ({ labels: { what }, value })),
+    );
+  }
+
+  #shardFamilies(): void {
+    const each = (name: string, type: Kind, help: string, value: (stats: ShardStats) => number) =>
+      this.#family(`varve_shard_${name}`, type, help, () => this.#perShard(value));
+    this.#family('varve_shards', 'gauge', 'Shards by state', () =>
+      (['open', 'read-only', 'damaged'] as const).map((state) => ({
+        labels: { state },
+        value: this.#stats?.shards.filter((shard) => shard.state === state).length ?? 0,
+      })),
+    );
+    each('last_seq', 'gauge', 'Seq of the newest record or event', ({ lastSeq }) => lastSeq);
+    each('durable_seq', 'gauge', 'Highest seq known to be synced', ({ durableSeq }) => durableSeq);
+    each('checkpoint_lag_seqs', 'gauge', 'Seqs since the last checkpoint', ({ durableSeq, checkpointSeq }) => durableSeq - checkpointSeq);
+    each('memtable_bytes', 'gauge', 'Memory of records newer than the tree', ({ memtableBytes }) => memtableBytes);
+    each('memtable_records', 'gauge', 'Records newer than the tree', ({ memtableRecords }) => memtableRecords);
+    each('live_bytes', 'gauge', 'Bytes of log that compaction would keep', ({ liveBytes }) => liveBytes);
+    each('dead_bytes', 'gauge', 'Bytes of log that compaction would give back', ({ deadBytes }) => deadBytes);
+    each('segments', 'gauge', 'Files of the log', ({ segments }) => segments);
+    each('folds_total', 'counter', 'Memtables folded into the tree', ({ folds }) => folds.count);
+    each('fold_failures_total', 'counter', 'Folds that failed; nothing is lost by one', ({ foldFailures }) => foldFailures);
+    each('fold_seconds_total', 'counter', 'Time spent folding', ({ folds }) => folds.ms / 1000);
+    each('groups_total', 'counter', 'Groups made durable, each with one sync', ({ groups }) => groups.count);
+    each('group_batches_total', 'counter', 'Batches in them', ({ groupBatches }) => groupBatches);
+    each('commit_failures_total', 'counter', 'Groups whose write or sync failed', ({ commitFailures }) => commitFailures);
+    this.#family('varve_shard_commit_duration_seconds', 'histogram', 'Write and sync of a group', () => {
+      const name = 'varve_shard_commit_duration_seconds';
+      return this.#shardGroups().flatMap(({ shard, all }) => {
+        const { boundsMs, buckets, ms, count } = sumDurations(all);
+        return histogram(
+          name,
+          { shard },
+          boundsMs.map((bound) => bound / 1000),
+          buckets,
+          ms / 1000,
+          count,
+        );
+      });
+    });
+  }
+
+  #cacheFamilies(): void {
+    const caches = (value: (cache: DatabaseStats['caches'][number]) => number | undefined) => () =>
+      (this.#stats?.caches ?? []).flatMap((cache) => {
+        const counted = value(cache);
+        return counted === undefined ? [] : [{ labels: { cache: cache.name }, value: counted }];
+      });
+    this.#family(
+      'varve_cache_bytes',
+      'gauge',
+      'Memory of a cache',
+      caches(({ bytes }) => bytes),
+    );
+    this.#family(
+      'varve_cache_hits_total',
+      'counter',
+      'Reads that a cache answered',
+      caches(({ hits }) => hits),
+    );
+    this.#family(
+      'varve_cache_misses_total',
+      'counter',
+      'Reads that it did not',
+      caches(({ misses }) => misses),
+    );
+  }
+
+  /** Shards with their label; all under one where there are many. */
+  #shardGroups(): { shard: string; all: readonly ShardStats[] }[] {
+    const shards = this.#stats?.shards ?? [];
+    if (shards.length > MOST_SHARDS) return [{ shard: 'all', all: shards }];
+    return shards.map((stats) => ({ shard: String(stats.shard), all: [stats] }));
+  }
+
+  #perShard(value: (stats: ShardStats) => number): Sample[] {
+    return this.#shardGroups().map(({ shard, all }) => ({ labels: { shard }, value: all.reduce((sum, stats) => sum + value(stats), 0) }));
+  }
+}
+
+const NO_FIGURES: Figures = { connections: 0, active: 0, waiting: 0, streams: 0, clients: 0, unreadBytes: 0 };
+
+function sumDurations(all: readonly ShardStats[]): ShardStats['groups'] {
+  const [first] = all;
+  const buckets = first!.groups.buckets.map((_, slot) => all.reduce((sum, { groups }) => sum + groups.buckets[slot]!, 0));
+  const sum = (value: (groups: ShardStats['groups']) => number) => all.reduce((total, { groups }) => total + value(groups), 0);
+  return { boundsMs: first!.groups.boundsMs, buckets, ms: sum(({ ms }) => ms), count: sum(({ count }) => count) };
+}
+
+function requestSamples(figures: RequestFigures): Sample[] {
+  const samples: Sample[] = [];
+  for (const { path, answers } of figures.routes) {
+    answers.forEach((value, index) => {
+      if (value === 0) return;
+      const method = METHODS[Math.floor(index / CLASSES.length)]!;
+      samples.push({ labels: { route: path, method, status: CLASSES[index % CLASSES.length]! }, value });
+    });
+  }
+  return samples;
+}
+
+function durationSamples(figures: RequestFigures, name: string): Sample[] {
+  const samples: Sample[] = [];
+  for (const route of figures.routes) {
+    METHODS.forEach((method, index) => {
+      const buckets = [...BUCKETS, 0].map((_, slot) => route.bucket(index, slot));
+      const count = buckets.reduce((sum, value) => sum + value, 0);
+      if (count > 0) samples.push(...histogram(name, { route: route.path, method }, BUCKETS, buckets, route.seconds[index]!, count));
+    });
+  }
+  return samples;
+}
+
+/** `buckets` has one more than `bounds`, and is not cumulative. */
+function histogram(
+  name: string,
+  labels: Labels,
+  bounds: readonly number[],
+  buckets: readonly number[],
+  sum: number,
+  count: number,
+): Sample[] {
+  let below = 0;
+  const samples: Sample[] = bounds.map((bound, slot) => {
+    below += buckets[slot]!;
+    return { metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: below };
+  });
+  return [
+    ...samples,
+    { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
+    { metricName: `${name}_sum`, labels, value: sum },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
+}

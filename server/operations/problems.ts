@@ -1,0 +1,79 @@
+/**
+ * Each kind of problem as a schema: what stands beside type, title, status and detail. Kinds without a line here have nothing more.
+ * Optional are those that depend on where the problem arose.
+ */
+import { z } from 'zod';
+import { KINDS, type Slug } from '../problem.js';
+import { count, readyCheck, recordHeader, recordIdText, timeText } from '../schemas.js';
+
+const strings = z.array(z.string());
+const readiness = { reasons: strings.optional(), checks: z.array(readyCheck).optional() };
+const shard = { shard: z.number().int().positive() };
+
+const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
+  invalid: {
+    path: z.string().meta({ description: 'The place in the request.', example: 'records[3].key' }),
+    expected: z.string().meta({ description: 'What would do there.' }),
+  },
+  'unknown-parameter': { parameters: strings },
+  'unknown-field': { fields: strings },
+  'time-ahead': { now: timeText },
+  unauthorized: { needs: z.looseObject({ role: z.string().optional() }) },
+  forbidden: { needs: z.looseObject({ role: z.string().optional() }) },
+  'system-collection': { collection: z.string() },
+  'not-found': { collection: z.string().optional(), key: z.string().optional(), id: z.string().optional() },
+  'nothing-to-delete': { collection: z.string(), key: z.string() },
+  'method-not-allowed': { allow: strings },
+  'not-acceptable': { available: strings },
+  'time-behind': { newest: timeText.meta({ description: 'The newest time of the shard.' }) },
+  'snapshot-exists': { name: z.string(), asOf: z.string() },
+  'placement-fixed': { collection: z.string(), placement: z.string() },
+  deleted: { tombstone: recordHeader },
+  trimmed: { collection: z.string(), horizon: recordIdText.meta({ description: 'The first point that is answered exactly.' }) },
+  erased: { id: recordIdText },
+  'precondition-failed': {
+    collection: z.string(),
+    key: z.string(),
+    current: recordIdText.nullable().meta({ description: 'The version that is there; null: none.' }),
+  },
+  'too-large': { what: z.string(), limit: count, actual: count.optional() },
+  'unsupported-media-type': { supported: strings },
+  'cross-shard': {
+    shards: z.array(count).optional().meta({ description: 'Those it reaches.' }),
+    shardCount: count.optional(),
+    limit: count.optional().meta({ description: 'A feed over more shards than this is read one shard at a time.' }),
+  },
+  'bad-ref': { ref: z.string(), reason: z.enum(['unknown', 'dropped', 'later', 'other-shard']) },
+  'idempotency-mismatch': { key: z.string() },
+  'too-many-requests': { limit: count.optional() },
+  'not-written': shard,
+  'outcome-unknown': shard,
+  damaged: { ...shard, fromSeq: count, toSeq: count },
+  'read-only': readiness,
+  overloaded: { retryAfterMs: count.optional(), limit: count.optional() },
+  recovering: readiness,
+  draining: readiness,
+  unavailable: { shard: shard.shard.optional() },
+};
+
+const made = new Map<Slug, z.ZodType>();
+
+/** The schema of a kind; the same object each time, so that the description refers to it by name. */
+export function problemSchema(slug: Slug): z.ZodType {
+  let schema = made.get(slug);
+  if (schema === undefined) {
+    const { status, title } = KINDS[slug];
+    schema = z
+      .strictObject({
+        type: z.literal(`urn:varve:${slug}`),
+        title: z.literal(title),
+        status: z.literal(status),
+        detail: z.string().meta({ description: 'For people; may change.' }),
+        requestId: z.string().optional().meta({ description: 'The request, as the log of the server names it.' }),
+        ...FIELDS[slug],
+      })
+      .meta({ id: `problem-${slug}` });
+    made.set(slug, schema);
+  }
+  return schema;
+}
