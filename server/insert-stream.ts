@@ -50,8 +50,8 @@ class Signal {
 export async function insertStream(exchange: Exchange, insert: InsertLine): Promise<void> {
   const { req, res, context } = exchange;
   const { limits, bodyMemory } = context;
-  enterStream(res);
   const reservedBytes = limits.lineBytesInFlight + limits.maxLineBytes;
+  enterStream(res, reservedBytes);
   if (!bodyMemory.take(reservedBytes)) throw new Problem('overloaded', 'The memory for request bodies is used up.');
   try {
     // Headers at once: a client may wait for them before it sends on.

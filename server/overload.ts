@@ -21,6 +21,9 @@ import { Problem } from './problem.js';
 const TURN_SHARE = 16;
 const SLICE_MS = 2;
 
+/** Of the memory for bodies, the streams of one client may hold this much: a stream may stand still for minutes, and others insert too. */
+const RESERVED_SHARE = 3 / 4;
+
 interface Waiting {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -34,6 +37,8 @@ export class Client {
   connections = 0;
   active = 0;
   streams = 0;
+  /** Of the memory for bodies, by its streams for as long as they last. */
+  reservedBytes = 0;
   /** The turn that the two below are of. */
   turn = -1;
   used = 0;
@@ -77,6 +82,7 @@ const TICKET = Symbol('ticket');
 /** One request that was let in. */
 class Ticket {
   kind: 'request' | 'stream' | 'done' = 'request';
+  reservedBytes = 0;
   constructor(
     readonly admission: Admission,
     readonly client: Client,
@@ -150,13 +156,14 @@ export class Admission {
     if (ticket === undefined || ticket.kind === 'done') return;
     if (ticket.kind === 'stream') {
       ticket.client.streams--;
+      ticket.client.reservedBytes -= ticket.reservedBytes;
       this.#streams--;
     } else this.#giveBack(ticket.client);
     ticket.kind = 'done';
   }
 
   /** See `enterStream`. */
-  toStream(res: ServerResponse): void {
+  toStream(res: ServerResponse, reservedBytes: number): void {
     const ticket = (res as Ticketed)[TICKET];
     if (ticket === undefined || ticket.kind !== 'request') return;
     const { client } = ticket;
@@ -164,7 +171,11 @@ export class Admission {
     if (client.streams >= maxStreamsPerClient)
       throw new Problem('too-many-requests', `This client has ${client.streams} streams open already.`, { limit: maxStreamsPerClient });
     if (this.#streams >= maxStreams) throw new Problem('overloaded', 'Too many streams are open.', { limit: maxStreams });
+    if (client.reservedBytes + reservedBytes > this.#limits.bodyMemoryBytes * RESERVED_SHARE && client.reservedBytes > 0)
+      throw new Problem('too-many-requests', 'The streams of this client hold its share of the memory for request bodies.');
     ticket.kind = 'stream';
+    ticket.reservedBytes = reservedBytes;
+    client.reservedBytes += reservedBytes;
     client.streams++;
     this.#streams++;
     this.#giveBack(client);
@@ -270,8 +281,9 @@ function isGone(res: ServerResponse): boolean {
 
 /**
  * Says that an answer will last (a feed, a stream of inserts): it no longer counts as a request under way, but as a stream, of which
- * there is a cap of its own. Call it before the first byte; throws 429 or 503.
+ * there is a cap of its own. Call it before the first byte; throws 429 or 503. `reservedBytes`: of the memory for bodies, for as long
+ * as it lasts.
  */
-export function enterStream(res: ServerResponse): void {
-  (res as Ticketed)[TICKET]?.admission.toStream(res);
+export function enterStream(res: ServerResponse, reservedBytes = 0): void {
+  (res as Ticketed)[TICKET]?.admission.toStream(res, reservedBytes);
 }

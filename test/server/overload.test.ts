@@ -296,6 +296,25 @@ describe('a server under a flood', () => {
   });
 });
 
+describe('streams of inserts that stand still', () => {
+  it('leave memory for the bodies of others', async () => {
+    const s = await TestServer.start({ limits: { bodyMemoryBytes: 8_000_000, lineBytesInFlight: 1_000_000, maxLineBytes: 1_000_000 } });
+    const stream =
+      'POST /v1/records HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n';
+    const open = await Promise.all(Array.from({ length: 6 }, () => deaf(s.port, stream, '127.0.0.2')));
+    while (s.server.figures.streams < 3) await turn();
+    const over = await deaf(s.port, stream, '127.0.0.2');
+    over.resume();
+    expect(String(((await once(over, 'data')) as [Buffer])[0])).toMatch(/^HTTP\/1\.1 429 /);
+    expect(s.server.figures.streams).toBe(3);
+    expect((await s.put('k', 'x'.repeat(500_000))).status).toBe(201);
+    for (const socket of [...open, over]) socket.destroy();
+    while (s.server.figures.streams > 0) await turn();
+    expect((await s.lines('{"collection":"c","key":"k","body":1}\n')).status).toBe(200);
+    await s.stop();
+  });
+});
+
 describe('many readers that do not read', () => {
   it('cost a bounded amount of memory, and nobody who reads is cut off', async () => {
     const budget = 4 * 1024 * 1024;
