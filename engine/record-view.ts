@@ -1,11 +1,10 @@
 /** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
 import { hex } from './format/hash.js';
-import { splitEntityKey } from './format/keys.js';
-import type { IndexEntry } from './format/leaf-value.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
 import type { Erasures } from './retention/erasures.js';
+import type { ListedEntry } from './shard-index.js';
 import {
   type HashHex,
   type JsonValue,
@@ -17,8 +16,6 @@ import {
   type Timestamp,
   type VersionRecord,
 } from './types.js';
-
-const decoder = new TextDecoder();
 
 /** A record read back from the log. */
 export class StoredVersion implements VersionRecord {
@@ -51,11 +48,11 @@ export class StoredVersion implements VersionRecord {
   }
 
   get collection(): string {
-    return decoder.decode(this.#stored.collection);
+    return this.#stored.collectionText;
   }
 
   get key(): string {
-    return decoder.decode(this.#stored.key);
+    return this.#stored.keyText;
   }
 
   get supersedes(): RecordId | null {
@@ -97,15 +94,16 @@ export class StoredVersion implements VersionRecord {
  */
 export class ListedVersion implements VersionRecord {
   readonly shard: ShardId;
-  readonly #entity: string;
-  readonly #entry: IndexEntry;
-  readonly #read: (seq: number) => StoredVersion;
+  readonly #entry: ListedEntry;
+  readonly #keyAt: number;
+  readonly #read: (entry: ListedEntry) => StoredVersion;
   #stored: StoredVersion | undefined;
 
-  constructor(shard: ShardId, entity: string, entry: IndexEntry, read: (seq: number) => StoredVersion) {
+  /** `keyAt`: where the key begins in the entity's names. */
+  constructor(shard: ShardId, entry: ListedEntry, keyAt: number, read: (entry: ListedEntry) => StoredVersion) {
     this.shard = shard;
-    this.#entity = entity;
     this.#entry = entry;
+    this.#keyAt = keyAt;
     this.#read = read;
   }
 
@@ -114,11 +112,16 @@ export class ListedVersion implements VersionRecord {
   }
 
   get collection(): string {
-    return splitEntityKey(this.#entity).collection;
+    return this.#entry.entity.slice(0, this.#keyAt - 1);
   }
 
   get key(): string {
-    return splitEntityKey(this.#entity).key;
+    return this.#entry.text(this.#keyAt);
+  }
+
+  /** Key bytes of its entity, one char a byte: listings are in their order. */
+  get entity(): string {
+    return this.#entry.entity;
   }
 
   get seq(): Seq {
@@ -162,7 +165,7 @@ export class ListedVersion implements VersionRecord {
   }
 
   #load(): StoredVersion {
-    this.#stored ??= this.#read(this.#entry.seq);
+    this.#stored ??= this.#read(this.#entry);
     return this.#stored;
   }
 }

@@ -6,20 +6,32 @@
  *   tree              everything up to `treeSeq`
  *
  * A version lies in exactly one of the three, newest on top, so a search may stop at the first that answers.
+ * In front of them stand hints of where the newest versions are: an entity has none while a memtable knows it.
  * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
  */
 
-import { treeKey } from './format/keys.js';
-import { type IndexEntry, LeafEntry } from './format/leaf-value.js';
+import { latin1ToText, treeKey } from './format/keys.js';
+import type { IndexEntry } from './format/leaf-value.js';
 import { countOfRuns, type SeqRun } from './format/seq-runs.js';
+import { KIND_PUT } from './log/index.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import { droppingChanges } from './memtable-drops.js';
 import { runOf } from './memtable-run.js';
+import { NewestHints } from './newest-hints.js';
 import type { Platform } from './platform/platform.js';
 import { SeqSet } from './retention/seq-set.js';
+import type { Cursor } from './tree/cursor.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { MAX_SEQ } from './types.js';
+
+/** A version as a listing finds it. */
+export interface ListedEntry extends IndexEntry {
+  /** Key bytes of its entity, one char a byte. */
+  readonly entity: string;
+  /** The entity's names from a byte on, without the zero that ends them. */
+  text(from: number): string;
+}
 
 /** Taken out by one fold, about: each is an object meanwhile. */
 const MOST_DROPS = 200_000;
@@ -36,6 +48,9 @@ export class ShardIndex {
   #frozen: { readonly table: Memtable; readonly throughSeq: number } | undefined;
   #root: TreeRoot | undefined;
   #treeSeq = 0;
+  readonly #hints = new NewestHints();
+  /** The root the hints hold for: a fold that only adds carries them over, any other change of root ends them. */
+  #hintedRoot: TreeRoot | undefined;
   /** In the order of their events, all above `treeSeq`. */
   #drops: PendingDrop[] = [];
   readonly #dropped: (versions: ReadonlyMap<string, number>) => void;
@@ -53,6 +68,7 @@ export class ShardIndex {
     this.#treeSeq = seq;
     this.#active = new Memtable();
     this.#frozen = undefined;
+    this.#forgetHints();
     this.#drops = [];
   }
 
@@ -63,6 +79,7 @@ export class ShardIndex {
 
   restoreQueued(queued: Memtable): void {
     queued.copyTo(this.#active);
+    this.#forgetHints();
   }
 
   /** Covers everything with a seq up to here. */
@@ -104,6 +121,7 @@ export class ShardIndex {
 
   /** Adds a record, queued or durable; seqs only grow. */
   add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array): void {
+    this.#hints.remove(entity);
     this.#active.add(entity, seq, time, kind, supersedes, hash);
   }
 
@@ -112,101 +130,120 @@ export class ShardIndex {
     this.#active.rollBack(seq);
   }
 
+  /** Where the entity's newest version probably is: a seq, or 0. Never an older one, perhaps one of another entity. */
+  newestHint(entity: string): number {
+    if (this.#hintedRoot !== this.#root) this.#forgetHints();
+    return this.#hints.get(entity);
+  }
+
   /** The entity's newest version with a seq up to `seq`. */
   find(entity: string, seq: number): IndexEntry | undefined {
-    const slot = this.#active.find(entity, seq);
-    if (slot !== NO_SLOT) return slotEntry(this.#active, slot);
-    const frozen = this.#frozen?.table;
-    if (frozen !== undefined) {
-      const older = frozen.find(entity, seq);
-      if (older !== NO_SLOT) return slotEntry(frozen, older);
+    for (let table: Memtable | undefined = this.#active; table !== undefined; table = this.#below(table)) {
+      const slot = table.count === 0 ? NO_SLOT : table.find(entity, seq);
+      if (slot !== NO_SLOT) return new MemtableEntry(table, slot, entity);
     }
-    return this.#findInTree(entity, seq);
-  }
-
-  #findInTree(entity: string, seq: number): IndexEntry | undefined {
     if (this.#root === undefined) return undefined;
     const found = this.#store.ceiling(this.#root, entity, seq);
-    return found === undefined ? undefined : new LeafEntry(found.seq, found.value);
+    if (found !== undefined && seq >= this.#treeSeq && !this.#isInMemory(entity)) {
+      if (this.#hintedRoot !== this.#root) this.#forgetHints();
+      this.#hints.set(entity, found.seq, this.#root.entries);
+    }
+    return found;
   }
 
-  /** Versions of an entity, newest first, with seqs from `toSeq` down to `fromSeq`. */
-  *versions(entity: string, fromSeq: number, toSeq: number): Generator<IndexEntry, undefined> {
-    for (const table of [this.#active, this.#frozen?.table]) {
-      if (table === undefined) continue;
-      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT; slot = table.previousOf(slot)) {
-        if (table.seqAt(slot) < fromSeq) return;
-        yield slotEntry(table, slot);
+  #forgetHints(): void {
+    this.#hints.clear();
+    this.#hintedRoot = this.#root;
+  }
+
+  /** The memtable that is searched after this one. */
+  #below(table: Memtable): Memtable | undefined {
+    return table === this.#active ? this.#frozen?.table : undefined;
+  }
+
+  /** Newest first. */
+  #tables(): Memtable[] {
+    return this.#frozen === undefined ? [this.#active] : [this.#active, this.#frozen.table];
+  }
+
+  /** Queued versions count. */
+  #isInMemory(entity: string): boolean {
+    for (let table: Memtable | undefined = this.#active; table !== undefined; table = this.#below(table))
+      if (table.count > 0 && table.find(entity, MAX_SEQ) !== NO_SLOT) return true;
+    return false;
+  }
+
+  /** The newest `limit` versions of an entity with seqs within [fromSeq, toSeq], newest first. */
+  newestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
+    const found: IndexEntry[] = [];
+    for (const table of this.#tables()) {
+      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && found.length < limit; slot = table.previousOf(slot)) {
+        if (table.seqAt(slot) < fromSeq) return found;
+        found.push(new MemtableEntry(table, slot, entity));
       }
     }
-    if (this.#root === undefined) return;
+    if (this.#root === undefined || found.length >= limit) return found;
     const cursor = this.#store.cursor(this.#root);
-    if (!cursor.seek(treeKey(entity, toSeq))) return;
-    while (cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq) {
-      yield new LeafEntry(cursor.seq(), cursor.value());
-      cursor.next();
-    }
+    cursor.seek(treeKey(entity, toSeq));
+    for (; found.length < limit && cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq; cursor.next())
+      found.push(cursor.entry());
+    return found;
   }
 
-  /** The same, oldest first. */
-  *versionsAscending(entity: string, fromSeq: number, toSeq: number): Generator<IndexEntry, undefined> {
+  /** The oldest `limit` of them, oldest first. */
+  oldestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
+    const found: IndexEntry[] = [];
     if (this.#root !== undefined) {
       const cursor = this.#store.cursor(this.#root);
       // Lands on the oldest wanted version or just behind it.
       if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
       else if (!cursor.isAt(entity) || cursor.seq() < fromSeq) cursor.previous();
-      while (cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq && cursor.seq() <= toSeq) {
-        yield new LeafEntry(cursor.seq(), cursor.value());
-        cursor.previous();
+      for (; found.length < limit && cursor.valid && cursor.isAt(entity); cursor.previous()) {
+        const seq = cursor.seq();
+        if (seq < fromSeq || seq > toSeq) break;
+        found.push(cursor.entry());
       }
     }
-    for (const table of [this.#frozen?.table, this.#active]) {
-      if (table === undefined) continue;
-      const slots: number[] = [];
+    for (const table of this.#tables().reverse()) {
+      const newer: IndexEntry[] = [];
       for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && table.seqAt(slot) >= fromSeq; slot = table.previousOf(slot))
-        slots.push(slot);
-      for (const slot of slots.reverse()) yield slotEntry(table, slot);
+        newer.push(new MemtableEntry(table, slot, entity));
+      for (let i = newer.length - 1; i >= 0 && found.length < limit; i--) found.push(newer[i]!);
     }
+    return found;
   }
 
   /**
-   * Entities from `from` on (inclusive) in key order, each with its newest version up to `seq`; entities without
-   * one are left out. Holds for as long as nothing is awaited between two steps.
+   * Versions as of `seq` of the entities from `from` on and before `until`, in key order, at most `limit`; entities without one,
+   * and those whose version is a tombstone, are left out.
    */
-  *entities(from: string, seq: number): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
-    const tables = this.#frozen === undefined ? [this.#active] : [this.#active, this.#frozen.table];
-    const keys = tables.map((table) => table.entitiesFrom(from));
-    const heads = keys.map((iterator) => iterator.next().value);
+  alive(from: string, until: string, seq: number, limit: number): ListedEntry[] {
+    const found: ListedEntry[] = [];
     const cursor = this.#root === undefined ? undefined : this.#store.cursor(this.#root);
-    cursor?.seek(treeKey(from, MAX_SEQ));
-    let inTree = cursor?.valid === true ? cursor.entity() : undefined;
-    for (;;) {
-      let entity = inTree;
-      for (const head of heads) if (head !== undefined && (entity === undefined || head < entity)) entity = head;
-      if (entity === undefined) return;
-      let entry: IndexEntry | undefined;
-      for (let i = 0; i < tables.length; i++) {
-        if (heads[i] !== entity) continue;
-        const table = tables[i] as Memtable;
-        const slot = entry === undefined ? table.find(entity, seq) : NO_SLOT;
-        if (slot !== NO_SLOT) entry = slotEntry(table, slot);
-        heads[i] = (keys[i] as Iterator<string, undefined>).next().value;
-      }
-      if (cursor !== undefined && inTree === entity) {
-        if (entry === undefined && (cursor.seq() <= seq || cursor.seekSeq(seq))) entry = new LeafEntry(cursor.seq(), cursor.value());
-        cursor.nextEntity(entity);
-        inTree = cursor.valid ? cursor.entity() : undefined;
-      }
-      if (entry !== undefined) yield { entity, entry };
+    cursor?.seek(bytesOf(from));
+    const runs = this.#tables()
+      .filter((table) => table.count > 0)
+      .map((table) => table.entitiesFrom(from));
+    const heads = runs.map((run) => run.next().value);
+    while (found.length < limit) {
+      // The tree alone tells everything before the next entity that a memtable knows.
+      let next = until;
+      for (const head of heads) if (head !== undefined && head < next) next = head;
+      if (cursor !== undefined) aliveInTree(cursor, bytesOf(next), seq, limit, found);
+      if (next === until || found.length >= limit) return found;
+      const entry = this.find(next, seq) as ListedEntry | undefined;
+      if (entry !== undefined && entry.kind === KIND_PUT) found.push(entry);
+      for (let i = 0; i < heads.length; i++) if (heads[i] === next) heads[i] = runs[i]!.next().value;
+      if (cursor?.valid === true && cursor.isAt(next)) cursor.nextEntity();
     }
+    return found;
   }
 
   /** Every entry of a tree in key order. */
   *treeEntries(root: TreeRoot | undefined): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
     if (root === undefined) return;
     const cursor = this.#store.cursor(root);
-    for (cursor.seekFirst(); cursor.valid; cursor.next())
-      yield { entity: cursor.entity(), entry: new LeafEntry(cursor.seq(), cursor.value()) };
+    for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: cursor.entry() };
   }
 
   /**
@@ -278,19 +315,54 @@ export class ShardIndex {
         for (; slice.done !== true; slice = slices.next()) await pause();
         return slice.value;
       };
-      this.#root = await this.#store.foldVersions(this.#root, table.count, makeRun, throughSeq, pause, progress);
+      const before = this.#root;
+      this.#root = await this.#store.foldVersions(before, table.count, makeRun, throughSeq, pause, progress);
+      if (this.#hintedRoot === before) this.#hintedRoot = this.#root;
     }
     this.#treeSeq = frozen.throughSeq;
     this.#frozen = undefined;
   }
 }
 
-function slotEntry(table: Memtable, slot: number): IndexEntry {
-  return {
-    seq: table.seqAt(slot),
-    time: table.timeAt(slot),
-    kind: table.kindAt(slot),
-    supersedes: table.supersedesAt(slot),
-    hash: table.hashAt(slot),
-  };
+/** From where the cursor stands, the first entry of an entity, up to `until`: the cursor is left on the first entry of one not before it. */
+function aliveInTree(cursor: Cursor, until: Uint8Array, seq: number, limit: number, found: ListedEntry[]): void {
+  while (found.length < limit && cursor.valid && cursor.isBefore(until)) {
+    // Where the entity has no version up to `seq`, this leads to another's, which may lie beyond `until` and not be its first.
+    cursor.settle(seq);
+    if (!cursor.valid) return;
+    if (!cursor.isBefore(until)) {
+      cursor.seek(until);
+      return;
+    }
+    const entry = cursor.entry();
+    if (entry.kind === KIND_PUT) found.push(entry);
+    cursor.nextEntity();
+  }
+}
+
+function bytesOf(entity: string): Buffer {
+  return Buffer.from(entity, 'latin1');
+}
+
+/** A version in a memtable, whose slots keep what they hold for as long as anybody reads them. */
+class MemtableEntry implements ListedEntry {
+  readonly seq: number;
+  readonly time: number;
+  readonly kind: number;
+  readonly supersedes: number;
+  readonly hash: Uint8Array;
+  readonly entity: string;
+
+  constructor(table: Memtable, slot: number, entity: string) {
+    this.seq = table.seqAt(slot);
+    this.time = table.timeAt(slot);
+    this.kind = table.kindAt(slot);
+    this.supersedes = table.supersedesAt(slot);
+    this.hash = table.hashAt(slot);
+    this.entity = entity;
+  }
+
+  text(from: number): string {
+    return latin1ToText(this.entity.slice(from, -1));
+  }
 }

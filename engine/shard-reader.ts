@@ -1,24 +1,21 @@
 /** Synchronous reads of one shard: the index says which version, the log gives it. Whether they may be answered is the shard's to say. */
-import { VarveError } from './errors.js';
+import { isVarveError, VarveError } from './errors.js';
 import type { IndexEntry } from './format/leaf-value.js';
-import { KIND_PUT, type ShardLog } from './log/index.js';
+import type { ShardLog } from './log/index.js';
 import { ListedVersion, StoredVersion } from './record-view.js';
 import type { Erasures } from './retention/erasures.js';
 import type { ShardIndex } from './shard-index.js';
 import type { ShardId } from './types.js';
 
-/** An entity of a listing: its key bytes (latin1), for merging shards in order, and its version. */
-export interface ListedEntity {
-  readonly entity: string;
-  readonly version: ListedVersion;
-}
+/** An entity of a listing. */
+export type ListedEntity = ListedVersion;
 
 export class ShardReader {
   readonly #shard: ShardId;
   readonly #log: ShardLog;
   readonly #index: ShardIndex;
   readonly #erasures: Erasures;
-  readonly #readListed: (seq: number) => StoredVersion;
+  readonly #readListed: (entry: IndexEntry) => StoredVersion;
 
   /** `checkOpen` throws once the log is closed: a listed version may be asked for its body long after. */
   constructor(shard: ShardId, log: ShardLog, index: ShardIndex, erasures: Erasures, checkOpen: () => void) {
@@ -26,55 +23,54 @@ export class ShardReader {
     this.#erasures = erasures;
     this.#log = log;
     this.#index = index;
-    this.#readListed = (seq) => {
+    this.#readListed = (entry) => {
       checkOpen();
-      return this.#read(seq, undefined);
+      return this.#read(entry);
     };
   }
 
   /** The entity's newest version up to `seq`. */
   newest(entity: string, seq: number): StoredVersion | undefined {
+    const hint = this.#index.newestHint(entity);
+    if (hint > 0 && hint <= seq) {
+      const hinted = this.#readHinted(entity, hint);
+      if (hinted !== undefined) return hinted;
+    }
     const entry = this.#index.find(entity, seq);
-    return entry === undefined ? undefined : this.#read(entry.seq, entry);
+    return entry === undefined ? undefined : this.#read(entry);
   }
 
   /** Versions newest first, seqs within [fromSeq, toSeq], at most `limit`. */
   newestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#take(this.#index.versions(entity, fromSeq, toSeq), limit);
+    return this.#index.newestFirst(entity, fromSeq, toSeq, limit).map((entry) => this.#read(entry));
   }
 
   /** The oldest `limit` of those, oldest first. */
   oldestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#take(this.#index.versionsAscending(entity, fromSeq, toSeq), limit);
+    return this.#index.oldestFirst(entity, fromSeq, toSeq, limit).map((entry) => this.#read(entry));
   }
 
   /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order; bodies are read when asked for. */
   alive(from: string, until: string, seq: number, limit: number): ListedEntity[] {
-    const found: ListedEntity[] = [];
-    if (limit <= 0) return found;
-    for (const { entity, entry } of this.#index.entities(from, seq)) {
-      if (entity >= until) break;
-      if (entry.kind !== KIND_PUT) continue;
-      found.push({ entity, version: new ListedVersion(this.#shard, entity, entry, this.#readListed) });
-      if (found.length === limit) break;
-    }
-    return found;
+    const keyAt = from.indexOf('\0') + 1;
+    return this.#index.alive(from, until, seq, limit).map((entry) => new ListedVersion(this.#shard, entry, keyAt, this.#readListed));
   }
 
-  #take(entries: Iterable<IndexEntry>, limit: number): StoredVersion[] {
-    const taken: StoredVersion[] = [];
-    if (limit <= 0) return taken;
-    for (const entry of entries) {
-      taken.push(this.#read(entry.seq, entry));
-      if (taken.length === limit) break;
+  /** The hinted record if it is the entity's. One that cannot be read may be another's: the index will tell. */
+  #readHinted(entity: string, seq: number): StoredVersion | undefined {
+    try {
+      const stored = this.#log.read(seq);
+      return stored?.isOf(entity) === true ? new StoredVersion(this.#shard, stored, undefined, this.#erasures) : undefined;
+    } catch (error) {
+      if (isVarveError(error, 'CORRUPT')) return undefined;
+      throw error;
     }
-    return taken;
   }
 
-  #read(seq: number, entry: IndexEntry | undefined): StoredVersion {
-    const stored = this.#log.read(seq);
+  #read(entry: IndexEntry): StoredVersion {
+    const stored = this.#log.read(entry.seq);
     if (stored !== undefined) return new StoredVersion(this.#shard, stored, entry, this.#erasures);
-    const what = `the index names seq ${seq}, which the log does not hold`;
+    const what = `the index names seq ${entry.seq}, which the log does not hold`;
     throw new VarveError('CORRUPT', `shard ${this.#shard}: ${what}`, { file: this.#log.context.directory, offset: 0, what });
   }
 }

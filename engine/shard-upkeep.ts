@@ -226,7 +226,7 @@ export class ShardUpkeep {
   /** Versions whose bodies may still be in a file, dropped ones not yet compacted away included. */
   #seqsOf(entity: string, collection: string, key: string, beforeSeq: number): number[] {
     const seqs = new Set<number>();
-    for (const { seq } of this.#deps.index().versions(entity, 1, beforeSeq)) seqs.add(seq);
+    for (const { seq } of this.#deps.index().newestFirst(entity, 1, beforeSeq, Number.POSITIVE_INFINITY)) seqs.add(seq);
     for (const seq of this.#drops.values()) {
       const record = seq < beforeSeq ? this.#deps.log().read(seq) : undefined;
       if (record !== undefined && equalText(record.collection, collection) && equalText(record.key, key)) seqs.add(seq);

@@ -43,7 +43,7 @@ export async function forgetSystemEntity(shard: Shard, collection: string, key: 
 export function systemEntities(shard: Shard, collection: string): Map<string, JsonValue> {
   const prefix = `${collection}\0`;
   const found = new Map<string, JsonValue>();
-  for (const { version } of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
+  for (const version of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {
     found.set(version.key, version.body as JsonValue);
   }
   return found;

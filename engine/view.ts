@@ -65,8 +65,13 @@ export class PositionsView implements View {
       const position = this.#position(shard);
       if (!shard.exactness.isExactAt(collection, position)) throw trimmed(shard, collection, shard.exactness.horizonOf(collection));
     }
-    const found = shards.flatMap((shard) => shard.alive(from, prefix + AFTER_ALL, this.#position(shard), limit));
-    if (shards.length > 1) found.sort((a, b) => (a.entity < b.entity ? -1 : 1));
+    const [only] = shards;
+    const until = prefix + AFTER_ALL;
+    if (only !== undefined && shards.length === 1) return only.alive(from, until, this.#position(only), limit);
+    const found = shards.flatMap((shard) =>
+      shard.alive(from, until, this.#position(shard), limit).map((version) => ({ entity: version.entity, version })),
+    );
+    found.sort((a, b) => (a.entity < b.entity ? -1 : 1));
     if (found.length > limit) found.length = limit;
     return found.map((listed) => listed.version);
   }

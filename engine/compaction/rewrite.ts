@@ -19,6 +19,8 @@ import { FRAME_DATA, FRAME_HEAD_BYTES, finishFrame } from '../format/frame.js';
 import { Blake3Stream } from '../format/hash.js';
 import { RECORD_SEQ_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
+import { BlockTable } from '../log/block-table.js';
+import { BodyDigest } from '../log/body-digest.js';
 import type { LogContext } from '../log/context.js';
 import { scanFrames } from '../log/frame-scanner.js';
 import type { IdempotencyMap } from '../log/idempotency.js';
@@ -81,7 +83,7 @@ class Rewrite {
   #batches = 0;
   #frameFirstSeq: number;
   #offset = SEGMENT_HEADER_BYTES;
-  readonly #hash = new Blake3Stream();
+  readonly #digest: BodyDigest;
   /** The seqs written, folded into one number to compare with what is read back. */
   readonly #written = new SeqSum();
   #recordsErased = 0;
@@ -100,6 +102,7 @@ class Rewrite {
         actual: generation,
       });
     this.#target = context.segment(first.base, generation);
+    this.#digest = new BodyDigest(this.#target.place.seed);
     this.#epoch = first.epoch;
     this.#frameFirstSeq = first.base;
     this.#header = {
@@ -139,7 +142,7 @@ class Rewrite {
 
   /** After a failure: nothing is left behind, as far as the disk lets us. */
   discard(): void {
-    this.#hash.free();
+    this.#digest.free();
     this.#file?.close();
     try {
       this.#options.context.platform.files.remove(this.#temporary);
@@ -264,7 +267,10 @@ class Rewrite {
     target.maxTime = timed.reduce((most, { maxTime }) => Math.max(most, maxTime), 0);
     target.header = this.#header;
     const idempotency = (target.idempotency as IdempotencyMap).encode(target.maxTime, this.#header.createdTime);
-    const footer = { index: target.index!.raw, idempotency, contentHash: this.#hash.digest() };
+    const { hash, sums } = this.#digest.finish();
+    const blocks = target.blockTable!.encode(this.#offset, sums);
+    target.blockTable = BlockTable.from(blocks);
+    const footer = { blocks, index: target.index!.raw, idempotency, contentHash: hash };
     const bytes = encodeFooter(target.place, this.#offset, target.summary, footer);
     await this.#write(bytes, this.#offset, false);
     target.fileBytes = this.#offset + bytes.length;
@@ -276,7 +282,7 @@ class Rewrite {
       const reason = `only ${written} of ${bytes.length} bytes could be written: the disk is full?`;
       throw new VarveError('NOT_WRITTEN', `a segment cannot be rewritten: ${reason}`, { shard: this.#target.place.shard, reason });
     }
-    if (hashed) this.#hash.update(bytes);
+    if (hashed) this.#digest.update(bytes);
   }
 
   #makeRoom(bytes: number): void {

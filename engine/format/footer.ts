@@ -1,10 +1,13 @@
 /**
- * The end of a sealed segment: a footer frame (sparse index, idempotency table, counts, BLAKE3 of everything before it)
- * and a fixed 64-byte trailer that finds it. Layout in docs/FORMAT.md.
+ * The end of a sealed segment: a footer frame (block table, sparse index, idempotency table, counts, BLAKE3 of everything
+ * before it) and a fixed 64-byte trailer that finds it. Layout in docs/FORMAT.md.
+ *
+ * The block table stands first and has a checksum of its own, in the trailer: point reads need nothing else of the footer.
  *
  * Both are derived from the frames before them (law 2). A crash while they are written leaves a bad trailer: the segment
  * is then not sealed, its frames are scanned, and it is sealed again.
  */
+import { assert } from '../errors.js';
 import { allZero, getU32, getU48, getU64, MAX_SAFE, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import {
@@ -22,9 +25,15 @@ import { SEGMENT_HEADER_BYTES, type SegmentPlace } from './segment.js';
 export const TRAILER_BYTES = 64;
 export const INDEX_ENTRY_BYTES = 24;
 export const IDEMPOTENCY_ENTRY_BYTES = 52;
+/** A segment is read, checked and cached by blocks of this size, counted from the beginning of its file. */
+export const BLOCK_BYTES = 32 * 1024;
+export const BLOCK_ENTRY_BYTES = 12;
 const FIXED_BYTES = 96;
+/** From the beginning of the footer frame. */
+const BLOCKS_AT = FRAME_HEAD_BYTES + FIXED_BYTES;
 const TRAILER_MAGIC_LOW = 0x56524156; // VARV
 const TRAILER_MAGIC_HIGH = 0x444e4545; // EEND
+const TRAILER_BLOCKS_CRC_AT = 52;
 const TRAILER_CRC_AT = 60;
 
 /** What opening needs to know of a sealed segment. Times are of record batches, 0 and 0 where it holds none. */
@@ -38,6 +47,8 @@ export interface SegmentSummary {
 }
 
 export interface Footer {
+  /** Raw entries of BLOCK_ENTRY_BYTES, one for each block up to the footer; see log/block-table. */
+  readonly blocks: Uint8Array;
   /** Raw entries of INDEX_ENTRY_BYTES; see log/sparse-index. */
   readonly index: Uint8Array;
   /** Raw entries of IDEMPOTENCY_ENTRY_BYTES, sorted by key hash. */
@@ -48,25 +59,46 @@ export interface Footer {
 export interface Trailer extends SegmentSummary {
   readonly footerOffset: number;
   readonly footerBytes: number;
+  /** Of the block table. */
+  readonly blocksCrc: number;
+}
+
+/** Bytes of the block table of a segment whose footer is at `footerOffset`. */
+export function blockTableBytes(footerOffset: number): number {
+  return Math.ceil(footerOffset / BLOCK_BYTES) * BLOCK_ENTRY_BYTES;
+}
+
+/** Where in the file it stands. */
+export function blockTableOffset(trailer: Trailer): number {
+  return trailer.footerOffset + BLOCKS_AT;
+}
+
+/** Whether these are the bytes of the block table that the trailer vouches for. */
+export function blockTableIsIntact(bytes: Uint8Array, place: SegmentPlace, trailer: Trailer): boolean {
+  return bytes.length === blockTableBytes(trailer.footerOffset) && crc32(bytes, place.seed) === trailer.blocksCrc;
 }
 
 /** Footer frame and trailer, ready to be written at `offset`. */
 export function encodeFooter(place: SegmentPlace, offset: number, summary: SegmentSummary, footer: Footer): Uint8Array {
-  const payloadBytes = FIXED_BYTES + footer.index.length + footer.idempotency.length;
+  const { blocks, index, idempotency } = footer;
+  assert(blocks.length === blockTableBytes(offset), 'a block table has an entry for each block before the footer');
+  const payloadBytes = FIXED_BYTES + blocks.length + index.length + idempotency.length;
   const footerBytes = frameBytes(payloadBytes);
   const bytes = new Uint8Array(footerBytes + TRAILER_BYTES);
   const p = FRAME_HEAD_BYTES;
-  putU32(bytes, p, footer.index.length / INDEX_ENTRY_BYTES);
-  putU32(bytes, p + 4, footer.idempotency.length / IDEMPOTENCY_ENTRY_BYTES);
+  putU32(bytes, p, index.length / INDEX_ENTRY_BYTES);
+  putU32(bytes, p + 4, idempotency.length / IDEMPOTENCY_ENTRY_BYTES);
   putU48(bytes, p + 8, place.base);
   putU48(bytes, p + 14, summary.lastSeq);
   putU32(bytes, p + 20, summary.records);
   putU32(bytes, p + 24, summary.events);
+  putU32(bytes, p + 28, blocks.length / BLOCK_ENTRY_BYTES);
   putU64(bytes, p + 32, summary.minTime);
   putU64(bytes, p + 40, summary.maxTime);
   bytes.set(footer.contentHash, p + 64);
-  bytes.set(footer.index, p + FIXED_BYTES);
-  bytes.set(footer.idempotency, p + FIXED_BYTES + footer.index.length);
+  bytes.set(blocks, BLOCKS_AT);
+  bytes.set(index, BLOCKS_AT + blocks.length);
+  bytes.set(idempotency, BLOCKS_AT + blocks.length + index.length);
   const head = {
     kind: FRAME_FOOTER,
     epoch: summary.epoch,
@@ -77,7 +109,7 @@ export function encodeFooter(place: SegmentPlace, offset: number, summary: Segme
     payloadBytes,
   };
   finishFrame(bytes, head, place, offset);
-  encodeTrailer(bytes, footerBytes, place, { ...summary, footerOffset: offset, footerBytes });
+  encodeTrailer(bytes, footerBytes, place, { ...summary, footerOffset: offset, footerBytes, blocksCrc: crc32(blocks, place.seed) });
   return bytes;
 }
 
@@ -92,6 +124,7 @@ function encodeTrailer(into: Uint8Array, at: number, place: SegmentPlace, traile
   putU32(into, at + 40, trailer.records);
   putU32(into, at + 44, trailer.events);
   putU32(into, at + 48, trailer.epoch);
+  putU32(into, at + TRAILER_BLOCKS_CRC_AT, trailer.blocksCrc);
   putU32(into, at + TRAILER_CRC_AT, crc32(view(into, at, at + TRAILER_CRC_AT), place.seed));
 }
 
@@ -108,7 +141,7 @@ export function decodeTrailer(bytes: Uint8Array, place: SegmentPlace, fileBytes:
     return undefined;
   if (footerOffset + footerBytes + TRAILER_BYTES !== fileBytes || lastSeq < place.base - 1 || maxTime > MAX_SAFE || minTime > maxTime)
     return undefined;
-  if (!allZero(bytes, 52, TRAILER_CRC_AT)) return undefined;
+  if (!allZero(bytes, TRAILER_BLOCKS_CRC_AT + 4, TRAILER_CRC_AT)) return undefined;
   return {
     footerOffset,
     footerBytes,
@@ -118,6 +151,7 @@ export function decodeTrailer(bytes: Uint8Array, place: SegmentPlace, fileBytes:
     records: getU32(bytes, 40),
     events: getU32(bytes, 44),
     epoch: getU32(bytes, 48),
+    blocksCrc: getU32(bytes, TRAILER_BLOCKS_CRC_AT),
   };
 }
 
@@ -130,13 +164,17 @@ export function decodeFooter(bytes: Uint8Array, place: SegmentPlace, trailer: Tr
   const p = FRAME_HEAD_BYTES;
   const indexBytes = getU32(bytes, p) * INDEX_ENTRY_BYTES;
   const idempotencyBytes = getU32(bytes, p + 4) * IDEMPOTENCY_ENTRY_BYTES;
-  if (FIXED_BYTES + indexBytes + idempotencyBytes !== head.payloadBytes) return undefined;
+  const blocksBytes = getU32(bytes, p + 28) * BLOCK_ENTRY_BYTES;
+  if (FIXED_BYTES + blocksBytes + indexBytes + idempotencyBytes !== head.payloadBytes) return undefined;
+  const blocks = view(bytes, BLOCKS_AT, BLOCKS_AT + blocksBytes);
+  if (!blockTableIsIntact(blocks, place, trailer)) return undefined;
   if (getU48(bytes, p + 8) !== place.base || getU48(bytes, p + 14) !== trailer.lastSeq) return undefined;
   if (getU32(bytes, p + 20) !== trailer.records || getU32(bytes, p + 24) !== trailer.events) return undefined;
   if (getU64(bytes, p + 32) !== trailer.minTime || getU64(bytes, p + 40) !== trailer.maxTime) return undefined;
-  if (!allZero(bytes, p + 28, p + 32) || !allZero(bytes, p + 48, p + 64)) return undefined;
-  const indexAt = p + FIXED_BYTES;
+  if (!allZero(bytes, p + 48, p + 64)) return undefined;
+  const indexAt = BLOCKS_AT + blocksBytes;
   return {
+    blocks,
     contentHash: view(bytes, p + 64, p + 96),
     index: view(bytes, indexAt, indexAt + indexBytes),
     idempotency: view(bytes, indexAt + indexBytes, indexAt + indexBytes + idempotencyBytes),

@@ -70,8 +70,12 @@ export function splitEntityKey(entity: string): { collection: string; key: strin
     zero > 0 && entity.charCodeAt(entity.length - 1) === 0 && zero < entity.length - 1,
     'an entity is two names, each ended by a zero',
   );
-  const key = entity.slice(zero + 1, -1);
-  return { collection: entity.slice(0, zero), key: NOT_ASCII.test(key) ? Buffer.from(key, 'latin1').toString('utf8') : key };
+  return { collection: entity.slice(0, zero), key: latin1ToText(entity.slice(zero + 1, -1)) };
+}
+
+/** What a string of one char per byte of UTF-8 says. */
+export function latin1ToText(bytes: string): string {
+  return NOT_ASCII.test(bytes) ? Buffer.from(bytes, 'latin1').toString('utf8') : bytes;
 }
 
 /** Written to the start of `into` where given (a view of it is returned), else newly allocated. `seq` may be 0 (after all versions). */

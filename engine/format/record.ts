@@ -137,7 +137,7 @@ class DecodedRecord implements ReadRecord {
   readonly batchEndSeq: number;
   readonly supersedes: number;
   readonly refs: readonly number[];
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
   readonly #flags: number;
   readonly #collectionAt: number;
   readonly #keyAt: number;
@@ -161,7 +161,7 @@ class DecodedRecord implements ReadRecord {
     this.batchEndSeq = head.batchEndSeq;
     this.supersedes = head.supersedes;
     this.refs = head.refs;
-    this.#bytes = bytes;
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : view(bytes, 0, bytes.length);
     this.#flags = flags;
     this.#collectionAt = collectionAt;
     this.#keyAt = keyAt;
@@ -182,10 +182,29 @@ class DecodedRecord implements ReadRecord {
     return view(this.#bytes, this.#bodyAt, this.#end);
   }
 
+  get collectionText(): string {
+    return this.#bytes.toString('latin1', this.#collectionAt, this.#keyAt);
+  }
+
+  get keyText(): string {
+    return this.#bytes.toString('utf8', this.#keyAt, this.#proofAt);
+  }
+
   get bodyText(): string {
-    const { buffer, byteOffset, length } = this.#bytes;
-    const bytes = Buffer.isBuffer(this.#bytes) ? this.#bytes : Buffer.from(buffer, byteOffset, length);
-    return bytes.toString('utf8', this.#bodyAt, this.#end);
+    return this.#bytes.toString('utf8', this.#bodyAt, this.#end);
+  }
+
+  isOf(entity: string): boolean {
+    const bytes = this.#bytes;
+    const from = this.#collectionAt;
+    const collectionBytes = this.#keyAt - from;
+    const keyBytes = this.#proofAt - this.#keyAt;
+    if (entity.length !== collectionBytes + keyBytes + 2 || entity.charCodeAt(collectionBytes) !== 0) return false;
+    // Keys differ near their ends.
+    for (let i = keyBytes - 1, at = collectionBytes + 1; i >= 0; i--)
+      if (bytes[this.#keyAt + i] !== entity.charCodeAt(at + i)) return false;
+    for (let i = 0; i < collectionBytes; i++) if (bytes[from + i] !== entity.charCodeAt(i)) return false;
+    return true;
   }
 
   get salt(): Uint8Array {

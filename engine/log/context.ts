@@ -23,7 +23,7 @@ export interface LogOptions {
 }
 
 /** Smaller ones read faster and weigh more: an entry has 24 bytes. */
-const DEFAULT_INTERVAL_BYTES = 2048;
+const DEFAULT_INTERVAL_BYTES = 4096;
 
 export class LogContext {
   readonly options: LogOptions;

@@ -1,15 +1,18 @@
 /**
  * Seals segments in the background, one at a time: footer and trailer behind the last frame.
  *
- *   cut what recovery set aside -> hash the body in slices -> one write of footer and trailer -> sync
+ *   cut what recovery set aside -> check and hash the body in slices -> one write of footer and trailer -> sync
  *
  * Invariants: a segment is sealed only when everything in it is durable and none of it is damaged; appends never wait for
  * it. Sealing is derived work: a crash or failure in it loses nothing, and the next open does it again.
  */
 import { decodeTrailer, encodeFooter, TRAILER_BYTES } from '../format/footer.js';
-import { Blake3Stream } from '../format/hash.js';
+import { decodeSegmentHeader, SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
+import { BlockTable } from './block-table.js';
+import { BodyDigest } from './body-digest.js';
 import type { LogContext } from './context.js';
+import { scanFrames } from './frame-scanner.js';
 import { IdempotencyMap, IdempotencyTable } from './idempotency.js';
 import type { Segment } from './segment-state.js';
 
@@ -66,33 +69,47 @@ export class Sealer {
       await file.truncate(dataEnd);
       await file.sync();
     }
-    const contentHash = await this.#hashBody(file, dataEnd);
-    if (contentHash === undefined) return false;
-    const footer = { index: index.raw, idempotency: idempotency.encode(segment.maxTime, segment.header?.createdTime ?? 0), contentHash };
+    const body = await this.#readBody(segment, file, dataEnd);
+    if (body === undefined || segment.blockTable === undefined) return false;
+    const blocks = segment.blockTable.encode(dataEnd, body.sums);
+    const keys = idempotency.encode(segment.maxTime, segment.header?.createdTime ?? 0);
+    const footer = { blocks, index: index.raw, idempotency: keys, contentHash: body.hash };
     const bytes = encodeFooter(segment.place, dataEnd, segment.summary, footer);
     if ((await file.write(bytes, 0, bytes.length, dataEnd)) !== bytes.length) return false;
     await file.sync();
     segment.fileBytes = dataEnd + bytes.length;
     segment.trailer = decodeTrailer(bytes.subarray(bytes.length - TRAILER_BYTES), segment.place, segment.fileBytes);
+    segment.blockTable = BlockTable.from(blocks);
     segment.idempotency = new IdempotencyTable(footer.idempotency);
     return true;
   }
 
-  async #hashBody(file: File, end: number): Promise<Uint8Array | undefined> {
-    const stream = new Blake3Stream();
+  /**
+   * Hash and block checksums of the body, read back and checked frame by frame: a checksum made here must not vouch for bytes
+   * that rotted since they were written. Undefined where they did, and where sealing is given up.
+   */
+  async #readBody(segment: Segment, file: File, end: number): Promise<{ hash: Uint8Array; sums: readonly number[] } | undefined> {
+    const digest = new BodyDigest(segment.place.seed);
     try {
-      const slice = Buffer.allocUnsafeSlow(Math.min(SLICE_BYTES, end));
-      for (let offset = 0; offset < end; ) {
-        if (this.#stopped) return undefined;
-        const count = file.read(slice, 0, Math.min(slice.length, end - offset), offset);
-        if (count === 0) return undefined;
-        stream.update(slice.subarray(0, count));
-        offset += count;
-        if (offset < end) await this.#context.platform.clock.yield();
+      const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+      if (file.read(header, 0, header.length, 0) !== header.length) return undefined;
+      if (decodeSegmentHeader(header, segment.place, segment.path) === undefined) return undefined;
+      digest.update(header);
+      let pause = SLICE_BYTES;
+      for (const scanned of scanFrames(file, segment.place, SEGMENT_HEADER_BYTES, end)) {
+        if (scanned.kind === 'bad') return undefined;
+        for (let from = 0; from < scanned.head.length; from += SLICE_BYTES) {
+          const to = Math.min(from + SLICE_BYTES, scanned.head.length);
+          digest.update(scanned.bytes.subarray(scanned.at + from, scanned.at + to));
+          if (digest.bytes < pause || digest.bytes === end) continue;
+          pause = digest.bytes + SLICE_BYTES;
+          await this.#context.platform.clock.yield();
+          if (this.#stopped) return undefined;
+        }
       }
-      return stream.digest();
+      return digest.bytes === end ? digest.finish() : undefined;
     } finally {
-      stream.free();
+      digest.free();
     }
   }
 }

@@ -1,24 +1,17 @@
 /**
- * Point reads in one segment: sparse index -> one positional read -> walk to the item -> its own checksum.
+ * Point reads in one segment: block table -> block in memory -> place of the record in it. Where no block is to be had, sparse
+ * index -> one positional read -> walk to the item -> its own checksum.
  *
  *   entry ├ record record END pad crc FRAME batch record … ┤ next entry      the walk skips by lengths, whole frames at a time
  *
- * The walk trusts nothing: what it lands on must carry the right seq and pass its checksum. Where it finds nothing, the
- * frames around are verified before "no such record" is said; bad bytes become CORRUPT, never an absence.
+ * Neither way trusts anything: a block's or the record's own checksum must have passed, and the seq must be the right one. Where
+ * nothing is found, the frames around are verified before "no such record" is said; bad bytes become CORRUPT, never an absence.
  */
 import { BATCH_TAG, decodeBatchHead } from '../format/batch.js';
 import { align8, corrupt, getU32, getU48, getU64 } from '../format/bytes.js';
 import { decodeEvent, EVENT_TAG, eventLengthAt } from '../format/event.js';
-import {
-  decodeBatches,
-  END_TAG,
-  FRAME_DATA,
-  FRAME_HEAD_BYTES,
-  FRAME_LAST_SEQ_AT,
-  FRAME_TAG,
-  FRAME_TAIL_BYTES,
-  frameLengthAt,
-} from '../format/frame.js';
+import { BLOCK_BYTES } from '../format/footer.js';
+import { decodeBatches, FRAME_DATA } from '../format/frame.js';
 import {
   decodeRecord,
   RECORD_BATCH_END_AT,
@@ -30,8 +23,10 @@ import {
 } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
-import { BLOCK_BYTES, BLOCK_STRIDE, type BlockCache } from './block-cache.js';
+import { type BlockCache, PLACE_CHECKED, PLACE_OFFSET } from './block-cache.js';
+import type { FilePool } from './file-pool.js';
 import { scanFrames } from './frame-scanner.js';
+import { afterItem, walkToSeq } from './item-walk.js';
 import type { Segment } from './segment-state.js';
 import type { ReadRecord } from './types.js';
 
@@ -48,35 +43,84 @@ const MAX_READ_BYTES = 512 * 1024 * 1024;
 /** Where the last walk found its record. */
 const found = { bytes: slab, at: 0, length: 0 };
 
-/** The record, undefined where the segment holds none with this seq; throws CORRUPT. `segment.index` is loaded. */
-export function readRecord(segment: Segment, file: File, cache: BlockCache, seq: number): ReadRecord | undefined {
-  if (locate(segment, file, cache, seq)) {
-    const { bytes, at, length } = found;
-    if (bytes === slab) slabUsed = at + length;
-    const record = decodeRecord(bytes, at, length);
+/** What reads of one log share. */
+export interface ReadContext {
+  readonly pool: FilePool;
+  readonly cache: BlockCache;
+}
+
+/** The record, undefined where the segment holds none with this seq; throws CORRUPT. `loadIndex` is called where `segment.index` is needed. */
+export function readRecord(
+  segment: Segment,
+  context: ReadContext,
+  seq: number,
+  loadIndex: (segment: Segment) => void,
+): ReadRecord | undefined {
+  if (locateInBlock(segment, context, seq) || locateByIndex(segment, context, seq, loadIndex)) {
+    const record = decodeRecord(found.bytes, found.at, found.length);
     if (record !== undefined) return record;
   }
-  return readVerified(segment, file, seq);
+  loadIndex(segment);
+  return readVerified(segment, context.pool.use(segment), seq);
 }
 
 /** Last seq of the record's batch, as cheaply as can be. */
-export function readBatchEnd(segment: Segment, file: File, cache: BlockCache, seq: number): number | undefined {
-  if (locate(segment, file, cache, seq)) return seq + getU32(found.bytes, found.at + RECORD_BATCH_END_AT);
-  return readVerified(segment, file, seq)?.batchEndSeq;
+export function readBatchEnd(
+  segment: Segment,
+  context: ReadContext,
+  seq: number,
+  loadIndex: (segment: Segment) => void,
+): number | undefined {
+  if (locateInBlock(segment, context, seq) || locateByIndex(segment, context, seq, loadIndex))
+    return seq + getU32(found.bytes, found.at + RECORD_BATCH_END_AT);
+  loadIndex(segment);
+  return readVerified(segment, context.pool.use(segment), seq)?.batchEndSeq;
 }
 
-/** Fills `found` with a record whose checksum passes. */
-function locate(segment: Segment, file: File, cache: BlockCache, seq: number): boolean {
-  const index = segment.index!;
-  const entry = index.floorSeq(seq);
+/** Fills `found` with a record over which a checksum has passed: its block's or its own. False: not to be had this way. */
+function locateInBlock(segment: Segment, { pool, cache }: ReadContext, seq: number): boolean {
+  const number = segment.blockTable?.find(seq) ?? -1;
+  if (number < 0) return false;
+  const block = cache.peek(segment, number) ?? cache.load(segment, pool.use(segment), number);
+  const place = block === undefined ? 0 : block.placeOf(seq);
+  if (block === undefined || place === 0) return false;
+  const at = (place & PLACE_OFFSET) - 1;
+  const length = getU32(block.bytes, at + 4);
+  if (at + length > block.length) return readAcrossBlocks(segment, pool, number * BLOCK_BYTES + at, length);
+  if ((place & PLACE_CHECKED) === 0) {
+    if (recordLengthAt(block.bytes, at, block.length) === 0) return false;
+    if (!recordIsIntact(block.bytes, at, length, segment.place.recordSeed)) return false;
+    block.setPlace(seq, place | PLACE_CHECKED);
+  }
+  found.bytes = block.bytes;
+  found.at = at;
+  found.length = length;
+  return true;
+}
+
+/** A record that ends in another block than it begins in: read by itself. */
+function readAcrossBlocks(segment: Segment, pool: FilePool, offset: number, length: number): boolean {
+  if (length > segment.dataEnd - offset || length > MAX_READ_BYTES) return false;
+  const { buffer, from, to } = readFromFile(pool.use(segment), offset, length);
+  return foundIntact(segment, buffer, from, to);
+}
+
+/** The same by way of the sparse index. */
+function locateByIndex(segment: Segment, { pool }: ReadContext, seq: number, loadIndex: (segment: Segment) => void): boolean {
+  if (segment.index === undefined) loadIndex(segment);
+  const entry = segment.index!.floorSeq(seq);
   if (entry < 0) return false;
-  const start = index.offsetAt(entry);
-  const { buffer, from, to } = readWindow(segment, file, cache, entry, start);
+  const start = segment.index!.offsetAt(entry);
+  const { buffer, from, to } = readWindow(segment, pool.use(segment), entry, start);
   const at = walkToSeq(buffer, from, to, start - from, seq);
-  if (at < 0) return false;
-  const length = recordLengthAt(buffer, at, to);
-  if (length === 0 || !recordIsIntact(buffer, at, length, segment.place.recordSeed)) return false;
-  found.bytes = buffer;
+  return at >= 0 && foundIntact(segment, buffer, at, to);
+}
+
+function foundIntact(segment: Segment, bytes: Buffer, at: number, end: number): boolean {
+  const length = recordLengthAt(bytes, at, end);
+  if (length === 0 || !recordIsIntact(bytes, at, length, segment.place.recordSeed)) return false;
+  if (bytes === slab) slabUsed = at + length;
+  found.bytes = bytes;
   found.at = at;
   found.length = length;
   return true;
@@ -86,19 +130,15 @@ function locate(segment: Segment, file: File, cache: BlockCache, seq: number): b
 const windowRead = { buffer: slab, from: 0, to: 0 };
 
 /** The bytes from this entry to the next. */
-function readWindow(segment: Segment, file: File, cache: BlockCache, entry: number, start: number): typeof windowRead {
+function readWindow(segment: Segment, file: File, entry: number, start: number): typeof windowRead {
   const index = segment.index!;
   const end = entry + 1 < index.count ? index.offsetAt(entry + 1) : segment.dataEnd;
   const wanted = end - start;
   if (wanted <= 0 || wanted > MAX_READ_BYTES) throw corrupt(segment.path, start, 'the index points outside the segment');
-  const block = Math.floor(start / BLOCK_STRIDE);
-  const cached = end - block * BLOCK_STRIDE <= BLOCK_BYTES ? cache.get(segment, file, block, segment.dataEnd) : undefined;
-  if (cached !== undefined) {
-    windowRead.buffer = cached;
-    windowRead.from = start - block * BLOCK_STRIDE;
-    windowRead.to = windowRead.from + wanted;
-    return windowRead;
-  }
+  return readFromFile(file, start, wanted);
+}
+
+function readFromFile(file: File, start: number, wanted: number): typeof windowRead {
   if (wanted > MAX_SLAB_READ_BYTES) {
     windowRead.buffer = Buffer.allocUnsafeSlow(wanted);
     windowRead.from = 0;
@@ -112,48 +152,6 @@ function readWindow(segment: Segment, file: File, cache: BlockCache, entry: numb
   }
   windowRead.to = windowRead.from + file.read(windowRead.buffer, windowRead.from, wanted, start);
   return windowRead;
-}
-
-/** Position of the record with this seq in `bytes[from, end)`, which begins with an item; `offset` is the file's at `bytes[0]`. -1 where the walk does not meet it. */
-function walkToSeq(bytes: Buffer, from: number, end: number, offset: number, seq: number): number {
-  for (let at = from; at < end; ) {
-    const tag = bytes[at];
-    if (tag === RECORD_TAG) {
-      if (at + RECORD_SEQ_AT + 6 > end) return -1;
-      const here = getU48(bytes, at + RECORD_SEQ_AT);
-      if (here >= seq) return here === seq ? at : -1;
-      const length = getU32(bytes, at + 4);
-      if (length === 0) return -1;
-      at += length;
-    } else {
-      const next = afterItem(bytes, at, end, offset, seq);
-      if (next <= at) return -1;
-      at = next;
-    }
-  }
-  return -1;
-}
-
-/** Where the walk goes on after an item that is no record: into a batch or frame that may hold `seq`, past any other. */
-function afterItem(bytes: Buffer, at: number, end: number, offset: number, seq: number): number {
-  switch (bytes[at]) {
-    case BATCH_TAG: {
-      if (at + 24 > end) return -1;
-      return at + (getU48(bytes, at + 18) < seq ? getU32(bytes, at + 4) : bytes[at + 2]! | (bytes[at + 3]! << 8));
-    }
-    case EVENT_TAG:
-      return at + eventLengthAt(bytes, at, end);
-    case END_TAG:
-      return align8(offset + at + FRAME_TAIL_BYTES) - offset;
-    case FRAME_TAG: {
-      if (at + FRAME_HEAD_BYTES > end) return -1;
-      const length = frameLengthAt(bytes, at, end);
-      if (length === 0) return -1;
-      return at + (getU48(bytes, at + FRAME_LAST_SEQ_AT) < seq ? length : FRAME_HEAD_BYTES);
-    }
-    default:
-      return -1;
-  }
 }
 
 /** Verifies the frame that stands for `seq`: its record, undefined where it holds none, CORRUPT where it is bad. */
@@ -195,7 +193,7 @@ export interface TimePosition {
 }
 
 /** Searches a segment whose first record's time is up to `time`; `segment.index` is loaded. Throws CORRUPT. */
-export function positionInSegment(segment: Segment, file: File, cache: BlockCache, time: number): TimePosition {
+export function positionInSegment(segment: Segment, file: File, time: number): TimePosition {
   const index = segment.index!;
   const entry = index.floorTime(time);
   if (segment.place.generation > 0) {
@@ -206,7 +204,7 @@ export function positionInSegment(segment: Segment, file: File, cache: BlockCach
   if (entry < 0) throw corrupt(segment.path, SEGMENT_HEADER_BYTES, 'the index begins later than the segment');
   const start = index.offsetAt(entry);
   const nextEntrySeq = entry + 1 < index.count ? index.seqAt(entry + 1) : 0;
-  const { buffer: bytes, from, to: end } = readWindow(segment, file, cache, entry, start);
+  const { buffer: bytes, from, to: end } = readWindow(segment, file, entry, start);
   let seq = 0;
   // Heads of batches and frames are not checked on this walk, so no seq may be passed over: records and events, which carry
   // checksums of their own, must follow each other without a hole. Where one is missing, whole frames have to tell.

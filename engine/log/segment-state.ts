@@ -13,6 +13,7 @@ import { RECORD_SEQ_AT, recordLengthAt } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES, type SegmentHeader, type SegmentPlace, segmentName } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 import type { CachedBlock } from './block-cache.js';
+import { BlockTable } from './block-table.js';
 import { IdempotencyMap, type IdempotencyTable } from './idempotency.js';
 import { SparseIndex } from './sparse-index.js';
 
@@ -40,6 +41,8 @@ export class Segment {
   /** Part of it is bad: it is kept as it is, never sealed, never shortened. */
   damaged = false;
   readonly gaps: SeqRange[] = [];
+  /** Undefined for a sealed segment from which nothing was read yet. */
+  blockTable: BlockTable | undefined = new BlockTable();
   /** Undefined for a sealed segment whose footer was not needed yet. */
   index: SparseIndex | undefined = new SparseIndex();
   idempotency: IdempotencyMap | IdempotencyTable | undefined = new IdempotencyMap();
@@ -83,6 +86,7 @@ export class Segment {
     this.minTime = trailer.minTime;
     this.maxTime = trailer.maxTime;
     this.epoch = trailer.epoch;
+    this.blockTable = undefined;
     this.index = undefined;
     this.idempotency = undefined;
   }
@@ -94,6 +98,7 @@ export class Segment {
     this.lastSeq = this.base - 1;
     this.records = this.events = this.minTime = this.maxTime = 0;
     this.gaps.length = 0;
+    this.blockTable = new BlockTable();
     this.index = new SparseIndex();
     this.idempotency = new IdempotencyMap();
     this.#lastEntryOffset = Number.NEGATIVE_INFINITY;
@@ -152,6 +157,7 @@ export class Segment {
   }
 
   #takeRecord(seq: number, time: number, offset: number, length: number, frameOffset: number): void {
+    this.blockTable!.note(seq, offset);
     // A large record gets an entry of its own, so that a small one before it is not read together with it.
     if (offset - this.#lastEntryOffset >= this.#intervalBytes || length > this.#intervalBytes) {
       this.index!.add(seq, time, offset, frameOffset);

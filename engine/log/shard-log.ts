@@ -13,7 +13,7 @@ import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { Micros } from '../platform/platform.js';
 import { LogContext, type LogOptions } from './context.js';
 import { LogFailure } from './failure.js';
-import { loadFooter } from './footer-loading.js';
+import { loadBlockTable, loadFooter } from './footer-loading.js';
 import { GroupBuilder } from './frame-builder.js';
 import type { IdempotentAnswer } from './idempotency.js';
 import { LoneSync } from './lone-sync.js';
@@ -66,6 +66,7 @@ export class ShardLog implements ReplaySource {
   #writers = 0;
   readonly #loneSync: LoneSync;
   readonly #freeBuilders: GroupBuilder[] = [];
+  readonly #loadIndex = (segment: Segment): void => this.loadFooter(segment);
 
   private constructor(options: LogOptions) {
     this.context = new LogContext(options);
@@ -195,13 +196,13 @@ export class ShardLog implements ReplaySource {
   /** The record; undefined where there is none (an event's seq, dropped, not durable). Throws CORRUPT where its bytes are bad. */
   read(seq: number): ReadRecord | undefined {
     const segment = this.#segmentOf(seq);
-    return segment === undefined ? undefined : reader.readRecord(segment, this.context.pool.use(segment), this.context.cache, seq);
+    return segment === undefined ? undefined : reader.readRecord(segment, this.context, seq, this.#loadIndex);
   }
 
   /** Last seq of the record's batch; undefined as for `read`. */
   readBatchEnd(seq: number): number | undefined {
     const segment = this.#segmentOf(seq);
-    return segment === undefined ? undefined : reader.readBatchEnd(segment, this.context.pool.use(segment), this.context.cache, seq);
+    return segment === undefined ? undefined : reader.readBatchEnd(segment, this.context, seq, this.#loadIndex);
   }
 
   /** Last seq of the newest record batch with a time up to `time`; 0 where there is none. Throws CORRUPT where damage hides the answer. */
@@ -215,7 +216,7 @@ export class ShardLog implements ReplaySource {
     if (segment !== undefined) {
       this.loadFooter(segment);
       if (time >= segment.maxTime && this.#endsWithRecord(segment)) seq = segment.lastSeq;
-      else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), this.context.cache, time));
+      else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
     }
     if (this.context.findings.length > 0) this.#checkNoGapBetween(seq, nextSeq > 0 ? nextSeq : this.#firstRecordFrom(at + 1));
     return seq;
@@ -404,7 +405,7 @@ export class ShardLog implements ReplaySource {
     });
   }
 
-  /** The segment that stands for a durable seq, its index loaded. Throws CORRUPT where the seq is missing. */
+  /** The segment that stands for a durable seq, its block table loaded where it can be. Throws CORRUPT where the seq is missing. */
   #segmentOf(seq: number): Segment | undefined {
     if (seq < 1 || seq > this.#durableSeq) return undefined;
     const segment = this.#segments.find(seq);
@@ -412,7 +413,7 @@ export class ShardLog implements ReplaySource {
       this.#checkNoGapBetween(seq - 1, seq + 1);
       return undefined;
     }
-    if (segment.index === undefined) this.loadFooter(segment);
+    if (segment.blockTable === undefined) loadBlockTable(this.context, segment);
     return segment;
   }
 

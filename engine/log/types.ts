@@ -28,8 +28,12 @@ export interface StoredRecord {
 
 /** A record as it was read back. */
 export interface ReadRecord extends StoredRecord {
-  /** The body as text, made without a view between. */
+  /** As text, made without a view between. */
+  readonly collectionText: string;
+  readonly keyText: string;
   readonly bodyText: string;
+  /** Whether it is of this entity, named by its key bytes, one char a byte. */
+  isOf(entity: string): boolean;
 }
 
 /** A record to append. */

@@ -12,8 +12,9 @@
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { Node } from './node.js';
 import type { NodeReader } from './node-reader.js';
+import type { TreeEntry } from './tree-entry.js';
 import { SEQ_BYTES, type TreeRoot } from './types.js';
-import { sameEntities, sameEntity, seqAt, writeEntity, writeSeq } from './version-key.js';
+import { sameEntities, sameEntity, seqAt, treeEntry, writeSeq } from './version-key.js';
 
 /** Entries within the leaf that are tried one by one before a search. */
 const NEAR_ENTRIES = 8;
@@ -28,6 +29,10 @@ export class Cursor {
   /** Of the leaf on the path; -1 while there is no path. */
   #depth = -1;
   #valid = false;
+  /** For `isBefore`. */
+  #bound: Uint8Array | undefined;
+  #boundLeaf: Node | undefined;
+  #boundIndex = 0;
 
   constructor(reader: NodeReader, root: TreeRoot) {
     this.#reader = reader;
@@ -152,6 +157,10 @@ export class Cursor {
     return this.#leaf().value(this.#index());
   }
 
+  entry(): TreeEntry {
+    return treeEntry(this.#leaf(), this.#index());
+  }
+
   /** The key without its seq, one char a byte. */
   entity(): string {
     return this.#leaf().keyLatin1(this.#index(), SEQ_BYTES);
@@ -173,41 +182,54 @@ export class Cursor {
   }
 
   /**
-   * Goes on, from where it stands and within the entity, to the first version with a seq <= `seq`: from an entity's first entry,
-   * its version as of then. False where there is none; it then stands behind the entity, or is no longer valid.
+   * From an entity's first entry to its version as of `seq`; where it has none, to that of the next entity that has. Answers
+   * `valid`.
    */
-  seekSeq(seq: number): boolean {
-    const node = this.#leaf();
-    let index = this.#index();
-    if (seqAt(node, index) <= seq) return true;
-    for (let steps = 0; steps < NEAR_ENTRIES && index + 1 < node.count; steps++) {
-      const same = sameEntities(node, index, index + 1);
-      index++;
-      this.#indexes[this.#depth] = index;
-      if (!same) return false;
-      if (seqAt(node, index) <= seq) return true;
+  settle(seq: number): boolean {
+    let steps = 0;
+    while (this.#valid) {
+      if (this.seq() <= seq) return true;
+      if (++steps > NEAR_ENTRIES) {
+        const length = this.#copyEntity();
+        writeSeq(SCRATCH, length, seq);
+        this.#seek(SCRATCH, length + SEQ_BYTES);
+        steps = 0;
+      } else if (!this.#nextOfEntity()) steps = 0;
     }
-    const length = this.#copyEntity();
-    writeSeq(SCRATCH, length, seq);
-    return this.#seek(SCRATCH, length + SEQ_BYTES) && this.#standsOn(length);
+    return false;
   }
 
-  /** Goes to the first entry of the entity after `entity`, or stays where it stands beyond that already; answers `valid`. */
-  nextEntity(entity: string): boolean {
+  /** To the first entry of the next entity; answers `valid`. */
+  nextEntity(): boolean {
     if (!this.#valid) return false;
-    const length = writeEntity(SCRATCH, entity);
+    for (let steps = 0; steps < NEAR_ENTRIES; steps++) if (!this.#nextOfEntity()) return this.#valid;
+    const length = this.#copyEntity();
     // The zero that ends an entity, made a one: above all its versions, not above any entity that follows.
     SCRATCH[length - 1] = 1;
-    const node = this.#leaf();
-    let index = this.#index();
-    if (node.compareKey(index, SCRATCH, length) >= 0) return true;
-    for (let steps = 0; steps < NEAR_ENTRIES && index + 1 < node.count; steps++) {
-      const same = sameEntities(node, index, index + 1);
-      index++;
-      this.#indexes[this.#depth] = index;
-      if (!same && node.compareKey(index, SCRATCH, length) >= 0) return true;
-    }
     return this.#seek(SCRATCH, length);
+  }
+
+  /** Goes to the next entry; false where that is of another entity, or none is left. */
+  #nextOfEntity(): boolean {
+    const node = this.#leaf();
+    const index = this.#index();
+    if (index + 1 < node.count) {
+      this.#indexes[this.#depth] = index + 1;
+      return sameEntities(node, index, index + 1);
+    }
+    const length = this.#copyEntity();
+    return this.#step(1) && sameEntity(this.#leaf(), this.#index(), SCRATCH, length);
+  }
+
+  /** Whether it stands on a key < `key`. Asked with one and the same array, it compares once a leaf. */
+  isBefore(key: Uint8Array): boolean {
+    const node = this.#leaf();
+    if (node !== this.#boundLeaf || key !== this.#bound) {
+      this.#bound = key;
+      this.#boundLeaf = node;
+      this.#boundIndex = node.search(key, key.length);
+    }
+    return this.#index() < this.#boundIndex;
   }
 
   #copyEntity(): number {
@@ -216,12 +238,6 @@ export class Cursor {
     const length = node.keyLength(index) - SEQ_BYTES;
     for (let i = 0; i < length; i++) SCRATCH[i] = node.keyByte(index, i);
     return length;
-  }
-
-  #standsOn(entityLength: number): boolean {
-    const node = this.#leaf();
-    const index = this.#index();
-    return sameEntity(node, index, SCRATCH, entityLength);
   }
 
   #leaf(): Node {

@@ -15,6 +15,8 @@ import type { Node } from './node.js';
 /** Memory of a node beside its bytes, roughly: the object, its buffer, its place in map and ring. */
 const OVERHEAD_BYTES = 400;
 const LINK_BYTES = 8;
+/** What a search keeps of a key. */
+const HEAD_BYTES = 4;
 
 export class NodeCache {
   readonly limitBytes: number;
@@ -106,5 +108,5 @@ function unlink(child: Node): void {
 }
 
 function weight(node: Node): number {
-  return node.bytes.length + OVERHEAD_BYTES + (node.level > 0 ? node.count * LINK_BYTES : 0);
+  return node.bytes.length + OVERHEAD_BYTES + node.count * (node.level > 0 ? HEAD_BYTES + LINK_BYTES : HEAD_BYTES);
 }

@@ -54,6 +54,9 @@ export class Node {
   home: Map<number, Node> | undefined = undefined;
   place = 0;
 
+  /** The first four bytes of every rest as a number: a search compares these, in memory that lies together, before it looks at keys. */
+  #heads: Uint32Array | undefined = undefined;
+
   /** Only `parseNode` makes nodes. */
   constructor(bytes: Buffer, start: number, hashedBytes: number, restBytes: number) {
     this.bytes = bytes;
@@ -71,29 +74,49 @@ export class Node {
 
   /** Index of the first entry whose key is >= `key[0, length)`, from `from` on; `count` where there is none. */
   search(key: Uint8Array, length: number, from = 0): number {
-    const { bytes, prefixBytes, restsAt, endsAt } = this;
+    const { bytes, prefixBytes } = this;
     const prefixAt = this.start + NODE_HEADER_BYTES;
     for (let i = 0; i < prefixBytes; i++) {
       if (i >= length) return from;
       const difference = key[i]! - bytes[prefixAt + i]!;
       if (difference !== 0) return difference < 0 ? from : this.count;
     }
+    const heads = this.#heads ?? this.#makeHeads();
+    const head = headOf(key, prefixBytes, length);
     let low = from;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const at = endsAt + 2 * middle;
-      let rest = restsAt + (middle === 0 ? 0 : bytes[at - 2]! | (bytes[at - 1]! << 8));
-      const end = restsAt + (bytes[at]! | (bytes[at + 1]! << 8));
-      let i = prefixBytes;
-      while (rest < end && i < length && bytes[rest] === key[i]) {
-        rest++;
-        i++;
-      }
-      if (i < length && (rest >= end || bytes[rest]! < key[i]!)) low = middle + 1;
+      const here = heads[middle]!;
+      if (here < head || (here === head && this.#isBelow(middle, key, length))) low = middle + 1;
       else high = middle;
     }
     return low;
+  }
+
+  /** Whether entry `index`'s key is smaller, given that it shares the prefix. */
+  #isBelow(index: number, key: Uint8Array, length: number): boolean {
+    const { bytes } = this;
+    let rest = this.restStart(index);
+    const end = this.restEnd(index);
+    let i = this.prefixBytes;
+    while (rest < end && i < length && bytes[rest] === key[i]) {
+      rest++;
+      i++;
+    }
+    return i < length && (rest >= end || bytes[rest]! < key[i]!);
+  }
+
+  #makeHeads(): Uint32Array {
+    const heads = new Uint32Array(this.count);
+    let rest = this.restsAt;
+    for (let i = 0; i < heads.length; i++) {
+      const end = this.restEnd(i);
+      heads[i] = headOf(this.bytes, rest, end);
+      rest = end;
+    }
+    this.#heads = heads;
+    return heads;
   }
 
   /** Byte order of entry `index`'s key against `key[0, length)`. */
@@ -167,9 +190,13 @@ export class Node {
     return this.bytes.toString('latin1', prefixAt, prefixAt + this.prefixBytes) + this.bytes.toString('latin1', rest, end);
   }
 
+  valueAt(index: number): number {
+    return this.valuesAt + index * this.valueBytes;
+  }
+
   /** A view. */
   value(index: number): Buffer {
-    const at = this.valuesAt + index * this.valueBytes;
+    const at = this.valueAt(index);
     return this.bytes.subarray(at, at + this.valueBytes);
   }
 
@@ -212,6 +239,14 @@ export class Node {
     for (let i = 0; i < this.count; i++) sum += this.entriesBelow(i);
     return sum;
   }
+}
+
+/** Up to four bytes from `at` on, big-endian, zeros behind `end`: in the order of the bytes, but that a byte 0 and none are the same. */
+function headOf(bytes: Uint8Array, at: number, end: number): number {
+  if (at + 4 <= end) return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+  let head = 0;
+  for (let i = 0; i < 4; i++) head = head * 256 + (at + i < end ? bytes[at + i]! : 0);
+  return head;
 }
 
 /** BLAKE3 over the tag of its kind and a node's hashed bytes. */

@@ -22,9 +22,10 @@ import type { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
 import { findRoots, rootAt, rootsFrom } from './root-list.js';
+import type { TreeEntry } from './tree-entry.js';
 import { TreeFiles } from './tree-files.js';
 import type { ChangeSource, TreeChange, TreeRoot } from './types.js';
-import { type FoundVersion, findVersion, rank } from './version-key.js';
+import { findVersion, rank } from './version-key.js';
 import { SortedVersions, type VersionRun } from './version-run.js';
 
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
@@ -228,7 +229,7 @@ export class TreeStore {
   }
 
   /** The entity's newest version with a seq <= `seq`. `entity` is one char a byte and ends in a zero. */
-  ceiling(root: TreeRoot, entity: string, seq: number): FoundVersion | undefined {
+  ceiling(root: TreeRoot, entity: string, seq: number): TreeEntry | undefined {
     return findVersion(this.reader, root, entity, seq, this.#scratch);
   }
 

@@ -7,6 +7,7 @@
 import { MAX_SEQ } from '../types.js';
 import type { Node } from './node.js';
 import type { NodeReader } from './node-reader.js';
+import { TreeEntry } from './tree-entry.js';
 import { SEQ_BYTES, type TreeRoot } from './types.js';
 
 const U32 = 2 ** 32;
@@ -47,6 +48,10 @@ function seqFrom(bytes: Uint8Array, at: number): number {
   return MAX_SEQ - (high * U32 + low);
 }
 
+export function treeEntry(node: Node, index: number): TreeEntry {
+  return new TreeEntry(seqAt(node, index), node, index);
+}
+
 /** Whether an entry is a version of the entity in `entity[0, length)`. */
 export function sameEntity(node: Node, index: number, entity: Uint8Array, length: number): boolean {
   return node.keyLength(index) === length + SEQ_BYTES && node.beginsWith(index, entity, length);
@@ -66,20 +71,8 @@ export function sameEntities(node: Node, a: number, b: number): boolean {
   return from >= end;
 }
 
-export interface FoundVersion {
-  readonly seq: number;
-  /** A view of the 47 bytes. */
-  readonly value: Buffer;
-}
-
 /** The version in the tree that "entity as of seq" means: the newest with a seq up to it. `scratch` holds a key. */
-export function findVersion(
-  reader: NodeReader,
-  root: TreeRoot,
-  entity: string,
-  seq: number,
-  scratch: Uint8Array,
-): FoundVersion | undefined {
+export function findVersion(reader: NodeReader, root: TreeRoot, entity: string, seq: number, scratch: Uint8Array): TreeEntry | undefined {
   let node = reader.root(root);
   if (node === undefined) return undefined;
   const length = writeEntity(scratch, entity);
@@ -89,7 +82,7 @@ export function findVersion(
     const index = node.search(scratch, keyLength);
     if (index === node.count) return undefined;
     if (node.level === 0) {
-      return sameEntity(node, index, scratch, length) ? { seq: seqAt(node, index), value: node.value(index) } : undefined;
+      return sameEntity(node, index, scratch, length) ? treeEntry(node, index) : undefined;
     }
     node = reader.child(node, index);
   }

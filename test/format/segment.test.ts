@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { crc32 } from '../../engine/format/checksum.js';
 import { decodeFooter, decodeTrailer, encodeFooter, TRAILER_BYTES } from '../../engine/format/footer.js';
 import { decodeSegmentHeader, encodeSegmentHeader, parseSegmentName, segmentName, segmentPlace } from '../../engine/format/segment.js';
 import { ShardLog } from '../../engine/log/index.js';
@@ -67,9 +68,10 @@ function dump(bytes: Buffer): string {
     ['mark', frame, footer],
     ['footer frame: head', footer, footer + 48],
     ['footer: counts, seqs, times, BLAKE3', footer + 48, footer + 144],
-    ['footer: index entry', footer + 144, footer + 168],
-    ['footer: idempotency entry', footer + 168, footer + 220],
-    ['footer: end tag, zeros, checksum', footer + 220, bytes.length - 64],
+    ['footer: block table', footer + 144, footer + 156],
+    ['footer: index entry', footer + 156, footer + 180],
+    ['footer: idempotency entry', footer + 180, footer + 232],
+    ['footer: end tag, zeros, checksum', footer + 232, bytes.length - 64],
     ['trailer', bytes.length - 64, bytes.length],
   ];
   const lines: string[] = [];
@@ -126,16 +128,21 @@ describe('a segment header', () => {
 
 describe('a footer and its trailer', () => {
   const summary = { lastSeq: 9, minTime: 5, maxTime: 8, records: 7, events: 2, epoch: 1 };
-  const footer = { index: new Uint8Array(48).fill(1), idempotency: new Uint8Array(52).fill(2), contentHash: new Uint8Array(32).fill(3) };
+  const footer = {
+    blocks: new Uint8Array(12).fill(4),
+    index: new Uint8Array(48).fill(1),
+    idempotency: new Uint8Array(52).fill(2),
+    contentHash: new Uint8Array(32).fill(3),
+  };
   const bytes = encodeFooter(PLACE, 1024, summary, footer);
   const fileBytes = 1024 + bytes.length;
   const footerBytes = bytes.length - TRAILER_BYTES;
 
   it('come back as they went in', () => {
     const trailer = decodeTrailer(bytes.subarray(footerBytes), PLACE, fileBytes)!;
-    expect(trailer).toEqual({ ...summary, footerOffset: 1024, footerBytes });
+    expect(trailer).toEqual({ ...summary, footerOffset: 1024, footerBytes, blocksCrc: crc32(footer.blocks, PLACE.seed) });
     const back = decodeFooter(bytes.subarray(0, footerBytes), PLACE, trailer)!;
-    for (const part of ['index', 'idempotency', 'contentHash'] as const) expect(Buffer.compare(back[part], footer[part])).toBe(0);
+    for (const part of ['blocks', 'index', 'idempotency', 'contentHash'] as const) expect(Buffer.compare(back[part], footer[part])).toBe(0);
   });
 
   it('are refused when any bit is flipped', () => {

@@ -112,6 +112,7 @@ const FOOTER_AT = 4096;
 const FOOTER = Buffer.from(
   encodeFooter(PLACE, FOOTER_AT, SUMMARY, {
     contentHash: new Uint8Array(32).fill(3),
+    blocks: new Uint8Array(12).fill(4),
     index: new Uint8Array(24 * 3).fill(1),
     idempotency: new Uint8Array(52 * 2).fill(2),
   }),

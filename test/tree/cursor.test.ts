@@ -70,19 +70,19 @@ describe('a cursor', () => {
       fc.asyncProperty(models, fc.oneof(fc.integer({ min: 0, max: 70 }), fc.constantFrom(2 ** 32, MAX_SEQ)), async (model, seq) => {
         const { store, root, keys } = await treeOf(model);
         const inverted = versionKey('', seq, '').slice(-6);
+        const entities: string[] = [];
+        const versions: string[] = [];
         const expected: [string, string | undefined][] = [];
         for (const entity of new Set(keys.map((key) => key.slice(0, -6)))) {
           expected.push([entity, keys.find((key) => key.slice(0, -6) === entity && key.slice(-6) >= inverted)]);
         }
-        const found: [string, string | undefined][] = [];
         const cursor = store.cursor(root);
-        cursor.seekFirst();
-        while (cursor.valid) {
-          const entity = cursor.entity();
-          found.push([entity, cursor.seekSeq(seq) ? cursor.keyLatin1() : undefined]);
-          cursor.nextEntity(entity);
-        }
-        expect(found).toEqual(expected);
+        for (cursor.seekFirst(); cursor.valid; cursor.nextEntity()) entities.push(cursor.entity());
+        expect(entities).toEqual(expected.map(([entity]) => entity));
+        for (cursor.seekFirst(); cursor.settle(seq); cursor.nextEntity()) versions.push(cursor.keyLatin1());
+        expect(versions).toEqual(expected.flatMap(([, key]) => (key === undefined ? [] : [key])));
+        const bound = bytesOf(entities[entities.length >> 1] ?? 'c');
+        for (cursor.seekFirst(); cursor.valid; cursor.next()) expect(cursor.isBefore(bound)).toBe(Buffer.compare(cursor.key(), bound) < 0);
         for (const [entity, key] of [...expected, ['c\0absent\0', undefined] as const]) {
           const version = store.ceiling(root, entity, seq);
           expect(version === undefined ? undefined : Buffer.from(treeKey(entity, version.seq)).toString('latin1')).toBe(key);
