@@ -12,6 +12,7 @@
 
 import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { VarveError } from '../errors.js';
@@ -24,6 +25,8 @@ import type { BlockingWrites, File, FileSystem, OpenMode, Platform } from './pla
 const RANDOM_POOL_BYTES = 16 * 1024;
 /** Up to this a write is a copy into the page cache, shorter than the way to another thread and back. */
 const DIRECT_WRITE_BYTES = 32 * 1024;
+/** Found here once: better-sqlite3 would search several places for it, which took longer than everything else an open does. */
+const SQLITE_BINDING = sqliteBinding();
 const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 'wx+' };
 
 /** Lock files held by this process, over all platforms in it. */
@@ -42,6 +45,15 @@ export function nodePlatform(root: string, { blocking = false }: NodePlatformOpt
     randomBytes: randomPool(),
     startThread: (module, events) => startNodeThread(absolute, module, events),
   };
+}
+
+/** Where the package keeps what it compiled; left to the package itself where it is kept elsewhere. */
+function sqliteBinding(): { nativeBinding?: string } {
+  try {
+    return { nativeBinding: createRequire(import.meta.url).resolve('better-sqlite3/build/Release/better_sqlite3.node') };
+  } catch {
+    return {};
+  }
 }
 
 /** Random bytes by the pool: one system call a thousand salts. */
@@ -124,7 +136,7 @@ class NodeFileSystem implements FileSystem {
     if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
     const identity = identityOf(absolute);
     if (heldLocks.has(identity)) throw lockedError(path);
-    const database = new Database(absolute, { timeout: 0 });
+    const database = new Database(absolute, { timeout: 0, ...SQLITE_BINDING });
     try {
       database.pragma('locking_mode = EXCLUSIVE');
       database.exec('BEGIN EXCLUSIVE');
@@ -146,7 +158,7 @@ class NodeFileSystem implements FileSystem {
   openSqlite(path: string): Database.Database {
     const absolute = this.#absolute(path);
     if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
-    return new Database(absolute);
+    return new Database(absolute, SQLITE_BINDING);
   }
 
   networkKind(): string | undefined {
