@@ -2,7 +2,7 @@
 import { type AddCommand, examples } from '../command.js';
 import { entityPath, type HttpClient } from '../http-client.js';
 import { type OnlineOptions, online, withClient } from '../online.js';
-import { colourful, Difference, type Io, LineWriter, printable, UsageError } from '../output.js';
+import { colourful, Difference, LineWriter, printable, UsageError } from '../output.js';
 
 interface DiffFlags extends OnlineOptions {
   readonly from?: string;
