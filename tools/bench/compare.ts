@@ -109,5 +109,6 @@ export function betterBy(better: 'more' | 'less', one: number, other: number): n
 }
 
 export function ratioText(ratio: number | undefined): string {
-  return ratio === undefined ? '–' : `${ratio >= 10 ? amount(ratio) : ratio.toFixed(2)}×`;
+  if (ratio === undefined) return '–';
+  return `${ratio >= 10 || ratio < 0.1 ? amount(ratio) : ratio.toFixed(2)}×`;
 }

@@ -1,4 +1,4 @@
-/** Varve as its users embed it. Compaction is left out until there is one. */
+/** Varve as its users embed it. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { open, type VersionRecord } from '../../../engine/index.js';
@@ -92,6 +92,13 @@ class VarveStore implements Store {
     }
     for (const key of hashes.keys()) differing.add(key);
     return differing;
+  }
+
+  async compact(): Promise<{ into: boolean }> {
+    await this.#db.setRetention(COLLECTION, { keep: 'last', versions: 1 });
+    const ended = await this.#db.jobEnded(this.#db.compact({ force: true }).id);
+    if (ended?.state !== 'done') throw new Error(`compaction ended as ${ended?.state ?? 'nothing'}`);
+    return { into: false };
   }
 
   checkpoint(): Promise<void> {
