@@ -126,11 +126,6 @@ export class BlockCache {
     return { bytes: this.#ring.length * BLOCK_BYTES, hits, misses: this.#readsBefore + this.#reads - hits };
   }
 
-  get stats(): { readonly bytes: number; readonly hits: number; readonly misses: number } {
-    const hits = this.#hitsBefore + this.#hits;
-    return { bytes: this.#ring.length * BLOCK_BYTES, hits, misses: this.#readsBefore + this.#reads - hits };
-  }
-
   /** Drops what is held of a segment. */
   forget(owner: Segment): void {
     this.#ring = this.#ring.filter((block) => block.owner !== owner);
