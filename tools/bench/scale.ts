@@ -36,6 +36,9 @@ interface ScaleResult {
   readonly firstPerSecond: number;
   readonly lastTenthPerSecond: number;
   readonly slowdown: number;
+  /** The same by processor time of the main thread: what it cost a version in the first 500,000, and in the last tenth. */
+  readonly firstMainUs: number;
+  readonly lastMainUs: number;
   readonly peakRssMB: number;
   readonly readsPerSecond: number;
   readonly checkpointMs: number;
@@ -72,7 +75,9 @@ async function run(dir: string, versions: number, batch: number, perEntity: numb
   let db = await open(dir);
   const tenths: Tenth[] = [];
   const started = performance.now();
+  const startedMs = processorMs().main;
   let firstPerSecond = 0;
+  let firstMainUs = 0;
   let done = 0;
   for (let tenth = 1; tenth <= 10; tenth++) {
     const upTo = Math.round((versions * tenth) / 10);
@@ -88,7 +93,10 @@ async function run(dir: string, versions: number, batch: number, perEntity: numb
       const sent = performance.now();
       await db.insert(items);
       times.push(performance.now() - sent);
-      if (firstPerSecond === 0 && done >= FIRST_VERSIONS) firstPerSecond = Math.round((done / (performance.now() - started)) * 1000);
+      if (firstPerSecond === 0 && done >= Math.min(FIRST_VERSIONS, versions)) {
+        firstPerSecond = Math.round((done / (performance.now() - started)) * 1000);
+        firstMainUs = Math.round(((processorMs().main - startedMs) / done) * 10_000) / 10;
+      }
     }
     const after = processorMs();
     const main = after.main - before.main;
@@ -107,7 +115,6 @@ async function run(dir: string, versions: number, batch: number, perEntity: numb
       `${line.versions} versions: ${line.perSecond}/s, batch p50 ${line.p50Ms} p99 ${line.p99Ms} worst ${line.worstMs} ms, cpu ${line.mainUs} + ${line.othersUs} us, ${line.rssMB} MB\n`,
     );
   }
-  if (firstPerSecond === 0) firstPerSecond = Math.round((done / (performance.now() - started)) * 1000);
   const readsPerSecond = reads(db, entities, random);
   const closing = performance.now();
   await db.close();
@@ -128,6 +135,8 @@ async function run(dir: string, versions: number, batch: number, perEntity: numb
     firstPerSecond,
     lastTenthPerSecond,
     slowdown: Math.round((lastTenthPerSecond / firstPerSecond) * 100) / 100,
+    firstMainUs,
+    lastMainUs: tenths.at(-1)?.mainUs ?? 0,
     // Linux counts it in KiB.
     peakRssMB: Math.round(process.resourceUsage().maxRSS / 1024),
     readsPerSecond,
