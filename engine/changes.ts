@@ -7,7 +7,7 @@
  * Several shards take turns, a stretch each, so that none starves behind another.
  *
  * Invariants: a record is given out only once it is visible, in seq order within its shard, and once; a position from which something
- * was trimmed is TRIMMED before anything is given out. System collections are left out unless one is asked for by name, and then
+ * was trimmed is TRIMMED before anything is given out, unless only what is left is asked for. System collections are left out unless one is asked for by name, and then
  * told by the first shard (every shard has the same).
  */
 import type { Changes, ChangesOptions } from './database.js';
@@ -35,14 +35,16 @@ export class ChangesReader implements Changes {
   readonly #walks: readonly ShardWalk[];
   readonly #positions: number[];
   readonly #collection: string | undefined;
+  readonly #partial: boolean;
   #turn = 0;
 
   constructor(source: ChangesSource, options: ChangesOptions) {
     const { shardList } = source;
-    const { collection, shard, after = [], until = [] } = options;
+    const { collection, shard, after = [], until = [], partial = false } = options;
     if (collection !== undefined) checkCollection(collection, 'collection');
     this.#source = source;
     this.#collection = collection;
+    this.#partial = partial;
     this.#positions = shardList.map((each, i) => startOf(each, after[i] ?? 0));
     const only = shard ?? (collection !== undefined && isSystemCollection(collection) ? 1 : undefined);
     const wants = wantedBy(collection);
@@ -68,16 +70,22 @@ export class ChangesReader implements Changes {
 
   next(max = DEFAULT_MAX): VersionRecord[] {
     this.#source.checkOpen();
-    for (const walk of this.#walks) if (!walk.done) refuseTrimmed(walk.shard, this.#collection, walk.position);
+    if (!this.#partial) for (const walk of this.#walks) if (!walk.done) refuseTrimmed(walk.shard, this.#collection, walk.position);
     for (let tried = 0; tried < this.#walks.length; tried++) {
       const walk = this.#walks[this.#turn++ % this.#walks.length] as ShardWalk;
       if (walk.atEnd) continue;
-      const taken = walk.take(max, STRETCH_BYTES);
+      const taken = this.#kept(walk, walk.take(max, STRETCH_BYTES));
       // A long stretch without a record wanted is as much work as one stretch may be.
       if (taken.length > 0 || !walk.atEnd)
         return taken.map((record) => new StoredVersion(walk.shard.id, record, undefined, walk.shard.upkeep.erasures));
     }
     return [];
+  }
+
+  /** Below a horizon the files may still hold what was dropped. */
+  #kept(walk: ShardWalk, records: ReadRecord[]): ReadRecord[] {
+    const { exactness, upkeep } = walk.shard;
+    return exactness.isWhole ? records : records.filter(({ seq }) => !upkeep.isDropped(seq));
   }
 
   async wait(signal?: AbortSignal): Promise<void> {

@@ -111,6 +111,8 @@ export interface ChangesOptions {
   readonly shard?: number;
   /** Only this collection; system collections are told only where they are asked for. */
   readonly collection?: string;
+  /** Where what follows was trimmed, tell what is left of it instead of TRIMMED. */
+  readonly partial?: boolean;
 }
 
 /** Records in the order of each shard's log, to be pulled: a reader that does not ask costs next to nothing. Needs no closing. */

@@ -118,8 +118,9 @@ export class ShardWalk {
     const { incarnation } = this.shard.log;
     if (this.#chunk?.incarnation === incarnation) return this.#chunk;
     const tail = tails.get(this.shard);
-    const fits = tail?.incarnation === incarnation && tail.after <= this.#position && this.#position < tail.through;
-    this.#chunk = fits ? tail : this.#read(incarnation);
+    if (tail !== undefined && tail.incarnation !== incarnation) tails.delete(this.shard);
+    else if (tail !== undefined && tail.after <= this.#position && this.#position < tail.through) this.#chunk = tail;
+    if (this.#chunk?.incarnation !== incarnation) this.#chunk = this.#read(incarnation);
     this.#batch = this.#record = 0;
     return this.#chunk;
   }

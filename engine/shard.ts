@@ -428,7 +428,7 @@ export class Shard {
   /** The record's proof under the newest root, which is made to hold it; undefined where there is no such record. Logs nothing. */
   async prove(seq: number): Promise<RecordProof | undefined> {
     if (this.#gap !== undefined) throw this.#damage();
-    const record = seq > this.#visibleSeq ? undefined : this.#log.read(seq);
+    const record = this.record(seq) === undefined ? undefined : this.#log.read(seq);
     if (record === undefined) return undefined;
     const entity = entityKeyFromBytes(record.collection, record.key);
     return this.healing(async () => {

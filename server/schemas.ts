@@ -112,6 +112,10 @@ export const changesQuery = z.strictObject({
     .optional(),
   collection: z.string().max(64).optional(),
   after: z.string().min(1).max(2048).optional(),
+  partial: z
+    .enum(['true', 'false'])
+    .default('false')
+    .transform((text) => text === 'true'),
   live: z
     .enum(['true', 'false'])
     .default('true')

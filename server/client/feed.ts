@@ -16,14 +16,14 @@ export async function* followChanges<T = JsonValue>(
   transport: Transport,
   options: ChangesOptions,
 ): AsyncGenerator<Change<T>, void, undefined> {
-  const { shard, collection, live, signal } = options;
+  const { shard, collection, live, partial, signal } = options;
   let after = options.after;
   let reached = false;
   for (let failures = 0; ; failures++) {
     let ended: unknown = new VarveConnectionError('cut-short', 'the feed was cut off');
     let askedMs = 0;
     try {
-      const query = { shard, collection, live, after };
+      const query = { shard, collection, live, partial, after };
       for await (const line of transport.lines('GET', '/v1/changes', { query, headers: { Accept: NDJSON }, signal }) as AsyncGenerator<
         Line<T>
       >) {

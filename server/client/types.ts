@@ -21,7 +21,7 @@ export interface VarveRecordHeader {
 }
 
 export interface VarveRecord<T = JsonValue> extends VarveRecordHeader {
-  /** Absent in a tombstone. */
+  /** Absent in a tombstone, and once erased. */
   readonly body?: T;
 }
 
@@ -172,4 +172,6 @@ export interface ChangesOptions extends CallOptions {
   readonly collection?: string;
   /** False: end at what is the newest when it begins. */
   readonly live?: boolean;
+  /** Where what follows was trimmed, what is left of it instead of the problem `trimmed`. */
+  readonly partial?: boolean;
 }

@@ -58,13 +58,14 @@ const SSE: Form = {
 async function getChanges(exchange: Exchange): Promise<void> {
   const { req, res, context } = exchange;
   const form = negotiate(req, [NDJSON_TYPE, SSE_TYPE]) === SSE_TYPE ? SSE : NDJSON;
-  const { shard, collection, after: asked, live, limit } = parseQuery(changesQuery, exchange);
+  const { shard, collection, after: asked, live, limit, partial } = parseQuery(changesQuery, exchange);
   const db = database(exchange);
   // A browser that reconnects asks the same again, and says here how far it had come.
   const lastEventId = req.headers['last-event-id'];
   const start = feedStart(db, lastEventId === undefined ? asked : String(lastEventId), shard);
   const changes = db.changes({
     after: start,
+    partial,
     ...(live ? {} : { until: db.now().positions }),
     ...(shard === undefined ? {} : { shard }),
     ...(collection === undefined ? {} : { collection }),
