@@ -60,10 +60,10 @@ const versions = Number(options.versions);
 const entities = Math.ceil(versions / 5);
 const clients = Number(options.clients);
 const random = randomInts(2);
-const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'varve-fold-latency-'));
+const dir = mkdtempSync(join(options.dir ?? tmpdir(), 'varve-fold-latency-'));
 let written = 0;
 
-const db = await open(join(dir, 'data'), { checkpointRecords: NEVER, memtableBytes: NEVER * 8 });
+const db = await open(dir, { checkpointRecords: NEVER, memtableBytes: NEVER * 8 });
 try {
   await bulk(db, versions);
   await db.checkpoint();

@@ -60,9 +60,9 @@ const { values: options } = parseArgs({
 
 const results: ScaleResult[] = [];
 for (const versions of options.versions.split(',').map(Number)) {
-  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'varve-scale-'));
+  const dir = mkdtempSync(join(options.dir ?? tmpdir(), 'varve-scale-'));
   try {
-    results.push(await run(join(dir, String(versions)), versions, Number(options.batch), Number(options['entities-per'])));
+    results.push(await run(dir, versions, Number(options.batch), Number(options['entities-per'])));
   } finally {
     if (!options.keep) rmSync(dir, { recursive: true, force: true });
   }
