@@ -67,6 +67,7 @@ async function bulk(): Promise<Measured[string]> {
     ms: 60_000,
     maxOps: requests.length,
   });
+  if (figures.failed > 0) throw new Error(`bulk: ${figures.failed} of ${requests.length} requests failed`);
   return { ...figures, perSecond: round((figures.perSecond * set.entities) / requests.length) };
 }
 
