@@ -9,127 +9,170 @@
  * with an id durable.
  */
 import type { IncomingMessage } from 'node:http';
+import type { InsertResult } from '../engine/index.js';
 import { beginStream } from './answers.js';
-import type { Exchange } from './exchange.js';
+import { database, type Exchange } from './exchange.js';
 import { type Line, LineSplitter, LineWriter } from './ndjson.js';
-import { enterStream } from './overload.js';
 import { Problem, problemOf } from './problem.js';
 
-export interface Inserted {
-  readonly id: string;
-  readonly replayed: boolean;
-}
-/** Inserts what one line says. Called in the order of the lines; the order of the calls is the order in the log. */
-export type InsertLine = (bytes: Buffer) => Promise<Inserted>;
-
-interface Answer {
-  readonly text: string;
-  readonly inserted: boolean;
-}
-interface Slot {
-  readonly answer: Promise<Answer>;
-  readonly bytes: number;
-}
-
-/** Wakes the one who waits. */
-class Signal {
-  #wake: (() => void) | undefined;
-
-  wait(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-  }
-
-  wake(): void {
-    this.#wake?.();
-    this.#wake = undefined;
-  }
-}
+/** Inserts what one line says, or throws. Called in the order of the lines; the order of the calls is the order in the log. */
+export type InsertLine = (bytes: Buffer) => Promise<InsertResult>;
 
 export async function insertStream(exchange: Exchange, insert: InsertLine): Promise<void> {
   const { req, res, context } = exchange;
   const { limits, bodyMemory } = context;
+  const db = database(exchange);
   const reservedBytes = limits.lineBytesInFlight + limits.maxLineBytes;
-  enterStream(res, reservedBytes);
   if (!bodyMemory.take(reservedBytes)) throw new Problem('overloaded', 'The memory for request bodies is used up.');
   try {
     // Headers at once: a client may wait for them before it sends on.
     beginStream(res);
     const writer = new LineWriter(res, limits.answerBufferBytes);
     const splitter = new LineSplitter(limits.maxLineBytes);
-    const slots: Slot[] = [];
-    const room = new Signal();
-    const work = new Signal();
-    let bytesInFlight = 0;
-    let ended: 'whole' | 'cut' | undefined;
-    let inserted = 0;
-    let failed = 0;
-
+    const answers = new AnswersInOrder(exchange, writer);
     const submit = async (lines: readonly Line[]): Promise<void> => {
       for (const line of lines) {
-        while (slots.length >= limits.linesInFlight || bytesInFlight >= limits.lineBytesInFlight) await room.wait();
-        const bytes = line.bytes?.length ?? 0;
-        bytesInFlight += bytes;
-        slots.push({ answer: answerLine(line, insert, exchange), bytes });
-        work.wake();
+        while (answers.full) await answers.room();
+        for (let room = db.room(); room !== undefined; room = db.room()) await room;
+        begin(line, insert, answers, limits.maxLineBytes);
       }
     };
-    const read = async (): Promise<void> => {
-      try {
-        for await (const chunk of chunks(req, context.draining)) await submit(splitter.push(chunk));
-        if (req.complete && req.readableEnded) {
-          await submit(splitter.end());
-          ended = 'whole';
-        }
-      } catch (error) {
-        context.logger.debug({ err: error }, 'a stream of inserts broke off');
+    let whole = false;
+    try {
+      for await (const chunk of chunks(req, context.draining)) await submit(splitter.push(chunk));
+      if (req.complete && req.readableEnded) {
+        await submit(splitter.end());
+        whole = true;
       }
-      ended ??= 'cut';
-      work.wake();
-    };
-    const answer = async (): Promise<void> => {
-      for (;;) {
-        const slot = slots[0];
-        if (slot === undefined) {
-          if (ended !== undefined) return;
-          await work.wait();
-          continue;
-        }
-        const { text, inserted: ok } = await slot.answer;
-        if (ok) inserted++;
-        else failed++;
-        if (ok) context.figures.lines.inserted++;
-        else context.figures.lines.failed++;
-        if (writer.pushText(text)) await writer.ready();
-        slots.shift();
-        bytesInFlight -= slot.bytes;
-        room.wake();
-      }
-    };
-
-    await Promise.all([read(), answer()]);
+    } catch (error) {
+      context.logger.debug({ err: error }, 'a stream of inserts broke off');
+    }
+    await answers.allGiven();
     // Cut short (the client left, or the server shuts down): every line begun has its answer, and the last line is missing.
-    if (ended === 'whole') writer.pushText(`${JSON.stringify({ done: true, inserted, failed })}\n`);
+    const { inserted, failed } = answers;
+    if (whole) writer.pushText(`${JSON.stringify({ done: true, inserted, failed })}\n`);
     writer.end();
   } finally {
     bodyMemory.give(reservedBytes);
   }
 }
 
-/** Never rejects. */
-async function answerLine(line: Line, insert: InsertLine, { context }: Exchange): Promise<Answer> {
+function begin(line: Line, insert: InsertLine, answers: AnswersInOrder, limit: number): void {
+  const slot = answers.add(line);
   try {
-    if (line.bytes === undefined) {
-      const limit = context.limits.maxLineBytes;
-      throw new Problem('too-large', `The line is over its limit of ${limit} bytes.`, { what: 'line', limit });
-    }
-    const { id, replayed } = await insert(line.bytes);
-    return { text: `{"line":${line.number},"id":"${id}"${replayed ? ',"replayed":true' : ''}}\n`, inserted: true };
+    if (line.bytes === undefined) throw new Problem('too-large', `The line is over its limit of ${limit} bytes.`, { what: 'line', limit });
+    insert(line.bytes).then(
+      ({ records, replayed }) => answers.succeeded(slot, records[0]!.id, replayed),
+      (error: unknown) => answers.failedWith(slot, error),
+    );
   } catch (error) {
+    answers.failedWith(slot, error);
+  }
+}
+
+/** A line under way. */
+class Slot {
+  /** Its answer, once there is one. */
+  text: string | undefined;
+  inserted = false;
+
+  constructor(
+    readonly number: number,
+    readonly bytes: number,
+  ) {}
+}
+
+/** The lines of one stream that are under way: each is answered when it is settled and all before it are. */
+class AnswersInOrder {
+  inserted = 0;
+  failed = 0;
+  readonly #context: Exchange['context'];
+  readonly #writer: LineWriter;
+  #slots: Slot[] = [];
+  #head = 0;
+  #bytes = 0;
+  /** The reader of the answers has not caught up. */
+  #stalled = false;
+  #wakeReader: (() => void) | undefined;
+  #wakeEnd: (() => void) | undefined;
+
+  constructor({ context }: Exchange, writer: LineWriter) {
+    this.#context = context;
+    this.#writer = writer;
+  }
+
+  get full(): boolean {
+    const { linesInFlight, lineBytesInFlight } = this.#context.limits;
+    return this.#count >= linesInFlight || this.#bytes >= lineBytesInFlight;
+  }
+
+  /** Resolves once half of it has gone: while one half is on its way to the disk the other one gathers. */
+  room(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakeReader = resolve;
+    });
+  }
+
+  async allGiven(): Promise<void> {
+    if (this.#count === 0 && !this.#stalled) return;
+    await new Promise<void>((resolve) => {
+      this.#wakeEnd = resolve;
+    });
+  }
+
+  add({ number, bytes }: Line): Slot {
+    const slot = new Slot(number, bytes?.length ?? 0);
+    this.#slots.push(slot);
+    this.#bytes += slot.bytes;
+    return slot;
+  }
+
+  succeeded(slot: Slot, id: string, replayed: boolean): void {
+    slot.inserted = true;
+    slot.text = `{"line":${slot.number},"id":"${id}"${replayed ? ',"replayed":true' : ''}}\n`;
+    this.#give();
+  }
+
+  failedWith(slot: Slot, error: unknown): void {
     const problem = problemOf(error);
-    if (problem.status >= 500) context.logger.warn({ slug: problem.slug, err: problem.cause }, 'a line of a stream failed');
-    return { text: `${JSON.stringify({ line: line.number, error: problem })}\n`, inserted: false };
+    if (problem.status >= 500) this.#context.logger.warn({ slug: problem.slug, err: problem.cause }, 'a line of a stream failed');
+    slot.text = `${JSON.stringify({ line: slot.number, error: problem })}\n`;
+    this.#give();
+  }
+
+  get #count(): number {
+    return this.#slots.length - this.#head;
+  }
+
+  /** Writes what is settled, up to the first line that is not. */
+  #give(): void {
+    if (this.#stalled) return;
+    for (let slot = this.#slots[this.#head]; slot?.text !== undefined; slot = this.#slots[this.#head]) {
+      this.#head++;
+      this.#bytes -= slot.bytes;
+      if (slot.inserted) this.inserted++;
+      else this.failed++;
+      if (slot.inserted) this.#context.figures.lines.inserted++;
+      else this.#context.figures.lines.failed++;
+      if (this.#writer.pushText(slot.text)) {
+        this.#stalled = true;
+        void this.#writer.ready().then(() => {
+          this.#stalled = false;
+          this.#give();
+        });
+        break;
+      }
+    }
+    if (this.#head >= 1024 || this.#count === 0) {
+      this.#slots = this.#slots.slice(this.#head);
+      this.#head = 0;
+    }
+    const { linesInFlight, lineBytesInFlight } = this.#context.limits;
+    if (this.#wakeReader !== undefined && this.#count <= linesInFlight / 2 && this.#bytes <= lineBytesInFlight / 2) {
+      this.#wakeReader();
+      this.#wakeReader = undefined;
+    }
+    if (this.#count === 0 && !this.#stalled) this.#wakeEnd?.();
   }
 }
 

@@ -78,6 +78,8 @@ export class LineWriter {
   readonly #res: ServerResponse;
   readonly #capBytes: number;
   #pending: Uint8Array[] = [];
+  /** Behind what is pending: short lines are gathered as text. */
+  #text = '';
   #pendingBytes = 0;
   #scheduled = false;
 
@@ -93,8 +95,18 @@ export class LineWriter {
 
   /** Queues one line (with its newline). Await `ready` before the next where that returns true. */
   push(line: Uint8Array): boolean {
+    this.#endText();
     this.#pending.push(line);
-    this.#pendingBytes += line.length;
+    return this.#added(line.length);
+  }
+
+  pushText(line: string): boolean {
+    this.#text += line;
+    return this.#added(line.length);
+  }
+
+  #added(length: number): boolean {
+    this.#pendingBytes += length;
     if (this.#pendingBytes >= 64 * 1024) this.flush();
     else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -106,11 +118,14 @@ export class LineWriter {
     return this.#res.writableLength + this.#pendingBytes > this.#capBytes;
   }
 
-  pushText(line: string): boolean {
-    return this.push(Buffer.from(line));
+  #endText(): void {
+    if (this.#text === '') return;
+    this.#pending.push(Buffer.from(this.#text));
+    this.#text = '';
   }
 
   flush(): void {
+    this.#endText();
     if (this.#pending.length === 0) return;
     const whole = this.#pending.length === 1 ? this.#pending[0]! : Buffer.concat(this.#pending);
     this.#pending = [];

@@ -13,7 +13,7 @@ import { type BatchItem, batchEnvelope, insertQuery, type LineEnvelope, lineEnve
 const ITEM_HEADERS = ['If-Match', 'If-None-Match', 'Varve-Refs', 'Varve-Time'];
 /** A body may be nested this deep; its envelope adds to it: `{"body": …` for a line, `{"records":[{"body": …` for a batch. */
 const BODY_DEPTH = 64;
-const LINE_DEPTH = BODY_DEPTH + 1;
+const LINE_OPTIONS = { maxDepth: BODY_DEPTH + 1 };
 const BATCH_DEPTH = BODY_DEPTH + 3;
 
 async function postRecords(exchange: Exchange): Promise<void> {
@@ -22,15 +22,30 @@ async function postRecords(exchange: Exchange): Promise<void> {
   if (type === JSON_TYPE) return postBatch(exchange);
   const db = database(exchange);
   refuseHeaders(exchange.req, [...ITEM_HEADERS, 'Idempotency-Key'], 'each line says it for itself');
-  await insertStream(exchange, async (bytes) => {
-    const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, parseStrict(bytes, { maxDepth: LINE_DEPTH })) as LineEnvelope;
+  await insertStream(exchange, (bytes) => {
+    const line = parseStrict(bytes, LINE_OPTIONS);
+    if (isPlainLine(line)) {
+      requireCollection(exchange.caller, line.collection);
+      return db.insert([line]);
+    }
+    const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, line) as LineEnvelope;
     requireCollection(exchange.caller, item.collection);
-    const { records, replayed } = await db.insert([insertItem(item)], {
+    return db.insert([insertItem(item)], {
       ...(time === undefined ? {} : { time }),
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     });
-    return { id: records[0]!.id, replayed };
   });
+}
+
+/** A collection, a key and a body and nothing else: most lines of a load, which are as the schema would have them. */
+function isPlainLine(line: JsonValue): line is { collection: string; key: string; body: JsonValue } {
+  if (line === null || typeof line !== 'object' || Array.isArray(line)) return false;
+  let fields = 0;
+  for (const name in line) {
+    if (name !== 'collection' && name !== 'key' && name !== 'body') return false;
+    fields++;
+  }
+  return fields === 3 && typeof line.collection === 'string' && typeof line.key === 'string';
 }
 
 async function postBatch(exchange: Exchange): Promise<void> {
