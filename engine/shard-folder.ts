@@ -44,6 +44,7 @@ export class ShardFolder {
   #held: (() => void)[] = [];
   #failure: string | undefined;
   #mayRetry = true;
+  #cancelRetry: () => void = () => undefined;
 
   constructor(options: FolderOptions) {
     this.#options = options;
@@ -131,6 +132,12 @@ export class ShardFolder {
     await this.#last;
   }
 
+  /** Nothing is begun by itself from here on: the files may soon be another's. */
+  end(): void {
+    this.#mayRetry = false;
+    this.#cancelRetry();
+  }
+
   #moved(share: number | undefined): void {
     this.#share = share;
     const held = this.#held;
@@ -142,7 +149,8 @@ export class ShardFolder {
   #failed(error: unknown): void {
     this.#failure = messageOf(error);
     this.#mayRetry = false;
-    this.#options.clock.after(FOLD_RETRY_MS, () => {
+    this.#cancelRetry();
+    this.#cancelRetry = this.#options.clock.after(FOLD_RETRY_MS, () => {
       this.#mayRetry = true;
       this.startIfDue();
     });

@@ -546,6 +546,8 @@ export class Shard {
     this.#closing = true;
     this.#watchers.wake();
     this.#recovery.end();
+    this.#folder.end();
+    await this.#folder.idle();
     await this.#queue.drained();
     await this.#recovery.marked();
     await this.#log.close();

@@ -200,8 +200,8 @@ export class TreeStore {
       return done.root;
     } catch (error) {
       // What it wrote, and how far, is not known: its files are left alone.
-      this.#files.relist();
       this.#writer.resume(state.last, undefined);
+      this.#files.relist();
       throw error;
     }
   }

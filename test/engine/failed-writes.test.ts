@@ -1,6 +1,7 @@
 /** Law 9 and law 11 at the face of the database: what a failed write tells whom, and that work goes on after it. */
 import { describe, expect, it } from 'vitest';
 import type { ErrorCode, VarveError } from '../../engine/errors.js';
+import { openWith } from '../../engine/index.js';
 import { afterKill, codeOf, failure, letRecover, machine, SECOND } from './support.js';
 
 /** Fills a group, so that what follows is queued in another. */
@@ -310,5 +311,18 @@ describe('a tree that cannot be written', () => {
     const root = await db.root(1);
     expect(root?.entries).toBeGreaterThanOrEqual(written);
     await db.close();
+  });
+
+  it('is left alone once the database is closed', async () => {
+    const { db, platform } = await machine({ checkpointRecords: 50 });
+    platform.failOn('write', { kind: 'error', code: 'ENOSPC' }, { path: '/tree/', times: Infinity });
+    for (let i = 0; i < 200; i++) await db.put('c', `k${i}`, i);
+    await letRecover(platform);
+    await db.close();
+    platform.clearFaults();
+    const before = platform.ops;
+    await platform.advanceAndSettle(60 * SECOND);
+    expect(platform.ops).toBe(before);
+    expect((await openWith(platform)).now().get('c', 'k199')?.body).toBe(199);
   });
 });
