@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { problemOf } from '../../server/index.js';
 import { linesOf, type Reply, TestServer } from './support.js';
 
 const ENTITY = '/v1/collections/c/entities/k';
@@ -182,6 +183,15 @@ describe('errors', () => {
       expect(reply.status).toBeLessThan(500);
     }
     await s.stop();
+  });
+
+  it('never hold anything of an error that nobody meant', () => {
+    const error = Object.assign(new Error('ENOENT: no such file, open /home/someone/data/000000000001-0000.seg'), { code: 'ENOENT' });
+    for (const thrown of [error, new TypeError('x is not a function'), 'a string', { path: '/etc' }, undefined]) {
+      const problem = problemOf(thrown);
+      expect(problem).toMatchObject({ status: 500, slug: 'internal' });
+      expect(JSON.stringify(problem) + JSON.stringify(problem.headers)).not.toMatch(/someone|not a function|string|etc|stack/);
+    }
   });
 
   it('never hold a path or a stack when the disk fails or lies', async () => {
