@@ -88,6 +88,30 @@ describe('dump and load', () => {
     expect((await varve(['dump', '--data', from.data, '--collection', 'nope'])).code).toBe(1);
   });
 
+  it('read what is left where versions were trimmed and bodies erased', async () => {
+    const from = await start({ shards: 2, upkeep: { automatic: false } });
+    const { db } = from;
+    const ann = await db.put('people', 'ann', 'secret');
+    for (let n = 0; n < 9; n++) await db.put('trimmed', `k${n % 3}`, n);
+    const { key } = ['a', 'b', 'c', 'd'].map((name) => ({ key: name })).find((item) => db.shardOf('people', item.key) === ann.shard)!;
+    await db.put('people', key, 1, { refs: [ann.id] });
+    await db.setRetention('trimmed', { keep: 'last', versions: 1 });
+    for (const job of [db.compact({ force: true }), await db.erase({ collection: 'people', key: 'ann', reason: 'asked to' })])
+      expect(await db.jobEnded(job.id)).toMatchObject({ state: 'done' });
+    const online = await from.varve(['dump']);
+    expect(online.err).toContain('older versions had been trimmed: this is what is left');
+    expect(online.err).toContain('left out 1 record whose bodies had been erased');
+    expect(online.err).toContain('dropped 1 ref to records');
+    expect(online.out).not.toContain('secret');
+    const some = await from.varve(['dump', '--collection', 'people']);
+    expect(some.err).not.toContain('trimmed');
+    await from.close();
+    expect((await varve(['dump', '--data', from.data])).out).toBe(online.out);
+    const to = await start();
+    expect(await to.varve(['load', '-'], { input: online.out })).toMatchObject({ code: 0, out: 'inserted 4 records from 4 lines\n' });
+    expect([0, 1, 2].map((n) => to.db.now().get('trimmed', `k${n}`)?.body)).toEqual([6, 7, 8]);
+  });
+
   it('report each failed line by its number, and load the rest', async () => {
     const to = await start();
     const input = [

@@ -57,7 +57,8 @@ export const addDump: AddCommand = (program, io) => {
 
   function tell(summary: DumpSummary): void {
     if (summary.refsDropped > 0) say(io, `dropped ${counted(summary.refsDropped, 'ref')} to records that are not in the dump`);
-    if (summary.gone > 0) say(io, `${counted(summary.gone, 'record')} had been trimmed or erased`);
+    if (summary.trimmed) say(io, 'older versions had been trimmed: this is what is left');
+    if (summary.erased > 0) say(io, `left out ${counted(summary.erased, 'record')} whose bodies had been erased`);
     if (io.stdout.isTTY !== true)
       say(io, `dumped ${counted(summary.records, 'record')} in ${counted(summary.batches, 'batch', 'batches')}`);
   }
