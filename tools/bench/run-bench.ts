@@ -13,13 +13,13 @@ import { loadAdapter } from './adapter.js';
 import { chart } from './chart.js';
 import { type DataSettings, dataSet, extract } from './data/index.js';
 import { HTTP_KINDS, type HttpKind } from './http/result.js';
-import { runHttpKind } from './http/run.js';
+import { HttpKindRun } from './http/run.js';
 import { DIALECTS } from './http/servers.js';
 import type { Phase } from './job.js';
 import { installPeers, Packages } from './packages.js';
 import { comparisons, conditions, markdown } from './report.js';
 import { newResults, type Results, type RunResult, writeResults } from './results.js';
-import { runPeer } from './runner.js';
+import { PeerRun } from './runner.js';
 
 export interface BenchOptions {
   readonly command: string;
@@ -90,10 +90,14 @@ async function runData(options: BenchOptions, directory: string, results: Result
     options.log(`${versions.toLocaleString('en-US')} versions of ${found.toLocaleString('en-US')} entities`);
     const { reps, capMs, peersDirectory, log, phases } = options;
     const profiles = options.profile ? path.resolve(options.out, 'profiles') : undefined;
-    for (const peer of options.peers) {
-      const settings = { data: { ...data, entities: found }, versions, phases, reps, capMs, directory, peersDirectory, profiles, log };
-      run.peers[peer] = await runPeer(peer, settings);
-      leave(options, results);
+    const settings = { data: { ...data, entities: found }, versions, phases, reps, capMs, directory, peersDirectory, profiles, log };
+    const peers = await Promise.all(options.peers.map((peer) => PeerRun.of(peer, settings)));
+    for (let rep = 1; rep <= reps; rep++) {
+      for (const peer of peers) {
+        await peer.repeat();
+        run.peers[peer.name] = peer.result();
+        leave(options, results);
+      }
     }
   }
 }
@@ -111,9 +115,14 @@ async function dataSettings(options: BenchOptions, directory: string, entities: 
 async function runHttp(options: BenchOptions, directory: string, results: Results): Promise<void> {
   const { reps, capMs, seed, peersDirectory, log, httpEntities: entities } = options;
   results.http = { entities, capSeconds: capMs / 1000, reps, kinds: {} };
-  for (const kind of HTTP_KINDS.filter((one) => options.http.includes(one))) {
-    results.http.kinds[kind] = await runHttpKind(kind, { entities, capMs, reps, seed, directory, peersDirectory, log });
-    leave(options, results);
+  const settings = { entities, capMs, reps, seed, directory, peersDirectory, log };
+  const kinds = HTTP_KINDS.filter((kind) => options.http.includes(kind)).map((kind) => new HttpKindRun(kind, settings));
+  for (let rep = 1; rep <= reps; rep++) {
+    for (const run of kinds) {
+      await run.repeat();
+      results.http.kinds[run.kind] = run.result();
+      leave(options, results);
+    }
   }
 }
 

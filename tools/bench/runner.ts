@@ -1,5 +1,5 @@
 /**
- * Runs peers over one data set: every phase in a process of its own, repetitions one after the other, medians of them. A peer's
+ * Runs peers over one data set: every phase in a process of its own, medians of the repetitions. A peer's
  * failure is written down and the run goes on; so does a phase's, but for the load's, without which there is nothing to ask.
  */
 import { fork } from 'node:child_process';
@@ -29,29 +29,49 @@ export interface RunSettings {
 
 const SERVER_SAMPLE_MS = 1000;
 
-export async function runPeer(name: string, settings: RunSettings): Promise<PeerResult> {
-  const adapter = await loadAdapter(name);
-  const { meta } = adapter;
-  const packages = new Packages(settings.peersDirectory);
-  const entities = Math.min(settings.data.entities, meta.entities ?? settings.data.entities);
-  const errors: string[] = [];
-  const reps: Measured[] = [];
-  for (let rep = 1; rep <= settings.reps; rep++) {
-    reps.push(await repetition(name, adapter, packages, { ...settings, data: { ...settings.data, entities } }, rep, errors));
+/** One peer over one data set. Repetitions are asked for one at a time, so that peers can take turns: the machine may change in an hour. */
+export class PeerRun {
+  readonly name: string;
+  readonly #adapter: Adapter;
+  readonly #packages: Packages;
+  readonly #settings: RunSettings;
+  readonly #reps: Measured[] = [];
+  readonly #errors: string[] = [];
+
+  private constructor(name: string, adapter: Adapter, settings: RunSettings) {
+    this.name = name;
+    this.#adapter = adapter;
+    this.#packages = new Packages(settings.peersDirectory);
+    const entities = Math.min(settings.data.entities, adapter.meta.entities ?? settings.data.entities);
+    this.#settings = { ...settings, data: { ...settings.data, entities } };
   }
-  return {
-    title: meta.title,
-    design: meta.design,
-    durable: meta.durable,
-    ...(meta.durableNote === undefined ? {} : { durableNote: meta.durableNote }),
-    packages: Object.fromEntries(meta.packages.map((one) => [one, packages.version(one)])),
-    entities,
-    reps: settings.reps,
-    diffHow: meta.diffHow,
-    ...(meta.equalHow === undefined ? {} : { equalHow: meta.equalHow }),
-    errors,
-    workloads: medians(reps),
-  };
+
+  static async of(name: string, settings: RunSettings): Promise<PeerRun> {
+    return new PeerRun(name, await loadAdapter(name), settings);
+  }
+
+  async repeat(): Promise<void> {
+    const rep = this.#reps.length + 1;
+    this.#reps.push(await repetition(this.name, this.#adapter, this.#packages, this.#settings, rep, this.#errors));
+  }
+
+  /** Of the repetitions so far. */
+  result(): PeerResult {
+    const { meta } = this.#adapter;
+    return {
+      title: meta.title,
+      design: meta.design,
+      durable: meta.durable,
+      ...(meta.durableNote === undefined ? {} : { durableNote: meta.durableNote }),
+      packages: Object.fromEntries(meta.packages.map((one) => [one, this.#packages.version(one)])),
+      entities: this.#settings.data.entities,
+      reps: this.#reps.length,
+      diffHow: meta.diffHow,
+      ...(meta.equalHow === undefined ? {} : { equalHow: meta.equalHow }),
+      errors: this.#errors,
+      workloads: medians(this.#reps),
+    };
+  }
 }
 
 async function repetition(

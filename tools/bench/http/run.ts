@@ -1,4 +1,4 @@
-/** Runs the servers one after the other, each beside a process that asks it. */
+/** Runs servers, each beside a process that asks it. */
 import { fork } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -20,29 +20,45 @@ export interface HttpSettings {
   log(line: string): void;
 }
 
-export async function runHttpKind(kind: HttpKind, settings: HttpSettings): Promise<HttpKindResult> {
-  const packages = new Packages(settings.peersDirectory);
-  const { design, packages: names } = DIALECTS[kind];
-  const errors: string[] = [];
-  const reps: Measured[] = [];
-  for (let rep = 1; rep <= settings.reps; rep++) {
+/** One server; servers take turns, as peers do in process. */
+export class HttpKindRun {
+  readonly kind: HttpKind;
+  readonly #settings: HttpSettings;
+  readonly #reps: Measured[] = [];
+  readonly #errors: string[] = [];
+  #tries = 0;
+
+  constructor(kind: HttpKind, settings: HttpSettings) {
+    this.kind = kind;
+    this.#settings = settings;
+  }
+
+  async repeat(): Promise<void> {
+    const { log, reps } = this.#settings;
     const started = performance.now();
+    const name = `run ${++this.#tries} of ${reps}`;
     try {
-      reps.push(await repetition(kind, settings));
-      settings.log(`HTTP, ${kind}, run ${rep} of ${settings.reps}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
+      this.#reps.push(await repetition(this.kind, this.#settings));
+      log(`HTTP, ${this.kind}, ${name}: ${((performance.now() - started) / 1000).toFixed(1)} s`);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      errors.push(`run ${rep}: ${message}`);
-      settings.log(`HTTP, ${kind}: ${message}`);
+      this.#errors.push(`${name}: ${message}`);
+      log(`HTTP, ${this.kind}: ${message}`);
     }
   }
-  return {
-    title: HTTP_TITLES[kind],
-    design,
-    packages: Object.fromEntries(names.map((name) => [name, packages.version(name)])),
-    errors,
-    workloads: medians(reps),
-  };
+
+  /** Of the repetitions so far. */
+  result(): HttpKindResult {
+    const { design, packages: names } = DIALECTS[this.kind];
+    const packages = new Packages(this.#settings.peersDirectory);
+    return {
+      title: HTTP_TITLES[this.kind],
+      design,
+      packages: Object.fromEntries(names.map((name) => [name, packages.version(name)])),
+      errors: this.#errors,
+      workloads: medians(this.#reps),
+    };
+  }
 }
 
 async function repetition(kind: HttpKind, settings: HttpSettings): Promise<Measured> {
