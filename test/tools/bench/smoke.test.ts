@@ -35,19 +35,7 @@ describe('varve bench', () => {
     expect(Object.keys(run?.peers ?? {})).toEqual(['varve', 'sqlite']);
     for (const peer of Object.values(run?.peers ?? {})) {
       expect(peer.errors).toEqual([]);
-      const measured = [
-        'load',
-        'newest',
-        'asOf',
-        'history',
-        'historyBytes',
-        'scan',
-        'scanAsOf',
-        'diff',
-        'insert',
-        'insertMany',
-        'openAfterCrash',
-      ];
+      const measured = ['load', 'newest', 'asOf', 'history', 'historyBytes', 'scan', 'scanAsOf', 'diff', 'openAfterCrash'];
       expect(Object.keys(peer.workloads)).toEqual(expect.arrayContaining(measured));
     }
     expect(out).toMatch(/bulk load, versions\/s +\*?[\d.k]+ +\*?[\d.k]+ +[\d.]+×/);
