@@ -46,6 +46,7 @@ const PLAIN_HEADERS = new Set([
 const document = JSON.parse(JSON.stringify(describeApi(OPERATIONS, VERSION))) as Document;
 const ajv = new Ajv2020({ strict: false, allErrors: false });
 (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
+ajv.addFormat('base64', /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/);
 ajv.addSchema({ $id: 'openapi', ...document });
 const PATHS = Object.keys(document.paths).map((template) => ({
   template,
