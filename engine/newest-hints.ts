@@ -8,6 +8,8 @@
  * entity. What drops versions must `clear`. In memory only.
  */
 const MIN_SLOTS = 1024;
+/** A table that is half full gives way to an empty one of so many times its slots: an open pays for none it does not need. */
+const GROWTH = 8;
 /** 8 MB a shard. */
 const MAX_SLOTS = 2 ** 20;
 const U32 = 2 ** 32;
@@ -15,6 +17,7 @@ const U32 = 2 ** 32;
 export class NewestHints {
   #slots: Uint32Array | undefined;
   #mask = 0;
+  #filled = 0;
 
   /** A seq, or 0. */
   get(entity: string): number {
@@ -30,15 +33,19 @@ export class NewestHints {
     return (slots[at]! & 0xffff) * U32 + slots[at + 1]!;
   }
 
-  /** `expected`: about how many there will be. */
+  /** `expected`: how many there may be at most. */
   set(entity: string, seq: number, expected: number): void {
-    if (this.#slots === undefined || (expected > 2 * this.#mask && this.#mask + 1 < MAX_SLOTS)) this.#make(expected);
+    if (this.#slots === undefined) this.#make(MIN_SLOTS);
+    else if (this.#filled > this.#mask >>> 1 && expected > this.#mask && this.#mask + 1 < MAX_SLOTS)
+      this.#make(Math.min(MAX_SLOTS, (this.#mask + 1) * GROWTH));
     const slots = this.#slots!;
     const hash = hashOf(entity);
     const tag = tagOf(hash);
     let at = (hash & this.#mask) << 1;
     const other = at ^ 2;
-    if (slots[at] !== 0 && slots[at]! >>> 16 !== tag && (slots[other] === 0 || slots[other]! >>> 16 === tag)) at = other;
+    // Where it stands already it stays: there must be no second, older one.
+    if (slots[at]! >>> 16 !== tag && (slots[other]! >>> 16 === tag || (slots[at] !== 0 && slots[other] === 0))) at = other;
+    if (slots[at] === 0) this.#filled++;
     slots[at] = (tag << 16) | Math.floor(seq / U32);
     slots[at + 1] = seq >>> 0;
   }
@@ -57,12 +64,13 @@ export class NewestHints {
   clear(): void {
     this.#slots = undefined;
     this.#mask = 0;
+    this.#filled = 0;
   }
 
-  #make(expected: number): void {
-    const slots = 2 ** Math.ceil(Math.log2(Math.min(MAX_SLOTS, Math.max(MIN_SLOTS, expected))));
+  #make(slots: number): void {
     this.#slots = new Uint32Array(2 * slots);
     this.#mask = slots - 1;
+    this.#filled = 0;
   }
 }
 

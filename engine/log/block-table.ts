@@ -17,39 +17,33 @@ export const NO_START = 0xffff;
 const FIRST_CAPACITY = 64;
 
 export class BlockTable {
-  #seqs: Float64Array;
-  #starts: Uint16Array;
-  #sums: Uint32Array | undefined;
-  #count = 0;
+  /** Entries as a footer holds them: an open decodes none that it does not need. */
+  #raw: Uint8Array;
+  #count: number;
+  /** Whether the blocks' checksums are known. */
+  readonly hasSums: boolean;
 
   /** Empty: grows with `note`. */
-  constructor(capacity = FIRST_CAPACITY) {
-    this.#seqs = new Float64Array(capacity);
-    this.#starts = new Uint16Array(capacity);
+  constructor(capacity = FIRST_CAPACITY, raw: Uint8Array = new Uint8Array(capacity * BLOCK_ENTRY_BYTES), hasSums = false) {
+    this.#raw = raw;
+    this.hasSums = hasSums;
+    this.#count = hasSums ? raw.length / BLOCK_ENTRY_BYTES : 0;
   }
 
-  /** Over the checked entries of a footer. */
+  /** Over the checked entries of a footer, which it keeps. */
   static from(raw: Uint8Array): BlockTable {
-    const count = raw.length / BLOCK_ENTRY_BYTES;
-    const table = new BlockTable(count);
-    const sums = new Uint32Array(count);
-    for (let block = 0, at = 0; block < count; block++, at += BLOCK_ENTRY_BYTES) {
-      table.#seqs[block] = getU48(raw, at);
-      table.#starts[block] = getU16(raw, at + 6);
-      sums[block] = getU32(raw, at + 8);
-    }
-    table.#count = count;
-    table.#sums = sums;
-    return table;
+    return new BlockTable(0, raw, true);
   }
 
   /** As a footer at `footerOffset` holds it, with the blocks' checksums. */
   encode(footerOffset: number, sums: readonly number[]): Uint8Array {
     const raw = new Uint8Array(blockTableBytes(footerOffset));
+    raw.set(this.#raw.subarray(0, Math.min(raw.length, this.#count * BLOCK_ENTRY_BYTES)));
     for (let block = 0, at = 0; at < raw.length; block++, at += BLOCK_ENTRY_BYTES) {
-      const known = block < this.#count;
-      putU48(raw, at, known ? this.#seqs[block]! : MAX_SEQ);
-      putU16(raw, at + 6, known ? this.#starts[block]! : NO_START);
+      if (block >= this.#count) {
+        putU48(raw, at, MAX_SEQ);
+        putU16(raw, at + 6, NO_START);
+      }
       putU32(raw, at + 8, sums[block] ?? 0);
     }
     return raw;
@@ -57,47 +51,48 @@ export class BlockTable {
 
   /** Takes in the next record. */
   note(seq: number, offset: number): void {
-    const block = Math.floor(offset / BLOCK_BYTES);
-    if (block < this.#count) return;
-    if (block >= this.#seqs.length) this.#grow(block + 1);
-    this.#seqs.fill(seq, this.#count, block + 1);
-    this.#starts.fill(NO_START, this.#count, block);
-    this.#starts[block] = offset - block * BLOCK_BYTES;
-    this.#count = block + 1;
-  }
-
-  /** Whether the blocks' checksums are known. */
-  get hasSums(): boolean {
-    return this.#sums !== undefined;
+    const last = Math.floor(offset / BLOCK_BYTES);
+    if (last < this.#count) return;
+    const bytes = (last + 1) * BLOCK_ENTRY_BYTES;
+    if (bytes > this.#raw.length) {
+      const grown = new Uint8Array(Math.max(bytes, this.#raw.length * 2));
+      grown.set(this.#raw);
+      this.#raw = grown;
+    }
+    for (let block = this.#count; block <= last; block++) {
+      putU48(this.#raw, block * BLOCK_ENTRY_BYTES, seq);
+      putU16(this.#raw, block * BLOCK_ENTRY_BYTES + 6, block < last ? NO_START : offset - last * BLOCK_BYTES);
+    }
+    this.#count = last + 1;
   }
 
   sumOf(block: number): number {
-    return this.#sums![block]!;
+    return getU32(this.#raw, block * BLOCK_ENTRY_BYTES + 8);
   }
 
   /** Seq of the first record that begins in the block. */
   seqOf(block: number): number {
-    return this.#seqs[block]!;
+    return getU48(this.#raw, block * BLOCK_ENTRY_BYTES);
   }
 
   /** Offset in the block of that record; NO_START where none begins there. */
   startOf(block: number): number {
-    return this.#starts[block]!;
+    return getU16(this.#raw, block * BLOCK_ENTRY_BYTES + 6);
   }
 
   /** The block in which the record with this seq begins, if there is one; -1 where it would come before all. */
   find(seq: number): number {
-    const seqs = this.#seqs;
     const last = this.#count - 1;
-    if (last < 0 || seqs[0]! > seq) return -1;
-    // Seqs are nearly evenly spread: look where it should be, then nearby. Invariant: seqs[low] <= seq < seqs[high].
+    if (last < 0) return -1;
+    const first = this.seqOf(0);
+    if (first > seq) return -1;
+    // Seqs are nearly evenly spread: look where it should be, then nearby. Invariant: seqOf(low) <= seq < seqOf(high).
     let low = 0;
     let high = this.#count;
-    const first = seqs[0]!;
-    let guess = Math.floor(((seq - first) / (seqs[last]! - first)) * last);
+    let guess = Math.floor(((seq - first) / (this.seqOf(last) - first)) * last);
     for (let step = 1; high - low > 1; step *= 2) {
       if (!(guess > low && guess < high)) guess = (low + high) >>> 1;
-      if (seqs[guess]! <= seq) {
+      if (this.seqOf(guess) <= seq) {
         low = guess;
         guess += step;
       } else {
@@ -106,15 +101,5 @@ export class BlockTable {
       }
     }
     return low;
-  }
-
-  #grow(needed: number): void {
-    const capacity = Math.max(needed, this.#seqs.length * 2);
-    const seqs = new Float64Array(capacity);
-    const starts = new Uint16Array(capacity);
-    seqs.set(this.#seqs);
-    starts.set(this.#starts);
-    this.#seqs = seqs;
-    this.#starts = starts;
   }
 }
