@@ -122,7 +122,7 @@ describe('architecture', () => {
   it('every test mirrors a folder of the sources or is one of the whole-system kinds', () => {
     const kinds = new Set([
       ...LAYERS,
-      ...sources.filter(({ path }) => path.startsWith('engine/')).map(({ path }) => path.split('/')[1] ?? ''),
+      ...sources.filter(({ path }) => /^(?:engine|server)\//.test(path)).map(({ path }) => path.split('/')[1] ?? ''),
       ...['crash', 'e2e', 'fixtures', 'fuzz', 'house', 'property', 'simulation', 'support'],
     ]);
     const folders = files.filter((path) => path.startsWith('test/')).map((path) => path.split('/')[1] ?? '');
