@@ -13,6 +13,7 @@ import type { InsertResult } from '../engine/index.js';
 import { beginStream } from './answers.js';
 import { database, type Exchange } from './exchange.js';
 import { type Line, LineSplitter, LineWriter } from './ndjson.js';
+import { enterStream } from './overload.js';
 import { Problem, problemOf } from './problem.js';
 
 /** Inserts what one line says, or throws. Called in the order of the lines; the order of the calls is the order in the log. */
@@ -23,6 +24,7 @@ export async function insertStream(exchange: Exchange, insert: InsertLine): Prom
   const { limits, bodyMemory } = context;
   const db = database(exchange);
   const reservedBytes = limits.lineBytesInFlight + limits.maxLineBytes;
+  enterStream(res, reservedBytes);
   if (!bodyMemory.take(reservedBytes)) throw new Problem('overloaded', 'The memory for request bodies is used up.');
   try {
     // Headers at once: a client may wait for them before it sends on.

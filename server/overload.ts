@@ -94,6 +94,7 @@ export class Admission {
   readonly #limits: Limits;
   readonly #handle: (req: IncomingMessage, res: ServerResponse) => void;
   readonly #refuse: (req: IncomingMessage, res: ServerResponse, problem: Problem) => void;
+  readonly #now: () => number;
   readonly #clients = new Map<string, Client>();
   /** Those with something waiting. */
   #ring: Client[] = [];
@@ -111,7 +112,9 @@ export class Admission {
     limits: Limits,
     handle: (req: IncomingMessage, res: ServerResponse) => void,
     refuse: (req: IncomingMessage, res: ServerResponse, problem: Problem) => void,
+    now: () => number = () => performance.now(),
   ) {
+    this.#now = now;
     this.#limits = limits;
     this.#handle = handle;
     this.#refuse = refuse;
@@ -144,7 +147,7 @@ export class Admission {
       throw new Problem('too-many-requests', `This client has ${client.waiting} requests waiting already.`);
     if (this.#waiting >= queueRequests) throw new Problem('overloaded', 'Too many requests are waiting.');
     if (client.waiting === 0) this.#ring.push(client);
-    client.push({ req, res, since: performance.now() });
+    client.push({ req, res, since: this.#now() });
     this.#waiting++;
     this.#arm();
     return false;
@@ -182,7 +185,7 @@ export class Admission {
   }
 
   /** Sends away what has waited too long. Call it now and then. */
-  expire(now = performance.now()): void {
+  expire(now = this.#now()): void {
     for (const client of this.#ring) {
       for (let first = client.peek(); first !== undefined; first = client.peek()) {
         if (!isGone(first.res) && now - first.since < this.#limits.queueTimeoutMs) break;
@@ -202,12 +205,12 @@ export class Admission {
     if (this.#clients.size === 1) return true;
     if (client.turn !== this.#turn) {
       this.#enterTurn(client);
-      client.since = performance.now();
+      client.since = this.#now();
       client.used = 1;
       this.#arm();
       return true;
     }
-    return client.used++ < TURN_SHARE && performance.now() - client.since < SLICE_MS;
+    return client.used++ < TURN_SHARE && this.#now() - client.since < SLICE_MS;
   }
 
   #enterTurn(client: Client): void {
@@ -248,7 +251,7 @@ export class Admission {
   };
 
   readonly #serveOne = (): void => {
-    const now = performance.now();
+    const now = this.#now();
     if (this.#last !== undefined) this.#last.spentMs += now - this.#lastAt;
     this.#lastAt = now;
     this.#last = this.#nextInRing();

@@ -4,9 +4,9 @@
  * every permitted call before it does something.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ROUTES } from '../../server/routes/table.js';
 import type { Endpoint } from '../../server/exchange.js';
 import { Access } from '../../server/index.js';
+import { ROUTES } from '../../server/routes/table.js';
 import { token } from './doors-support.js';
 import { linesOf, type Reply, TestServer } from './support.js';
 

@@ -43,7 +43,8 @@ describe('varve token', () => {
   it('is what a server asks for, until it is revoked', async () => {
     const made = JSON.parse((await token('create', '--role', 'read', '--json')).out);
     const server = await startServer({ listen: '127.0.0.1:0', access: new Access(readTokens(nodeDisk, file)) });
-    const status = async (text: string) => (await fetch(`${server.url}/v1/shards`, { headers: { authorization: `Bearer ${text}` } })).status;
+    const status = async (text: string) =>
+      (await fetch(`${server.url}/v1/shards`, { headers: { authorization: `Bearer ${text}` } })).status;
     expect(await status(made.token)).toBe(503); // let in: there is no database yet
     const other = (await token('create', '--role', 'admin')).out.trim();
     expect(await token('revoke', made.token)).toMatchObject({ code: 0, err: expect.stringContaining('1 token left') });
