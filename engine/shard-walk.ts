@@ -4,7 +4,7 @@
  *   position ──▶ chunk (up to 1 MiB of bodies, read with every frame's checksum) ──▶ take(n) ──▶ position
  *
  * The log is read on demand, by seq: nothing is queued for a walker that does not ask, and segments may be sealed, replaced or reopened
- * between two questions. The last chunk before the log's end is kept for all walkers of the shard, so that a commit is read once
+ * between two questions. A short chunk up to the log's end is kept for all walkers of the shard, so that a commit is read once
  * however many feeds wait for it. Seqs may jump (epochs, compaction): a walk costs what is there, not how far apart it lies.
  *
  * Invariants: nothing above `visibleSeq` is ever given out; what cannot be read is DAMAGED at its place, never passed over. A crash
@@ -15,6 +15,8 @@ import { isGap, type ReadRecord, type SeqRange, type StoredBatch } from './log/i
 import type { Shard } from './shard.js';
 
 const CHUNK_BYTES = 1024 * 1024;
+/** Bodies of an end of the log that is kept for others who come for it. */
+const TAIL_BYTES = 256 * 1024;
 /** Records that others than the caller want are passed over; after so many it is somebody else's turn. */
 const MOST_PASSED = 4096;
 
@@ -139,7 +141,7 @@ export class ShardWalk {
       if (bytes >= CHUNK_BYTES && through < visible) return { incarnation, after, through, batches, gap: undefined };
     }
     const tail: Chunk = { incarnation, after, through: Math.max(through, visible), batches, gap: undefined };
-    if (bytes < 2 * CHUNK_BYTES) tails.set(this.shard, tail);
+    if (bytes <= TAIL_BYTES) tails.set(this.shard, tail);
     return tail;
   }
 
