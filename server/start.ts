@@ -25,6 +25,7 @@ import { createLogger, type Logger } from './logging.js';
 import { Metrics } from './metrics.js';
 import { Problem } from './problem.js';
 import { RequestLog, type RequestLogging } from './request-log.js';
+import { ShardEvents } from './shard-events.js';
 import type { TlsMaterial } from './tls.js';
 import type { TokenRecord } from './tokens.js';
 
@@ -72,6 +73,8 @@ export interface Figures {
 }
 
 const TICK_MS = 100;
+/** Ticks from one look at the shards to the next. */
+const LOOK_TICKS = 10;
 
 export async function startServer(options: ServerOptions = {}): Promise<RunningServer> {
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -138,7 +141,16 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     socket.destroy();
   });
   await listen(server, address.host, address.port);
-  const ticking = setInterval(() => doors.tick(), TICK_MS);
+  const events = new ShardEvents(context.logger);
+  let ticks = 0;
+  const look = () => {
+    if (context.db !== undefined && context.phase === 'ready') events.look(context.db);
+  };
+  look();
+  const ticking = setInterval(() => {
+    doors.tick();
+    if (++ticks % LOOK_TICKS === 0) look();
+  }, TICK_MS);
   ticking.unref();
 
   const { port } = server.address() as AddressInfo;
@@ -169,6 +181,7 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     attach(db) {
       context.db = db;
       if (context.phase === 'recovering') context.phase = 'ready';
+      look();
     },
     setTokens(tokens) {
       access.replace(tokens ?? (access.required ? [] : undefined));

@@ -1,0 +1,64 @@
+/** What happens to shards is told once in the log, when it begins and when it is over. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Database, openWith } from '../../engine/index.js';
+import { MemoryPlatform } from '../../engine/platform/memory.js';
+import { ShardEvents } from '../../server/shard-events.js';
+import { memoryLog } from './doors-support.js';
+
+let db: Database;
+afterEach(() => db.close().catch(() => undefined));
+
+async function start(): Promise<{ platform: MemoryPlatform; look: () => string[] }> {
+  const platform = new MemoryPlatform({ autoAdvanceMicros: 10 });
+  db = await openWith(platform, { shards: 2 });
+  await db.put('c', 'a', 1);
+  const log = memoryLog('info');
+  const events = new ShardEvents(log.logger);
+  const look = () => {
+    events.look(db);
+    return log.lines.splice(0).map((line) => {
+      const { msg, shard } = JSON.parse(line);
+      return `${msg}: ${shard}`;
+    });
+  };
+  return { platform, look };
+}
+
+describe('events of shards', () => {
+  it('say nothing while nothing happens', async () => {
+    const { look } = await start();
+    expect(look()).toEqual([]);
+    await db.put('c', 'a', 2);
+    expect(look()).toEqual([]);
+  });
+
+  it('tell when a shard stops taking writes, once, and when it takes them again', async () => {
+    const { platform, look } = await start();
+    const shard = db.shardOf('c', 'a');
+    platform.failOn('sync', { kind: 'failed-sync' }, { times: 2 });
+    await expect(db.put('c', 'a', 2)).rejects.toThrow();
+    expect(look()).toEqual([`a shard takes no writes: ${shard}`]);
+    expect(look()).toEqual([]);
+    await platform.advanceAndSettle(10e6);
+    expect(look()).toEqual([`a shard takes writes again: ${shard}`]);
+  });
+
+  it('tell of a failure that came and went between two looks', async () => {
+    const { platform, look } = await start();
+    const shard = db.shardOf('c', 'a');
+    platform.failOn('sync', { kind: 'failed-sync' }, { times: 1 });
+    await expect(db.put('c', 'a', 2)).rejects.toThrow();
+    await platform.advanceAndSettle(10e6);
+    expect(look()).toEqual([`writes failed; the shard has recovered: ${shard}`]);
+  });
+
+  it('tell of folds that fail, and of the one that succeeds', async () => {
+    const { platform, look } = await start();
+    const shard = db.shardOf('c', 'a');
+    platform.failOn('write', { kind: 'error', code: 'ENOSPC' }, { path: 'tree/' });
+    await expect(db.checkpoint(shard)).rejects.toThrow();
+    expect(look()).toEqual([`a fold failed: ${shard}`]);
+    await db.checkpoint(shard);
+    expect(look()).toEqual([`folding works again: ${shard}`]);
+  });
+});
