@@ -1,5 +1,5 @@
 /** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
-import { hex } from './format/hash.js';
+import { HASH_BYTES, hex } from './format/hash.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
@@ -7,6 +7,7 @@ import type { Erasures } from './retention/erasures.js';
 import type { ListedEntry } from './shard-index.js';
 import {
   type HashHex,
+  type InsertResult,
   type JsonValue,
   type RecordHeader,
   type RecordId,
@@ -76,7 +77,7 @@ export class StoredVersion implements VersionRecord {
   }
 
   get erased(): boolean {
-    return this.#stored.bodyHash !== undefined || this.#erasures.coversRecord(this.#stored);
+    return !this.deleted && (this.#stored.bodyHash !== undefined || this.#erasures.coversRecord(this.#stored));
   }
 
   get body(): JsonValue | undefined {
@@ -170,34 +171,81 @@ export class ListedVersion implements VersionRecord {
   }
 }
 
-/** A record just inserted: what its insert answers. */
-export class InsertedVersion implements RecordHeader {
-  readonly erased = false;
-  readonly shard: ShardId;
-  readonly seq: Seq;
+/** What an item of a batch says of its record. */
+interface InsertedItem {
   readonly collection: string;
   readonly key: string;
   readonly deleted: boolean;
-  readonly #time: number;
-  readonly #supersedes: number;
-  readonly #refs: readonly number[];
-  readonly #hash: Uint8Array;
+}
 
-  constructor(
-    shard: ShardId,
-    item: { readonly collection: string; readonly key: string; readonly deleted: boolean },
-    version: { readonly seq: number; readonly time: number; readonly supersedes: number; readonly refs: readonly number[] },
-    hash: Uint8Array,
-  ) {
+/** The records of one batch, in columns: most callers look at few of them, or at none. */
+export class InsertedBatch {
+  readonly shard: ShardId;
+  readonly items: readonly InsertedItem[];
+  readonly firstSeq: number;
+  readonly time: number;
+  /** Filled by the writer, an entry and a hash a record. */
+  readonly supersedes: number[] = [];
+  readonly hashes: Uint8Array;
+  #refs: Map<number, readonly number[]> | undefined;
+
+  constructor(shard: ShardId, items: readonly InsertedItem[], firstSeq: number, time: number) {
     this.shard = shard;
-    this.seq = version.seq as Seq;
-    this.collection = item.collection;
-    this.key = item.key;
-    this.deleted = item.deleted;
-    this.#time = version.time;
-    this.#supersedes = version.supersedes;
-    this.#refs = version.refs;
-    this.#hash = hash;
+    this.items = items;
+    this.firstSeq = firstSeq;
+    this.time = time;
+    this.hashes = new Uint8Array(items.length * HASH_BYTES);
+  }
+
+  setRefs(i: number, refs: readonly number[]): void {
+    this.#refs ??= new Map();
+    this.#refs.set(i, refs);
+  }
+
+  refsOf(i: number): readonly number[] {
+    return this.#refs?.get(i) ?? [];
+  }
+
+  record(i: number): RecordHeader {
+    return new InsertedVersion(this, i);
+  }
+
+  result(): InsertResult {
+    const records = new Array<RecordHeader>(this.items.length);
+    for (let i = 0; i < records.length; i++) records[i] = this.record(i);
+    return { records, replayed: false };
+  }
+}
+
+/** A record just inserted: what its insert answers. */
+class InsertedVersion implements RecordHeader {
+  readonly erased = false;
+  readonly #batch: InsertedBatch;
+  readonly #i: number;
+
+  constructor(batch: InsertedBatch, i: number) {
+    this.#batch = batch;
+    this.#i = i;
+  }
+
+  get shard(): ShardId {
+    return this.#batch.shard;
+  }
+
+  get seq(): Seq {
+    return (this.#batch.firstSeq + this.#i) as Seq;
+  }
+
+  get collection(): string {
+    return this.#item.collection;
+  }
+
+  get key(): string {
+    return this.#item.key;
+  }
+
+  get deleted(): boolean {
+    return this.#item.deleted;
   }
 
   get id(): RecordId {
@@ -205,23 +253,28 @@ export class InsertedVersion implements RecordHeader {
   }
 
   get time(): Timestamp {
-    return formatTime(this.#time) as Timestamp;
+    return formatTime(this.#batch.time) as Timestamp;
   }
 
   get supersedes(): RecordId | null {
-    return this.#supersedes === 0 ? null : recordId(this.shard, this.#supersedes);
+    const seq = this.#batch.supersedes[this.#i] as number;
+    return seq === 0 ? null : recordId(this.shard, seq);
   }
 
   get refs(): readonly RecordId[] {
-    return this.#refs.map((seq) => recordId(this.shard, seq));
+    return this.#batch.refsOf(this.#i).map((seq) => recordId(this.shard, seq));
   }
 
   get hash(): HashHex {
-    return hex(this.#hash);
+    return hex(this.#batch.hashes.subarray(this.#i * HASH_BYTES, (this.#i + 1) * HASH_BYTES));
   }
 
   toJSON(): object {
     return headerFields(this);
+  }
+
+  get #item(): InsertedItem {
+    return this.#batch.items[this.#i] as InsertedItem;
   }
 }
 

@@ -109,7 +109,8 @@ class Rewrite {
       epoch: first.header?.epoch ?? first.epoch,
       replacesFrom: first.base,
       replacesTo: last.lastSeq,
-      compactedThrough: options.compactedThrough,
+      // What was left out before is not forgotten by leaving out no more.
+      compactedThrough: sources.reduce((most, { header }) => Math.max(most, header?.compactedThrough ?? 0), options.compactedThrough),
       attestedSeq: first.base - 1,
       createdTime: first.header?.createdTime ?? 0,
     };

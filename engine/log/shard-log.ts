@@ -207,6 +207,15 @@ export class ShardLog implements ReplaySource {
 
   /** Last seq of the newest record batch with a time up to `time`; 0 where there is none. Throws CORRUPT where damage hides the answer. */
   positionAt(time: Micros): number {
+    return this.#positionAt(time, false).seq;
+  }
+
+  /** The same, and the seq of the first record after it; one more than what is durable where there is none. */
+  positionsAround(time: Micros): { readonly seq: number; readonly nextSeq: number } {
+    return this.#positionAt(time, true);
+  }
+
+  #positionAt(time: Micros, wantsNext: boolean): { readonly seq: number; readonly nextSeq: number } {
     const all = this.#segments.all;
     let at = all.length - 1;
     while (at >= 0 && (all[at]!.records === 0 || all[at]!.minTime > time)) at--;
@@ -218,8 +227,9 @@ export class ShardLog implements ReplaySource {
       if (time >= segment.maxTime && this.#endsWithRecord(segment)) seq = segment.lastSeq;
       else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
     }
-    if (this.context.findings.length > 0) this.#checkNoGapBetween(seq, nextSeq > 0 ? nextSeq : this.#firstRecordFrom(at + 1));
-    return seq;
+    if (nextSeq === 0 && (wantsNext || this.context.findings.length > 0)) nextSeq = this.#firstRecordFrom(at + 1);
+    if (this.context.findings.length > 0) this.#checkNoGapBetween(seq, nextSeq);
+    return { seq, nextSeq };
   }
 
   /** Batches from the first with a last seq from `fromSeq` on, up to what is durable at the call; gaps where they cannot be read. */

@@ -7,10 +7,18 @@
 
 import type { Horizon } from './plan.js';
 
+/** Where a live snapshot stands in a shard. Times from its last record's to the one it was asked for are the same point. */
+export interface SnapshotPoint {
+  readonly seq: number;
+  /** Microseconds. */
+  readonly fromTime: number;
+  readonly toTime: number;
+}
+
 /** What one shard knows of what it dropped. */
 export class Exactness {
   readonly #horizons = new Map<string, Horizon>();
-  #snapshots: ReadonlySet<number> = new Set();
+  #snapshots: ReadonlyMap<number, SnapshotPoint> = new Map();
 
   /** 0 where nothing was dropped from the collection. */
   horizonOf(collection: string): number {
@@ -31,8 +39,13 @@ export class Exactness {
     if (horizon.seq > this.horizonOf(collection)) this.#horizons.set(collection, horizon);
   }
 
-  setSnapshots(seqs: readonly number[]): void {
-    this.#snapshots = new Set(seqs);
+  setSnapshots(points: readonly SnapshotPoint[]): void {
+    const bySeq = new Map<number, SnapshotPoint>();
+    for (const point of points) {
+      const known = bySeq.get(point.seq);
+      if (known === undefined || known.toTime < point.toTime) bySeq.set(point.seq, point);
+    }
+    this.#snapshots = bySeq;
   }
 
   isSnapshot(seq: number): boolean {
@@ -45,12 +58,17 @@ export class Exactness {
   }
 
   /**
-   * The position a time stands for, given the one its surviving records tell: dropped ones may have lain between. Nothing survives
-   * there, so moving up to a horizon that the time covers changes no answer, and tells what is exact.
+   * The position a time stands for. Dropped records may have lain anywhere between the last survivor up to the time and the first
+   * one after it, so what survives cannot tell it exactly: `before`, just before that next survivor, sees the same of them. It is
+   * moved to the right side of every horizon, and onto a live snapshot exactly where the time is one that the snapshot stands for:
+   * else a point between two snapshots would pass for the earlier one.
    */
-  positionAt(time: number, seq: number): number {
-    let position = seq;
-    for (const horizon of this.#horizons.values()) if (horizon.time <= time) position = Math.max(position, horizon.seq);
+  positionAt(time: number, before: number): number {
+    for (const { seq, fromTime, toTime } of this.#snapshots.values()) if (fromTime <= time && time <= toTime) return seq;
+    let position = before;
+    for (const horizon of this.#horizons.values()) {
+      position = horizon.time <= time ? Math.max(position, horizon.seq) : Math.min(position, horizon.seq - 1);
+    }
     return position;
   }
 }

@@ -11,12 +11,15 @@
 import type { BatchLimits } from '../batch.js';
 import { VarveError } from '../errors.js';
 import { checkCollection, isSystemCollection } from '../format/keys.js';
+import { parseTime } from '../format/time.js';
 import type { Shard } from '../shard.js';
 import { forgetSystemEntity, logSystemItems, systemEntities } from '../system-records.js';
 import type { JsonValue, Point } from '../types.js';
+import type { SnapshotPoint } from './exactness.js';
 import { KEEP_ALL, parseRetention, RETENTION, type Retention } from './policy.js';
 
 export const SNAPSHOTS = '_snapshots';
+const RECORD_ID = /^[0-9a-f]{16}$/;
 const SNAPSHOT_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
 export interface Snapshot {
@@ -76,6 +79,20 @@ export class Keeping {
   snapshotSeqs(shard: Shard): number[] {
     const seqs = [...this.#snapshots.values()].map(({ positions }) => positions[shard.id - 1]).filter((seq) => seq !== undefined);
     return [...new Set(seqs)].sort((a, b) => a - b);
+  }
+
+  #pointsIn(shard: Shard): SnapshotPoint[] {
+    const points: SnapshotPoint[] = [];
+    for (const { asOf, positions } of this.#snapshots.values()) {
+      const seq = positions[shard.id - 1];
+      if (seq === undefined) continue;
+      const last = seq === 0 || shard.damaged ? undefined : shard.log.read(seq)?.time;
+      const asked = RECORD_ID.test(asOf) ? undefined : parseTime(asOf, 'asOf');
+      // Where a position was found between survivors, only the very time that was asked for is surely the same point.
+      const fromTime = seq === 0 ? 0 : (last ?? asked ?? Number.POSITIVE_INFINITY);
+      points.push({ seq, fromTime, toTime: asked ?? fromTime });
+    }
+    return points;
   }
 
   /** One after the other with every decision: what was decided stays so while `work` runs. */
@@ -189,7 +206,7 @@ export class Keeping {
   }
 
   #tellShards(): void {
-    for (const shard of this.#options.shards) shard.exactness.setSnapshots(this.snapshotSeqs(shard));
+    for (const shard of this.#options.shards) shard.exactness.setSnapshots(this.#pointsIn(shard));
   }
 
   async #decide(collection: string, key: string, now: Decision, before: Decision): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Database } from '../../engine/database.js';
+import { isVarveError } from '../../engine/errors.js';
 import { hex } from '../../engine/format/hash.js';
 import { entityKey, treeKey } from '../../engine/format/keys.js';
 import { writeLeafValue } from '../../engine/format/leaf-value.js';
@@ -19,7 +20,7 @@ import { timeToMicros } from './compare.js';
 export async function freshRoot(db: Database, shard: number, throughSeq: number): Promise<{ root: string; entries: number }> {
   const changes: TreeChange[] = [];
   for (let seq = 1; seq <= throughSeq; seq++) {
-    const record = db.record(recordId(shard, seq));
+    const record = surviving(db, recordId(shard, seq));
     if (record !== undefined) changes.push(changeOf(record));
   }
   if (changes.length === 0) return { root: hex(EMPTY_ROOT_HASH), entries: 0 };
@@ -34,6 +35,16 @@ export async function freshRoot(db: Database, shard: number, throughSeq: number)
   assert.equal(root.entries, changes.length, 'entries of a fresh build');
   store.close();
   return { root: hex(root.hash), entries: changes.length };
+}
+
+/** Undefined for what retention has dropped, too. */
+function surviving(db: Database, id: string): VersionRecord | undefined {
+  try {
+    return db.record(id);
+  } catch (error) {
+    if (isVarveError(error, 'TRIMMED')) return undefined;
+    throw error;
+  }
 }
 
 function changeOf(record: VersionRecord): TreeChange {
