@@ -1,12 +1,14 @@
 /** An insert between the caller's words and the log: validated and encoded once, before any shard sees it. */
 import { VarveError } from './errors.js';
-import { canonicalJson } from './format/canonical-json.js';
+import { ByteArena } from './format/byte-arena.js';
+import { appendCanonicalJson } from './format/canonical-json.js';
 import { blake3 } from './format/hash.js';
-import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
-import { CONTENT_HASH_BYTES, MAX_RECORDS_PER_BATCH, MAX_REFS_PER_RECORD } from './format/limits.js';
+import { checkCollection, checkKey, entityKey, entityPrefix, isSystemCollection } from './format/keys.js';
+import { CONTENT_HASH_BYTES, MAX_RECORDS_PER_BATCH, MAX_REFS_PER_RECORD, SALT_BYTES } from './format/limits.js';
+import { beginRecordImage, endRecordImage, imageKeyAt } from './format/record.js';
+import { KIND_PUT, KIND_TOMBSTONE, type RecordKind } from './log/types.js';
 import { type InsertItem, parseRecordId } from './types.js';
 
-const NO_BYTES = new Uint8Array(0);
 const INDEX_REF = /^#(0|[1-9][0-9]{0,8})$/;
 
 /** A ref as given: a record id, or an earlier item of the same batch. */
@@ -17,17 +19,28 @@ export type PreparedRef =
 /** What must hold of the entity's newest version: nothing, absent, present, or one of these ids. */
 export type Expectation = undefined | null | '*' | readonly string[];
 
+/** Its bytes are a record's image in the arena of its batch (format/record.ts). */
 export interface PreparedItem {
   readonly collection: string;
   readonly key: string;
   /** Latin1 string of the entity's key bytes. */
   readonly entity: string;
   readonly collectionBytes: Uint8Array;
-  readonly keyBytes: Uint8Array;
+  readonly kind: RecordKind;
   readonly deleted: boolean;
-  readonly body: Uint8Array;
   readonly refs: readonly PreparedRef[];
   readonly expect: Expectation;
+  /** Where the image begins, its key, what comes after the key (a put's salt), and where its body ends. */
+  readonly at: number;
+  readonly keyAt: number;
+  readonly saltAt: number;
+  readonly end: number;
+}
+
+export interface PreparedBatch {
+  readonly items: readonly PreparedItem[];
+  /** The images of all, one after the other. The shard that takes the batch gives it back. */
+  readonly arena: ByteArena;
 }
 
 export interface BatchLimits {
@@ -36,71 +49,100 @@ export interface BatchLimits {
 }
 
 /** Throws INVALID, TOO_LARGE, SYSTEM_COLLECTION or BAD_REF, naming the item, before anything is queued. */
-export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, system: boolean): PreparedItem[] {
+export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, system: boolean): PreparedBatch {
   if (items.length === 0)
     throw new VarveError('INVALID', 'a batch needs at least one record', { path: 'records', expected: 'at least one record' });
   if (items.length > MAX_RECORDS_PER_BATCH) throw tooLarge('records in a batch', MAX_RECORDS_PER_BATCH, items.length);
+  const arena = ByteArena.take();
+  const prepared = new Array<PreparedItem>(items.length);
   let bytes = 0;
-  return items.map((item, index) => {
-    const prepared = prepareItem(item, index, limits, system);
-    bytes += prepared.body.length + prepared.keyBytes.length + prepared.collectionBytes.length;
-    if (bytes > limits.maxBatchBytes) throw tooLarge('bytes of a batch', limits.maxBatchBytes, bytes);
-    return prepared;
-  });
+  try {
+    for (let i = 0; i < items.length; i++) {
+      const item = prepareItem(items[i]!, i, limits, system, arena);
+      bytes += item.end - bodyAt(item) + item.saltAt - item.keyAt + item.collectionBytes.length;
+      if (bytes > limits.maxBatchBytes) throw tooLarge('bytes of a batch', limits.maxBatchBytes, bytes);
+      prepared[i] = item;
+    }
+  } catch (error) {
+    arena.giveBack();
+    throw error;
+  }
+  return { items: prepared, arena };
 }
 
-function prepareItem(item: InsertItem, index: number, limits: BatchLimits, system: boolean): PreparedItem {
-  const at = `records[${index}]`;
-  checkCollection(item.collection, `${at}.collection`);
-  if (!system && isSystemCollection(item.collection)) {
-    throw new VarveError('SYSTEM_COLLECTION', `${at}.collection: '${item.collection}' belongs to the system and can only be read`, {
-      collection: item.collection,
+function prepareItem(item: InsertItem, index: number, limits: BatchLimits, system: boolean, arena: ByteArena): PreparedItem {
+  // Read once: a getter may answer differently the second time.
+  const { collection, key, refs: givenRefs, expect } = item;
+  checkCollection(collection, index);
+  if (!system && isSystemCollection(collection)) {
+    throw new VarveError('SYSTEM_COLLECTION', `records[${index}].collection: '${collection}' belongs to the system and can only be read`, {
+      collection,
     });
   }
-  checkKey(item.key, `${at}.key`);
+  checkKey(key, index);
+  const refs = givenRefs === undefined || givenRefs.length === 0 ? NO_REFS : refsOf(givenRefs, index);
+  const deleted = isDelete(item, index);
+  const kind = deleted ? KIND_TOMBSTONE : KIND_PUT;
+  const bytes = collectionBytes(collection);
+  const at = arena.end;
+  const saltAt = beginRecordImage(arena, kind, refs.length, bytes, key);
+  const keyAt = imageKeyAt(at, refs.length, bytes.length);
+  const prefix = lastPrefix;
+  // May run code of the caller's.
+  if (!deleted) appendBody(arena, item, index, limits);
+  const end = endRecordImage(arena, at);
   return {
-    collection: item.collection,
-    key: item.key,
-    entity: entityKey(item.collection, item.key),
-    collectionBytes: collectionBytes(item.collection),
-    keyBytes: Buffer.from(item.key),
-    deleted: item.deleted === true,
-    body: bodyOf(item, at, limits),
-    refs: refsOf(item.refs, index, at),
-    expect: typeof item.expect === 'string' && item.expect !== '*' ? [item.expect] : (item.expect as Expectation),
+    collection,
+    key,
+    // As many bytes as characters: nothing to encode.
+    entity: saltAt - keyAt === key.length ? `${prefix + key}\0` : entityKey(collection, key),
+    collectionBytes: bytes,
+    kind,
+    deleted,
+    refs,
+    expect: typeof expect === 'string' && expect !== '*' ? [expect] : (expect as Expectation),
+    at,
+    keyAt,
+    saltAt,
+    end,
   };
 }
 
 let lastCollection = '';
-let lastCollectionBytes: Uint8Array = NO_BYTES;
+let lastCollectionBytes: Uint8Array = new Uint8Array(0);
+let lastPrefix = '';
 
 /** Most batches are of one collection. */
 function collectionBytes(collection: string): Uint8Array {
   if (collection !== lastCollection) {
     lastCollection = collection;
-    lastCollectionBytes = Buffer.from(collection);
+    lastCollectionBytes = new TextEncoder().encode(collection);
+    lastPrefix = entityPrefix(collection);
   }
   return lastCollectionBytes;
 }
 
-function bodyOf(item: InsertItem, at: string, limits: BatchLimits): Uint8Array {
-  const given = (item.body === undefined ? 0 : 1) + (item.bodyBytes === undefined ? 0 : 1) + (item.deleted === undefined ? 0 : 1);
-  if (given !== 1 || (item.deleted !== undefined && item.deleted !== true)) {
-    throw new VarveError('INVALID', `${at}: exactly one of a body and "deleted": true is needed`, {
-      path: at,
-      expected: 'either a body or "deleted": true',
-    });
-  }
-  if (item.deleted) return NO_BYTES;
-  const body = item.bodyBytes ?? canonicalJson(item.body, { path: `${at}.body`, maxBytes: limits.maxBodyBytes });
-  if (body.length > limits.maxBodyBytes) throw tooLarge('body', limits.maxBodyBytes, body.length);
-  return body;
+function isDelete({ body, bodyBytes, deleted }: InsertItem, index: number): boolean {
+  const given = (body === undefined ? 0 : 1) + (bodyBytes === undefined ? 0 : 1) + (deleted === undefined ? 0 : 1);
+  if (given === 1 && (deleted === undefined || deleted === true)) return deleted === true;
+  throw new VarveError('INVALID', `records[${index}]: exactly one of a body and "deleted": true is needed`, {
+    path: `records[${index}]`,
+    expected: 'either a body or "deleted": true',
+  });
+}
+
+function appendBody(arena: ByteArena, { body, bodyBytes }: InsertItem, index: number, limits: BatchLimits): void {
+  if (bodyBytes === undefined) return appendCanonicalJson(arena, body, limits.maxBodyBytes, index);
+  if (bodyBytes.length > limits.maxBodyBytes) throw tooLarge('body', limits.maxBodyBytes, bodyBytes.length);
+  arena.reserve(bodyBytes.length);
+  arena.bytes.set(bodyBytes, arena.end);
+  arena.end += bodyBytes.length;
 }
 
 const NO_REFS: readonly PreparedRef[] = [];
 
-function refsOf(refs: readonly string[] | undefined, index: number, at: string): readonly PreparedRef[] {
-  if (refs === undefined || refs.length === 0) return NO_REFS;
+function refsOf(refs: readonly string[], index: number): readonly PreparedRef[] {
+  const at = `records[${index}]`;
   if (refs.length > MAX_REFS_PER_RECORD) throw tooLarge('refs of a record', MAX_REFS_PER_RECORD, refs.length);
   return refs.map((text, i) => {
     const earlier = INDEX_REF.exec(text)?.[1];
@@ -120,7 +162,7 @@ function tooLarge(what: string, limit: number, actual: number): VarveError {
 }
 
 /** 16 bytes that stand for the request's content: what an idempotency key is held to. */
-export function contentHash(items: readonly PreparedItem[], time: string | undefined): Uint8Array {
+export function contentHash({ items, arena }: PreparedBatch, time: string | undefined): Uint8Array {
   const parts: Uint8Array[] = [];
   const head = JSON.stringify([
     time ?? null,
@@ -131,10 +173,15 @@ export function contentHash(items: readonly PreparedItem[], time: string | undef
       item.refs.map((ref) => ref.text),
       item.expect ?? null,
       item.expect === null,
-      item.body.length,
+      item.end - bodyAt(item),
     ]),
   ]);
   parts.push(Buffer.from(head));
-  for (const item of items) parts.push(item.body);
+  for (const item of items) parts.push(arena.bytes.subarray(bodyAt(item), item.end));
   return blake3(...parts).subarray(0, CONTENT_HASH_BYTES);
+}
+
+/** A put's body comes after its salt. */
+function bodyAt(item: PreparedItem): number {
+  return item.deleted ? item.saltAt : item.saltAt + SALT_BYTES;
 }

@@ -4,7 +4,7 @@
  * Opening: lock -> node.json -> every shard (log, tree, replay) -> placements. A directory without node.json is new;
  * node.json is written last, so that a crash during creation leaves a directory that is simply created again.
  */
-import { type BatchLimits, type PreparedItem, prepareBatch } from './batch.js';
+import { type BatchLimits, type PreparedBatch, prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
 import { ChangesReader, trimmed } from './changes.js';
 import { openDataDirectory } from './data-directory.js';
@@ -158,23 +158,23 @@ export class Engine implements Database, ViewSource {
     try {
       this.checkOpen();
       const batch = prepareBatch(items, this.#limits, false);
-      const wait = this.#decisions.pending(batch);
+      const wait = this.#decisions.pending(batch.items);
       return wait === undefined ? this.#shardOf(batch).insert(batch, options) : this.#insertAfter(wait, batch, options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  async #insertAfter(decision: Promise<unknown>, batch: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
-    for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions.pending(batch)) await wait;
+  async #insertAfter(decision: Promise<unknown>, batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
+    for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions.pending(batch.items)) await wait;
     return this.#shardOf(batch).insert(batch, options);
   }
 
   /** The one shard that all of it lives in. */
-  #shardOf(batch: readonly PreparedItem[]): Shard {
+  #shardOf(batch: PreparedBatch): Shard {
     if (this.shardList.length === 1) return this.#shard(1);
     const shards = new Set<ShardId>();
-    for (const item of batch) shards.add(this.#placements.shardOf(item.collection, item.entity));
+    for (const item of batch.items) shards.add(this.#placements.shardOf(item.collection, item.entity));
     const [shard] = shards;
     if (shards.size === 1 && shard !== undefined) return this.#shard(shard);
     const reached = [...shards].sort((a, b) => a - b);
@@ -220,12 +220,7 @@ export class Engine implements Database, ViewSource {
     const time = parseTime(point, 'asOf');
     const now = Math.max(this.#platform.clock.nowMicros(), ...this.shardList.map((shard) => shard.lastTime));
     if (time > now) throw new VarveError('TIME_AHEAD', `the time ${point} lies in the future`, { now: formatTime(now) });
-    // Dropped records may have lain behind the last one that survives: see Exactness.
-    return this.at(
-      await Promise.all(
-        this.shardList.map(async (shard) => Math.min(shard.visibleSeq, shard.exactness.positionAt(time, await shard.positionAt(time)))),
-      ),
-    );
+    return this.at(await Promise.all(this.shardList.map((shard) => shard.positionAt(time))));
   }
 
   #asOfRecord(id: string): View {

@@ -120,9 +120,15 @@ export class ShardIndex {
   }
 
   /** Adds a record, queued or durable; seqs only grow. */
-  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array): void {
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array, hashAt = 0): void {
     this.#hints.remove(entity);
-    this.#active.add(entity, seq, time, kind, supersedes, hash);
+    this.#active.add(entity, seq, time, kind, supersedes, hash, hashAt);
+  }
+
+  /** Of the entity's newest version, queued ones included. */
+  newest(entity: string): { readonly seq: number; readonly kind: number } | undefined {
+    const slot = this.#active.newest(entity);
+    return slot === NO_SLOT ? this.find(entity, MAX_SEQ) : { seq: this.#active.seqAt(slot), kind: this.#active.kindAt(slot) };
   }
 
   /** Takes away what was queued above `seq` and failed. */

@@ -4,20 +4,21 @@
  * Law 11: what is answered from queued state waits for that state's commit. Everything from reading the newest
  * version to encoding into the gathering group happens in one turn, so two racing writers meet in order.
  */
-import { contentHash, type PreparedItem, type PreparedRef } from './batch.js';
+import { contentHash, type PreparedBatch, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
-import { isVarveError, VarveError } from './errors.js';
+import { assert, isVarveError, VarveError } from './errors.js';
+import { HASH_BYTES } from './format/hash.js';
 import { MAX_IDEMPOTENCY_KEY_CHARS, SALT_BYTES } from './format/limits.js';
-import { bodyHash, recordHash, storedRecordHash, TOMBSTONE_BODY_HASH } from './format/record-hash.js';
+import { putImageRefs } from './format/record.js';
+import { imageHash, storedRecordHash } from './format/record-hash.js';
 import { formatTime, parseTime } from './format/time.js';
-import { type Idempotency, KIND_PUT, KIND_TOMBSTONE, type NewRecord, type ShardLog } from './log/index.js';
+import { type Idempotency, KIND_PUT, KIND_TOMBSTONE, type ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
-import { InsertedVersion } from './record-view.js';
+import { InsertedBatch } from './record-view.js';
 import { type Counts, countVersion } from './shard-counts.js';
 import type { ShardIndex } from './shard-index.js';
-import { type InsertOptions, type InsertResult, MAX_SEQ, type RecordHeader, recordId, type ShardId } from './types.js';
+import { type InsertOptions, type InsertResult, type RecordHeader, recordId, type ShardId } from './types.js';
 
-const NO_SALT = new Uint8Array(0);
 const IDEMPOTENCY_MEMORY_MICROS = 24 * 3600 * 1e6;
 const IDEMPOTENCY_KEY = new RegExp(`^[\\x21-\\x7e]{1,${MAX_IDEMPOTENCY_KEY_CHARS}}$`);
 
@@ -78,19 +79,19 @@ export class ShardWriter {
   }
 
   /** Throws, or rejects, with why nothing was inserted. */
-  insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
+  insert(batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
     const key = options.idempotencyKey;
-    return key === undefined ? this.#commit(items, options, undefined) : this.#insertOnce(items, options, key);
+    return key === undefined ? this.#commit(batch, options, undefined) : this.#insertOnce(batch, options, key);
   }
 
-  async #insertOnce(items: readonly PreparedItem[], options: InsertOptions, key: string): Promise<InsertResult> {
+  async #insertOnce(batch: PreparedBatch, options: InsertOptions, key: string): Promise<InsertResult> {
     if (!IDEMPOTENCY_KEY.test(key)) {
       throw new VarveError('INVALID', 'the idempotency key must be 1–255 visible ASCII characters', {
         path: 'idempotencyKey',
         expected: '1–255 visible ASCII characters',
       });
     }
-    const hash = contentHash(items, options.time);
+    const hash = contentHash(batch, options.time);
     for (let racing = this.#inFlight.get(key); racing !== undefined; racing = this.#inFlight.get(key)) {
       const replayed = await replayRacing(racing, key, hash);
       if (replayed !== undefined) return replayed;
@@ -99,7 +100,7 @@ export class ShardWriter {
     }
     const earlier = this.#replay(key, hash);
     if (earlier !== undefined) return earlier;
-    const result = this.#commit(items, options, { key, contentHash: hash });
+    const result = this.#commit(batch, options, { key, contentHash: hash });
     const inFlight = { contentHash: hash, result };
     this.#inFlight.set(key, inFlight);
     try {
@@ -130,24 +131,23 @@ export class ShardWriter {
     return () => this.#refWatchers.delete(told);
   }
 
-  /** The entity's newest version, queued ones included. */
-  newest(entity: string): Newest | undefined {
-    return this.#deps.index().find(entity, MAX_SEQ);
-  }
-
-  #commit(items: readonly PreparedItem[], options: InsertOptions, idempotency: Idempotency | undefined): Promise<InsertResult> {
+  #commit(batch: PreparedBatch, options: InsertOptions, idempotency: Idempotency | undefined): Promise<InsertResult> {
     const { shard, queue, platform } = this.#deps;
     const index = this.#deps.index();
     const group = queue.gathering();
     const { behindQueued, time } = this.#timeFor(options.time);
     if (behindQueued !== undefined) return refuse(behindQueued, queue.pending.at(-1));
     const before = this.#lastSeq;
-    const records: NewRecord[] = [];
-    const versions: RecordHeader[] = [];
+    const { items, arena } = batch;
+    assert(!arena.isFree, 'a batch is committed once');
+    const inserted = new InsertedBatch(shard, items, before + 1, time);
+    const { supersedes, hashes } = inserted;
     const counts: Counts = new Map();
+    const salts = platform.randomBytes(items.length * SALT_BYTES);
     try {
-      for (const item of items) {
-        const newest = this.newest(item.entity);
+      for (let i = 0; i < items.length; i++) {
+        const item = items[i]!;
+        const newest = index.newest(item.entity);
         // A batch that conflicts with itself: no id was given out for its own version, so the one before is named.
         const told = newest !== undefined && newest.seq > before ? index.find(item.entity, before) : newest;
         const refusal = refusalOf(shard, item, newest, told);
@@ -156,33 +156,33 @@ export class ShardWriter {
           // Not awaited in here: by then others are queued above `before`, and must stay.
           return refuse(refusal, told !== undefined && told.seq > this.#deps.visibleSeq() ? queue.groupOf(told.seq) : undefined);
         }
-        const seq = before + 1 + versions.length;
-        const kind = item.deleted ? KIND_TOMBSTONE : KIND_PUT;
-        const supersedes = newest?.seq ?? 0;
+        const seq = before + 1 + i;
+        const replaced = newest === undefined ? 0 : newest.seq;
+        supersedes.push(replaced);
         const refs = item.refs.length === 0 ? NO_REFS : item.refs.map((ref) => this.#resolveRef(ref, before + 1));
-        const salt = item.deleted ? NO_SALT : platform.randomBytes(SALT_BYTES);
-        const { collectionBytes: collection, keyBytes: key, body } = item;
-        const bodyHashed = item.deleted ? TOMBSTONE_BODY_HASH : bodyHash(salt, body);
-        const hash = recordHash({ shard, seq, time, kind, collection, key, supersedes, refs, bodyHash: bodyHashed });
-        records.push({ kind, supersedes, refs, collection, key, body, salt });
-        versions.push(new InsertedVersion(shard, item, { seq, time, supersedes, refs }, hash));
-        countVersion(counts, item.collection, kind === KIND_PUT, newest?.kind === KIND_PUT);
-        index.add(item.entity, seq, time, kind, supersedes, hash);
+        if (refs !== NO_REFS) {
+          putImageRefs(arena.bytes, item.at, refs);
+          inserted.setRefs(i, refs);
+        }
+        if (!item.deleted) for (let j = 0; j < SALT_BYTES; j++) arena.bytes[item.saltAt + j] = salts[i * SALT_BYTES + j]!;
+        imageHash(shard, arena.bytes, item, seq, time, replaced, refs, hashes, i * HASH_BYTES);
+        countVersion(counts, item.collection, !item.deleted, newest !== undefined && newest.kind === KIND_PUT);
+        index.add(item.entity, seq, time, item.kind, replaced, hashes, i * HASH_BYTES);
       }
-      group.builder.addBatch(
-        idempotency === undefined ? { firstSeq: before + 1, time, records } : { firstSeq: before + 1, time, records, idempotency },
-      );
+      const placed = { firstSeq: before + 1, time, supersedes };
+      group.builder.addImages(arena.bytes, arena.end, idempotency === undefined ? placed : { ...placed, idempotency });
     } catch (error) {
       index.rollBack(before);
       throw error;
     }
+    arena.giveBack();
     this.#lastSeq = before + items.length;
     this.#lastTime = time;
     const lastSeq = this.#lastSeq;
     return new Promise((resolve, reject) => {
       const committed = () => {
         this.#deps.committed(lastSeq, counts);
-        resolve({ records: versions, replayed: false });
+        resolve(inserted.result());
       };
       queue.added(group, { committed, failed: reject }, time);
     });
@@ -225,14 +225,12 @@ export class ShardWriter {
       const stored = this.#deps.log().read(seq);
       if (stored === undefined) continue;
       const text = new TextDecoder();
-      records.push(
-        new InsertedVersion(
-          this.#deps.shard,
-          { collection: text.decode(stored.collection), key: text.decode(stored.key), deleted: stored.kind === KIND_TOMBSTONE },
-          stored,
-          storedRecordHash(this.#deps.shard, stored),
-        ),
-      );
+      const item = { collection: text.decode(stored.collection), key: text.decode(stored.key), deleted: stored.kind === KIND_TOMBSTONE };
+      const again = new InsertedBatch(this.#deps.shard, [item], seq, stored.time);
+      again.supersedes.push(stored.supersedes);
+      again.setRefs(0, stored.refs);
+      again.hashes.set(storedRecordHash(this.#deps.shard, stored));
+      records.push(again.record(0));
     }
     return { records, replayed: true };
   }
@@ -259,6 +257,7 @@ async function refuse(refusal: VarveError, group: Group | undefined): Promise<ne
 /** `before`: the entity's newest version, those of the same batch included; `told`: the newest whose id may be named. */
 function refusalOf(shard: number, item: PreparedItem, before: Newest | undefined, told: Newest | undefined): VarveError | undefined {
   const { collection, key, expect } = item;
+  if (expect === undefined && !item.deleted) return undefined;
   const alive = before !== undefined && before.kind === KIND_PUT;
   const current = told === undefined ? null : recordId(shard, told.seq);
   const conflict = (what: string) => new VarveError('CONFLICT', `${collection}/${key}: ${what}`, { collection, key, current });

@@ -8,7 +8,7 @@
  * write stops the shard's writes, never its reads; it reopens its log and goes on. Damage that the tree does not
  * cover is answered with DAMAGED wherever it could matter. A crash: see the log's recovery; the index is derived.
  */
-import type { PreparedItem } from './batch.js';
+import type { PreparedBatch } from './batch.js';
 import type { Catalog, LoggedCheckpoint } from './catalog.js';
 import { CheckpointChain } from './checkpoint-chain.js';
 import { CommitQueue, type Group } from './commit-queue.js';
@@ -207,15 +207,15 @@ export class Shard {
     return this.#queue.room();
   }
 
-  insert(items: readonly PreparedItem[], options: InsertOptions): Promise<InsertResult> {
+  insert(batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
     try {
       this.#refuseWhereStopped();
       // A promise or two fewer, for each insert.
-      if (options.idempotencyKey === undefined && this.#healing.whole) return this.#writer.insert(items, options);
+      if (options.idempotencyKey === undefined && this.#healing.whole) return this.#writer.insert(batch, options);
     } catch (error) {
       if (!isTreeDamage(error)) return Promise.reject(error);
     }
-    return this.healing(() => this.#writer.insert(items, options));
+    return this.healing(() => this.#writer.insert(batch, options));
   }
 
   /** Resolves once everything queued by now has been committed or has failed. */
@@ -362,7 +362,9 @@ export class Shard {
       const reason = 'the outcome of a failed write is not known yet';
       throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
     }
-    return Math.min(this.#log.positionAt(time), this.#visibleSeq);
+    if (this.exactness.isWhole) return Math.min(this.#log.positionAt(time), this.#visibleSeq);
+    const { nextSeq } = this.#log.positionsAround(time);
+    return Math.min(this.exactness.positionAt(time, nextSeq - 1), this.#visibleSeq);
   }
 
   /** Runs a read at `seq`, refusing where damage could change its answer and mending the tree where it is bad. */

@@ -11,6 +11,7 @@
  * `at` and takes its own bytes away again; `reserve` is called before every write.
  */
 import { VarveError } from '../errors.js';
+import type { ByteArena } from './byte-arena.js';
 import { describeProblem, isPlain } from './canonical-json-problem.js';
 import { DEFAULT_MAX_BODY_BYTES, MAX_JSON_DEPTH } from './limits.js';
 
@@ -58,25 +59,51 @@ const shapes: (Shape | undefined)[] = new Array<Shape | undefined>(SHAPE_SLOTS).
 export function canonicalJson(value: unknown, options?: CanonicalOptions): Buffer {
   const start = at;
   const outerLimit = limit;
-  const maxBytes = options?.maxBytes ?? DEFAULT_MAX_BODY_BYTES;
-  limit = start + maxBytes;
   try {
-    writeValue(value, 0);
-    if (at > limit) throw OVER_LIMIT;
+    write(value, options?.maxBytes ?? DEFAULT_MAX_BODY_BYTES, options?.path ?? 'body');
     const bytes = Buffer.allocUnsafe(at - start);
     bytes.set(out.subarray(start, at));
     return bytes;
+  } finally {
+    leave(start, outerLimit);
+  }
+}
+
+/** The same, appended to an arena. Throws as `canonicalJson`, with nothing appended. `path`: a number is an item's of a batch. */
+export function appendCanonicalJson(arena: ByteArena, value: unknown, maxBytes: number, path: string | number): void {
+  const start = at;
+  const outerLimit = limit;
+  try {
+    write(value, maxBytes, path);
+    // Only now: a getter of the value may have written to the arena too.
+    const length = at - start;
+    arena.reserve(length);
+    arena.bytes.set(out.subarray(start, at), arena.end);
+    arena.end += length;
+  } finally {
+    leave(start, outerLimit);
+  }
+}
+
+/** Leaves the value behind where `at` was. */
+function write(value: unknown, maxBytes: number, where: string | number): void {
+  limit = at + maxBytes;
+  try {
+    writeValue(value, 0);
+    if (at > limit) throw OVER_LIMIT;
   } catch (error) {
-    const path = options?.path ?? 'body';
+    const path = typeof where === 'string' ? where : `records[${where}].body`;
     if (error === OVER_LIMIT)
       throw new VarveError('TOO_LARGE', `${path}: over ${maxBytes} bytes as canonical JSON`, { what: path, limit: maxBytes });
     if (error === UNFIT) throw describeProblem(value, path);
     throw error;
-  } finally {
-    at = start;
-    limit = outerLimit;
-    if (start === 0 && out.length > KEEP_BYTES) out = new Uint8Array(START_BYTES);
   }
+}
+
+function leave(start: number, outerLimit: number): void {
+  at = start;
+  limit = outerLimit;
+  if (start === 0 && out.length > KEEP_BYTES) out = new Uint8Array(START_BYTES);
 }
 
 function reserve(bytes: number): void {

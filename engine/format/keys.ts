@@ -24,17 +24,25 @@ const TWO_32 = 2 ** 32;
 const COLLECTION_EXPECTED = `a letter, then up to ${MAX_COLLECTION_BYTES - 1} of A-Z a-z 0-9 _ -`;
 
 /** Throws INVALID unless `name` is a collection's name, a system one included. Whether those may be written is not asked here. */
-export function checkCollection(name: unknown, path = 'collection'): asserts name is string {
-  if (typeof name === 'string' && (COLLECTION.test(name) || SYSTEM_COLLECTION.test(name))) return;
-  throw new VarveError('INVALID', `${path}: ${shown(name)} is not a collection name`, { path, expected: COLLECTION_EXPECTED });
+export function checkCollection(name: unknown, path: string | number = 'collection'): asserts name is string {
+  // Most inserts name the collection of the one before.
+  if (name === lastGood) return;
+  if (typeof name === 'string' && (COLLECTION.test(name) || SYSTEM_COLLECTION.test(name))) {
+    lastGood = name;
+    return;
+  }
+  const at = placeOf(path, 'collection');
+  throw new VarveError('INVALID', `${at}: ${shown(name)} is not a collection name`, { path: at, expected: COLLECTION_EXPECTED });
 }
+
+let lastGood = '';
 
 export function isSystemCollection(name: string): boolean {
   return name.charCodeAt(0) === 0x5f;
 }
 
 /** Throws INVALID unless `key` is 1–512 bytes of well-formed UTF-8 without control characters, and not `.` or `..`. */
-export function checkKey(key: unknown, path = 'key'): asserts key is string {
+export function checkKey(key: unknown, path: string | number = 'key'): asserts key is string {
   if (typeof key !== 'string') refuseKey(path, `${shown(key)} is not a string`, 'a string');
   if (key.length === 0) refuseKey(path, 'is empty', `1 to ${MAX_KEY_BYTES} bytes`);
   if (key.length > MAX_KEY_BYTES) refuseKey(path, `has more than ${MAX_KEY_BYTES} bytes`, `1 to ${MAX_KEY_BYTES} bytes`);
@@ -115,7 +123,13 @@ function latin1(bytes: Uint8Array): string {
   return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)).toString('latin1');
 }
 
-function refuseKey(path: string, problem: string, expected: string): never {
+/** `path`: a text, or the number of an item in a batch, so that the text is made for what is refused alone. */
+function placeOf(path: string | number, part: string): string {
+  return typeof path === 'string' ? path : `records[${path}].${part}`;
+}
+
+function refuseKey(where: string | number, problem: string, expected: string): never {
+  const path = placeOf(where, 'key');
   throw new VarveError('INVALID', `${path}: a key of ${expected} is needed; this one ${problem}`, { path, expected });
 }
 

@@ -13,7 +13,7 @@
  */
 import { assert } from '../errors.js';
 import { KIND_TOMBSTONE, type RecordKind, type StoredRecord } from '../log/types.js';
-import { blake3, HASH_BYTES } from './hash.js';
+import { blake3, blake3Into, HASH_BYTES } from './hash.js';
 import { MAX_COLLECTION_BYTES, MAX_KEY_BYTES, MAX_REFS_PER_RECORD, SALT_BYTES } from './limits.js';
 
 export interface HashedRecord {
@@ -33,6 +33,7 @@ const BODY_TAG = Buffer.from('vrv:body', 'latin1');
 const RECORD_TAG = Buffer.from('vrv:rec1', 'latin1');
 const FIXED_BYTES = RECORD_TAG.length + 8 + 8 + 1 + 2 + 2 + 6 + 2 + HASH_BYTES;
 const TWO_32 = 2 ** 32;
+const NO_BYTES = new Uint8Array(0);
 
 let scratch = newScratch(FIXED_BYTES + MAX_COLLECTION_BYTES + MAX_KEY_BYTES + MAX_REFS_PER_RECORD * 6);
 
@@ -55,6 +56,43 @@ export function storedRecordHash(shard: number, record: StoredRecord): Buffer {
   return encodeAndHash(shard, record, bodyHashOf(record));
 }
 
+/** What stands in an arena for a record that is being inserted; `kind` and names as `beginRecordImage` wrote them. */
+export interface HashedImage {
+  readonly kind: RecordKind;
+  readonly collectionBytes: Uint8Array;
+  /** Positions in the arena: the key, its end (where a put's salt begins), the body's end. */
+  readonly keyAt: number;
+  readonly saltAt: number;
+  readonly end: number;
+}
+
+/** The record hash of an image with its salt, written to `into[at, at + 32)`; nothing is allocated. */
+export function imageHash(
+  shard: number,
+  bytes: Uint8Array,
+  image: HashedImage,
+  seq: number,
+  time: number,
+  supersedes: number,
+  refs: readonly number[],
+  into: Uint8Array,
+  at: number,
+): void {
+  const { kind, collectionBytes: collection, keyAt, saltAt, end } = image;
+  const length = FIXED_BYTES + collection.length + (saltAt - keyAt) + refs.length * 6;
+  if (length > scratch.length) scratch = newScratch(length);
+  let p = putHead(shard, seq, time, kind);
+  p = putBytes(putU16(p, collection.length), collection);
+  p = putU16(p, saltAt - keyAt);
+  for (let i = keyAt; i < saltAt; i++) scratch[p++] = bytes[i]!;
+  p = putU48(p, supersedes);
+  p = putU16(p, refs.length);
+  for (let i = 0; i < refs.length; i++) p = putU48(p, refs[i]!);
+  if (kind === KIND_TOMBSTONE) scratch.set(TOMBSTONE_BODY_HASH, p);
+  else blake3Into(scratch, p, BODY_TAG, bytes, saltAt, end);
+  blake3Into(into, at, NO_BYTES, scratch, 0, p + HASH_BYTES);
+}
+
 export function recordHash(record: HashedRecord): Buffer {
   return encodeAndHash(record.shard, record, record.bodyHash);
 }
@@ -65,11 +103,7 @@ function encodeAndHash(shard: number, record: Omit<HashedRecord, 'shard' | 'body
   // Limits are the parser's to check; bytes from elsewhere may be over them and still need a hash to be refused by.
   const bytes = FIXED_BYTES + collection.length + key.length + refs.length * 6;
   if (bytes > scratch.length) scratch = newScratch(bytes);
-  let at = RECORD_TAG.length;
-  at = putU16(at, shard);
-  at = putU48(at, record.seq);
-  at = putTime(at, record.time);
-  scratch[at++] = record.kind;
+  let at = putHead(shard, record.seq, record.time, record.kind);
   at = putBytes(putU16(at, collection.length), collection);
   at = putBytes(putU16(at, key.length), key);
   at = putU48(at, record.supersedes);
@@ -84,6 +118,12 @@ function newScratch(bytes: number): Uint8Array {
   const fresh = new Uint8Array(bytes);
   fresh.set(RECORD_TAG);
   return fresh;
+}
+
+function putHead(shard: number, seq: number, time: number, kind: RecordKind): number {
+  const at = putTime(putU48(putU16(RECORD_TAG.length, shard), seq), time);
+  scratch[at] = kind;
+  return at + 1;
 }
 
 function putU16(at: number, value: number): number {

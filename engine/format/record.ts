@@ -10,6 +10,7 @@ import { assert } from '../errors.js';
 import type { NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/types.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
 import { MAX_SEQ } from '../types.js';
+import type { ByteArena } from './byte-arena.js';
 import { getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { HASH_BYTES } from './hash.js';
@@ -24,6 +25,7 @@ const REF_BYTES = 6;
 const FLAG_ERASED = 1;
 const FLAG_SALTED = 2;
 export const RECORD_SEQ_AT = 8;
+export const RECORD_SUPERSEDES_AT = 14;
 export const RECORD_TIME_AT = 20;
 export const RECORD_BATCH_END_AT = 28;
 const MAX_U16 = 0xffff;
@@ -64,7 +66,7 @@ export function encodeRecord(
   into[at + 3] = 0;
   putU32(into, at + 4, length);
   putU48(into, at + RECORD_SEQ_AT, seq);
-  putU48(into, at + 14, record.supersedes);
+  putU48(into, at + RECORD_SUPERSEDES_AT, record.supersedes);
   putU64(into, at + RECORD_TIME_AT, time);
   putU32(into, at + RECORD_BATCH_END_AT, batchEndSeq - seq);
   putU16(into, at + 32, collection.length);
@@ -85,6 +87,85 @@ export function encodeRecord(
   return p + CRC_BYTES;
 }
 
+/**
+ * Begins a record as it will stand in its frame, at the end of an arena. `placeRecord` fills in seq, times and checksum once they are
+ * known, the caller refs and salt (left as they are until then) and the body: it goes to the arena's end, then `endRecordImage`.
+ * Returns where the key ends, and the salt of a put begins.
+ */
+export function beginRecordImage(arena: ByteArena, kind: RecordKind, refCount: number, collection: Uint8Array, key: string): number {
+  const at = arena.end;
+  arena.reserve(RECORD_FIXED_BYTES + refCount * REF_BYTES + collection.length + key.length * 3 + SALT_BYTES);
+  const { bytes } = arena;
+  const collectionAt = at + RECORD_FIXED_BYTES + refCount * REF_BYTES;
+  const keyAt = collectionAt + collection.length;
+  for (let i = 0; i < collection.length; i++) bytes[collectionAt + i] = collection[i]!;
+  const keyEnd = keyAt + putUtf8(bytes, keyAt, key);
+  assert(collection.length <= MAX_U16 && keyEnd - keyAt <= MAX_U16 && refCount <= MAX_U16, 'a record fits its length fields');
+  for (let i = at; i < at + RECORD_FIXED_BYTES; i++) bytes[i] = 0;
+  bytes[at] = RECORD_TAG;
+  bytes[at + 1] = kind;
+  bytes[at + 2] = kind === KIND_PUT ? FLAG_SALTED : 0;
+  putU16(bytes, at + 32, collection.length);
+  putU16(bytes, at + 34, keyEnd - keyAt);
+  putU16(bytes, at + 36, refCount);
+  arena.end = kind === KIND_PUT ? keyEnd + SALT_BYTES : keyEnd;
+  return keyEnd;
+}
+
+/** Where the key of the image at `at` begins. */
+export function imageKeyAt(at: number, refCount: number, collectionBytes: number): number {
+  return at + RECORD_FIXED_BYTES + refCount * REF_BYTES + collectionBytes;
+}
+
+/** The body is written. Returns where it ends. */
+export function endRecordImage(arena: ByteArena, at: number): number {
+  const bodyEnd = arena.end;
+  arena.reserve(CRC_BYTES);
+  arena.end += CRC_BYTES;
+  putU32(arena.bytes, at + 4, arena.end - at);
+  return bodyEnd;
+}
+
+/** Short names are the rule: a loop beats a call out of JavaScript. Returns how many bytes it wrote. */
+function putUtf8(bytes: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c >= 0x80) return Buffer.from(bytes.buffer, bytes.byteOffset).write(text, at, 'utf8');
+    bytes[at + i] = c;
+  }
+  return text.length;
+}
+
+/** The refs of the image at `at`. `placeRecord` holds them to the seq. */
+export function putImageRefs(bytes: Uint8Array, at: number, refs: readonly number[]): void {
+  for (let i = 0; i < refs.length; i++) putU48(bytes, at + RECORD_FIXED_BYTES + i * REF_BYTES, refs[i]!);
+}
+
+/** Completes the image at `at`, copied to its place in a frame. Returns the position after it. */
+export function placeRecord(
+  into: Uint8Array,
+  at: number,
+  seq: number,
+  supersedes: number,
+  time: number,
+  batchEndSeq: number,
+  seed: number,
+): number {
+  assert(into[at] === RECORD_TAG && seq <= batchEndSeq && supersedes < seq, 'seqs of a record are in order');
+  const end = at + getU32(into, at + 4);
+  putU48(into, at + RECORD_SEQ_AT, seq);
+  putU48(into, at + RECORD_SUPERSEDES_AT, supersedes);
+  putU64(into, at + RECORD_TIME_AT, time);
+  putU32(into, at + RECORD_BATCH_END_AT, batchEndSeq - seq);
+  const refsEnd = at + RECORD_FIXED_BYTES + getU16(into, at + 36) * REF_BYTES;
+  for (let p = at + RECORD_FIXED_BYTES; p < refsEnd; p += REF_BYTES) {
+    const ref = getU48(into, p);
+    assert(ref > 0 && ref < seq, 'a ref points backwards');
+  }
+  putU32(into, end - CRC_BYTES, crc32(new Uint8Array(into.buffer, into.byteOffset + at, end - CRC_BYTES - at), seed));
+  return end;
+}
+
 /** Length of the record that may begin at `at`, or 0 where none can that ends by `end`. Nothing else is checked. */
 export function recordLengthAt(bytes: Uint8Array, at: number, end: number): number {
   if (at + RECORD_MIN_BYTES > end || bytes[at] !== RECORD_TAG) return 0;
@@ -102,7 +183,7 @@ export function decodeRecord(bytes: Uint8Array, at: number, length: number): Rea
   const kind = bytes[at + 1]! as RecordKind;
   const flags = bytes[at + 2]!;
   const seq = getU48(bytes, at + RECORD_SEQ_AT);
-  const supersedes = getU48(bytes, at + 14);
+  const supersedes = getU48(bytes, at + RECORD_SUPERSEDES_AT);
   const time = getU64(bytes, at + RECORD_TIME_AT);
   const batchEndSeq = seq + getU32(bytes, at + RECORD_BATCH_END_AT);
   const refCount = getU16(bytes, at + 36);

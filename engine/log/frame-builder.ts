@@ -8,7 +8,7 @@ import { assert, VarveError } from '../errors.js';
 import { batchHeadBytes, encodeBatchHead, setBatchBytes } from '../format/batch.js';
 import { encodeEvent, eventBytes } from '../format/event.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, type FrameHead, finishFrame, frameBytes, MAX_FRAME_BYTES } from '../format/frame.js';
-import { encodeRecord, recordBytes } from '../format/record.js';
+import { encodeRecord, placeRecord, recordBytes } from '../format/record.js';
 import type { SegmentPlace } from '../format/segment.js';
 import type { Idempotency, LogEvent, NewRecord } from './types.js';
 
@@ -65,6 +65,23 @@ export class GroupBuilder {
     for (let i = 0; i < records.length; i++) {
       at = encodeRecord(this.#buffer, at, records[i]!, firstSeq + i, time, lastSeq, this.#recordSeed);
     }
+    this.#complete(start, at, firstSeq, lastSeq);
+  }
+
+  /** A batch whose records stand in `images[0, end)`, one after the other; `supersedes`: of each. Throws as `addBatch`. */
+  addImages(images: Uint8Array, end: number, batch: Omit<NewBatch, 'records'> & { readonly supersedes: readonly number[] }): void {
+    const { supersedes, firstSeq, time, idempotency } = batch;
+    const count = supersedes.length;
+    assert(count > 0 && firstSeq > 0, 'a batch has records and a seq');
+    const lastSeq = firstSeq + count - 1;
+    this.#makeRoom(firstSeq, batchHeadBytes(idempotency) + end);
+    const start = this.#end;
+    const buffer = this.#buffer;
+    let at = encodeBatchHead(buffer, start, { count, firstSeq, lastSeq, time, isEvent: false, idempotency });
+    buffer.set(end === images.length ? images : images.subarray(0, end), at);
+    const stop = at + end;
+    for (let i = 0; i < count; i++) at = placeRecord(buffer, at, firstSeq + i, supersedes[i]!, time, lastSeq, this.#recordSeed);
+    assert(at === stop, 'as many records as seqs');
     this.#complete(start, at, firstSeq, lastSeq);
   }
 
