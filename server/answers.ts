@@ -9,6 +9,7 @@ import type { Problem } from './problem.js';
 
 export const JSON_TYPE = 'application/json';
 export const NDJSON_TYPE = 'application/x-ndjson';
+export const PATCH_TYPE = 'application/json-patch+json';
 export const PROBLEM_TYPE = 'application/problem+json';
 
 export type Headers = Record<string, string | number>;
@@ -123,10 +124,15 @@ export function headerJson(record: RecordHeader): string {
   return `${openHeader(record)}}`;
 }
 
+/** Without its body, because there is none: it ended the entity, or was erased. */
+function bodilessJson(record: VersionRecord): string {
+  return record.erased ? `${openHeader(record)},"erased":true}` : headerJson(record);
+}
+
 /** A record with its body. `after` follows it (a newline in a stream). */
 export function recordBytes(record: VersionRecord, after = ''): Buffer {
   const body = record.bodyBytes;
-  if (body === undefined) return Buffer.from(headerJson(record) + after);
+  if (body === undefined) return Buffer.from(bodilessJson(record) + after);
   const head = `${openHeader(record)},"body":`;
   const headBytes = Buffer.byteLength(head);
   const whole = Buffer.allocUnsafe(headBytes + body.length + 1 + after.length);

@@ -103,6 +103,7 @@ export const listQuery = z.strictObject({
   limit,
   cursor,
 });
+export const entityDiffQuery = z.strictObject({ from: point.optional(), to: point.optional() });
 export const rootQuery = z.strictObject({ seq: seqText.optional() });
 export const changesQuery = z.strictObject({
   shard: z
@@ -197,7 +198,10 @@ export const recordHeader = z
   .meta({ id: 'RecordHeader', description: 'A record without its body.' });
 /** A tombstone has no body. */
 export const record = recordHeader
-  .extend({ body: z.unknown().optional().meta({ description: 'None in a tombstone.' }) })
+  .extend({
+    body: z.unknown().optional().meta({ description: 'None in a tombstone, nor where it was erased.' }),
+    erased: z.literal(true).optional().meta({ description: 'The body was erased for good.' }),
+  })
   .meta({ id: 'Record', description: 'One version of one entity.' });
 export const keyAndId = z.strictObject({ id: recordIdText, key: z.string() }).meta({ id: 'KeyAndId' });
 const next = z.string().nullable().meta({ description: 'The cursor of the next page; null at the end.' });

@@ -1,7 +1,8 @@
 /** The description of inserting, ending and reading one entity, and of listings. */
 import { z } from 'zod';
-import { JSON_TYPE, NDJSON_TYPE } from '../answers.js';
+import { JSON_TYPE, NDJSON_TYPE, PATCH_TYPE } from '../answers.js';
 import {
+  entityDiffQuery,
   entityQuery,
   historyAnswer,
   historyQuery,
@@ -19,6 +20,12 @@ import { type Descriptions, OF_INSERTS } from './operation.js';
 const INSERT_HEADERS = ['If-Match', 'If-None-Match', 'Varve-Refs', 'Varve-Time', 'Idempotency-Key'] as const;
 const READ_AT: readonly ['trimmed', 'cross-shard', 'time-ahead'] = ['trimmed', 'cross-shard', 'time-ahead'];
 const anyJson = z.unknown().meta({ description: 'Any JSON value.' });
+const jsonPatch = z.array(
+  z.union([
+    z.strictObject({ op: z.enum(['add', 'replace']), path: z.string(), value: z.unknown() }),
+    z.strictObject({ op: z.literal('remove'), path: z.string() }),
+  ]),
+);
 const inserted = { [JSON_TYPE]: { schema: recordHeader, example: HEADER_EXAMPLE } };
 const insertedHeaders = ['ETag', 'Location', 'Idempotent-Replay?'] as const;
 
@@ -96,6 +103,21 @@ export const entityDescriptions: Descriptions = {
       },
     },
     problems: [...READ_AT, 'not-found'],
+  },
+  'GET /v1/collections/:collection/entities/:key/diff': {
+    id: 'diffEntity',
+    tag: 'Select',
+    summary: 'What changed in an entity from one point in time to another',
+    text: 'A JSON Patch (RFC 6902) that makes the one body of the other; `to` is now unless it is given. Large arrays are compared place by place.',
+    query: entityDiffQuery,
+    answers: {
+      200: {
+        description: 'The patch; empty where nothing differs.',
+        content: { [PATCH_TYPE]: { schema: jsonPatch, example: [{ op: 'replace', path: '/city', value: 'Oslo' }] } },
+        headers: ['Varve-From', 'Varve-To'],
+      },
+    },
+    problems: [...READ_AT, 'not-found', 'deleted', 'erased'],
   },
   'GET /v1/collections/:collection/entities': {
     id: 'listEntities',

@@ -48,6 +48,8 @@ export const RESPONSE_HEADERS = {
   'Varve-Time': timeText,
   'Varve-Hash': hashText,
   'Varve-Supersedes': recordIdText,
+  'Varve-From': recordIdText,
+  'Varve-To': recordIdText,
   'Varve-Refs': text('Ids of the records that this version refers to.'),
   'Varve-Request-Id': z
     .string()

@@ -10,6 +10,9 @@ const strings = z.array(z.string());
 const readiness = { reasons: strings.optional(), checks: z.array(readyCheck).optional() };
 const shard = { shard: z.number().int().positive() };
 
+/** Where a question has two points in time: the one that has no answer. */
+const parameter = z.string().optional().meta({ description: 'The query parameter that asked for it.', example: 'from' });
+
 const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
   invalid: {
     path: z.string().meta({ description: 'The place in the request.', example: 'records[3].key' }),
@@ -21,16 +24,16 @@ const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
   unauthorized: { needs: z.looseObject({ role: z.string().optional() }) },
   forbidden: { needs: z.looseObject({ role: z.string().optional() }) },
   'system-collection': { collection: z.string() },
-  'not-found': { collection: z.string().optional(), key: z.string().optional(), id: z.string().optional() },
+  'not-found': { collection: z.string().optional(), key: z.string().optional(), id: z.string().optional(), parameter },
   'nothing-to-delete': { collection: z.string(), key: z.string() },
   'method-not-allowed': { allow: strings },
   'not-acceptable': { available: strings },
   'time-behind': { newest: timeText.meta({ description: 'The newest time of the shard.' }) },
   'snapshot-exists': { name: z.string(), asOf: z.string() },
   'placement-fixed': { collection: z.string(), placement: z.string() },
-  deleted: { tombstone: recordHeader },
+  deleted: { tombstone: recordHeader, parameter },
   trimmed: { collection: z.string(), horizon: recordIdText.meta({ description: 'The first point that is answered exactly.' }) },
-  erased: { id: recordIdText },
+  erased: { id: recordIdText, parameter },
   'precondition-failed': {
     collection: z.string(),
     key: z.string(),

@@ -4,7 +4,7 @@
 
 import { z } from 'zod';
 import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord, type View } from '../../engine/index.js';
-import { type Headers, headerJson, JSON_TYPE, pageBytes, recordBytes, send, sendHeader, sendRecord } from '../answers.js';
+import { type Headers, JSON_TYPE, pageBytes, recordBytes, send, sendHeader, sendRecord } from '../answers.js';
 import { requireCollection } from '../auth.js';
 import { readBody, requireMediaType } from '../body.js';
 import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
@@ -14,6 +14,8 @@ import { positionBefore, positionIn, viewAt } from '../points.js';
 import { invalid, Problem } from '../problem.js';
 import { isNotModified, readExpect, readInsertOptions, readRefs } from '../requests.js';
 import { entityQuery, historyQuery, insertQuery, noQuery } from '../schemas.js';
+import { entityDiffRoutes } from './entity-diff.js';
+import { entityOf, requireBody, requireUnerased, VARY } from './entity-versions.js';
 import { listEntities } from './listing.js';
 
 /** More refs than this do not fit into a header that every client takes. */
@@ -88,21 +90,13 @@ function getEntity(exchange: Exchange): void | Promise<void> {
 }
 
 function answerEntity(exchange: Exchange, view: View, form: 'record' | 'body', asOf: boolean): void {
-  const collection = param(exchange, 'collection');
-  const key = param(exchange, 'key');
-  const record = view.get(collection, key);
-  if (record === undefined) {
-    throw new Problem('not-found', `${collection} has no entity of this key${asOf ? ' then' : ''}.`, { collection, key });
-  }
-  answerRecord(exchange, record, form, asOf);
+  answerRecord(exchange, entityOf(exchange, view, asOf), form, asOf);
 }
 
 function answerRecord({ req, res }: Exchange, record: VersionRecord, form: 'record' | 'body', asOf: boolean): void {
-  if (record.deleted) {
-    throw new Problem('deleted', 'The entity was deleted; the tombstone tells when.', { tombstone: JSON.parse(headerJson(record)) });
-  }
+  requireBody(record);
   const { id } = record;
-  const headers: Headers = { ETag: etag(id), Vary: 'Accept-Datetime' };
+  const headers: Headers = { ETag: etag(id), ...VARY };
   if (asOf) Object.assign(headers, mementoHeaders(record, entityPath(record)));
   if (isNotModified(req, id)) return send(res, 304, headers);
   headers['Content-Type'] = JSON_TYPE;
@@ -131,6 +125,7 @@ function getRecord(exchange: Exchange): void {
   const record = database(exchange).record(id);
   if (record === undefined) throw new Problem('not-found', `There is no record ${id}.`, { id });
   requireCollection(exchange.caller, record.collection);
+  requireUnerased(record);
   const headers: Headers = { ETag: etag(record.id) };
   if (isNotModified(exchange.req, record.id)) return send(exchange.res, 304, headers);
   send(exchange.res, 200, { ...headers, 'Content-Type': JSON_TYPE }, recordBytes(record));
@@ -205,5 +200,6 @@ export const entityRoutes: readonly Route[] = [
   { path: '/v1/collections/:collection/entities', endpoints: { GET: { role: 'read', handle: listEntities } } },
   entityRoute,
   { path: `${ENTITY}/history`, endpoints: { GET: { role: 'read', handle: getHistory } } },
+  ...entityDiffRoutes,
   { path: '/v1/records/:id', endpoints: { GET: { role: 'read', scope: 'handler', handle: getRecord } } },
 ];

@@ -279,6 +279,7 @@ describe('GET', () => {
     for (const path of [entity('head'), entity('nobody'), '/v1/collections', '/v1/shards', '/nowhere']) {
       expect((await s.get(path)).headers['cache-control'], path).toBe('no-cache');
     }
+    expect((await s.get(entity('nobody'))).headers.vary).toBe('Accept-Datetime');
   });
 
   it('finds records by id', async () => {
@@ -412,6 +413,108 @@ describe('history', () => {
     }
     expect(seen.length).toBeGreaterThan(1);
     expect(seen.reduce((a, b) => a + b)).toBe(70);
+    await own.stop();
+  });
+});
+
+describe('diff', () => {
+  const diff = (key: string, query: string) => s.get(`${entity(key)}/diff${query}`);
+
+  it('is a JSON Patch from one version to another, by id, by time and to the newest', async () => {
+    const first = (await s.put('diff/1', { city: 'Bergen', tags: ['a', 'b', 'c'] })).json;
+    const second = (await s.put('diff/1', { city: 'Oslo', tags: ['a', 'c'], vip: true })).json;
+    const expected = [
+      { op: 'add', path: '/vip', value: true },
+      { op: 'replace', path: '/city', value: 'Oslo' },
+      { op: 'remove', path: '/tags/1' },
+    ];
+    for (const query of [`?from=${first.id}&to=${second.id}`, `?from=${first.time}&to=${second.time}`, `?from=${first.id}`]) {
+      const reply = await diff('diff/1', query);
+      expect(reply.status, query).toBe(200);
+      expect(reply.headers, query).toMatchObject({
+        'content-type': 'application/json-patch+json',
+        'cache-control': 'no-cache',
+        'varve-from': first.id,
+        'varve-to': second.id,
+      });
+      expect(JSON.parse(reply.text), query).toEqual(expected);
+    }
+    expect(JSON.parse((await diff('diff/1', `?from=${second.id}&to=${first.id}`)).text)).toHaveLength(3);
+    expect(JSON.parse((await diff('diff/1', `?from=${first.id}&to=${first.id}`)).text)).toEqual([]);
+  });
+
+  it('names the end that has no body to compare', async () => {
+    const first = (await s.put('diff2', 1)).json;
+    const gone = (await s.ask('DELETE', entity('diff2'))).json;
+    expect((await diff('diff2', `?from=2001-01-01T00:00:00Z&to=${first.id}`)).json).toMatchObject({ status: 404, parameter: 'from' });
+    expect((await diff('diff2', `?from=${first.id}`)).json).toMatchObject({
+      status: 410,
+      type: 'urn:varve:deleted',
+      parameter: 'to',
+      tombstone: { id: gone.id },
+    });
+    expect((await diff('diff2', '')).json).toMatchObject({ status: 400, path: 'from' });
+    expect((await diff('diff2', '?from=yesterday')).json).toMatchObject({ status: 400, path: 'from' });
+    expect((await diff('diff2', `?from=${first.id}&to=2200-01-01T00:00:00Z`)).json).toMatchObject({ type: 'urn:varve:time-ahead' });
+    expect((await diff('diff2', `?from=${first.id}&until=x`)).json).toMatchObject({ status: 400, parameters: ['until'] });
+  });
+});
+
+describe('an erased entity', () => {
+  it('is 410 erased, for each of its versions too; its history tells that they were', async () => {
+    const own = await TestServer.start();
+    const first = (await own.put('p', { name: 'Alice' })).json;
+    const second = (await own.put('p', { name: 'Alicia' })).json;
+    await own.put('other', 1);
+    const job = await own.db.erase({ collection: 'c', key: 'p', reason: 'asked for it' });
+    await own.db.jobEnded(job.id);
+    const then = `?asOf=${first.id}`;
+    for (const path of [
+      entity('p'),
+      `${entity('p')}?view=body`,
+      entity('p') + then,
+      `/v1/records/${first.id}`,
+      `/v1/records/${second.id}`,
+    ]) {
+      const reply = await own.get(path);
+      expect(reply.json, path).toMatchObject({ status: 410, type: 'urn:varve:erased' });
+      expect(reply.text, path).not.toContain('Alic');
+      expect(reply.headers['cache-control'], path).toBe('no-cache');
+    }
+    expect((await own.get(`${entity('p')}/diff?from=${first.id}`)).json).toMatchObject({ type: 'urn:varve:erased', parameter: 'from' });
+    const history = (await own.get(`${entity('p')}/history`)).json;
+    expect(historyAnswer.parse(history).records).toEqual([
+      { ...second, erased: true },
+      { ...first, erased: true },
+    ]);
+    expect((await own.get(entity('other'))).json.body).toBe(1);
+    await own.stop();
+  });
+});
+
+describe('a trimmed entity', () => {
+  it('is 410 trimmed where an exact answer is gone, with the point from which all is there', async () => {
+    const own = await TestServer.start();
+    const versions = [];
+    for (let n = 1; n <= 4; n++) versions.push((await own.put('t', { n })).json);
+    const late = (await own.put('late', 1)).json;
+    await own.db.setRetention('c', { keep: 'last', versions: 2 });
+    await own.db.jobEnded(own.db.compact({ force: true }).id);
+    for (const path of [
+      `${entity('t')}?asOf=${versions[0].id}`,
+      `${entity('late')}?asOf=${versions[0].id}`,
+      `/v1/records/${versions[0].id}`,
+    ]) {
+      const reply = await own.get(path);
+      expect(reply.json, path).toMatchObject({ status: 410, type: 'urn:varve:trimmed', horizon: expect.stringMatching(/^[0-9a-f]{16}$/) });
+      expect(reply.headers['cache-control'], path).toBe('no-cache');
+    }
+    expect((await own.get(`${entity('t')}?asOf=${versions[2].id}`)).json.body).toEqual({ n: 3 });
+    expect((await own.get(entity('t'))).json.body).toEqual({ n: 4 });
+    expect((await own.get(entity('late'))).json.id).toBe(late.id);
+    const history = historyAnswer.parse((await own.get(`${entity('t')}/history`)).json);
+    expect(history).toMatchObject({ complete: false, next: null, records: [{ body: { n: 4 } }, { body: { n: 3 } }] });
+    expect((await own.get(`/v1/collections/c/entities?asOf=${versions[0].id}`)).json).toMatchObject({ type: 'urn:varve:trimmed' });
     await own.stop();
   });
 });
