@@ -101,6 +101,20 @@ describe('after a trim', () => {
     );
   });
 
+  it('what is left is told without what only the files still hold', async () => {
+    const { db } = await machine({ upkeep: { automatic: false } });
+    const dropped = await db.put('c', 'a', 'dropped');
+    for (let n = 0; n < 100; n++) await db.put('c', `k${n}`, n);
+    await db.put('c', 'a', 'kept');
+    await db.setRetention('c', { keep: 'last', versions: 1 });
+    // Too little is dead for a segment to be written anew.
+    expect(await db.jobEnded(db.compact().id)).toMatchObject({ state: 'done', result: { versionsDropped: 1, recordsDropped: 0 } });
+    const told = drain(db.changes({ partial: true }));
+    expect(told).toHaveLength(101);
+    expect(told.join()).not.toContain(dropped.id);
+    await db.close();
+  });
+
   it('a proof of what was dropped is refused, one of what was kept holds', async () => {
     const { db } = await machine(OPTIONS);
     const ids = [];
