@@ -85,8 +85,13 @@ function responses(operation: Operation, lines: Record<string, z.ZodType>): ZodO
   const all: Record<string, ZodOpenApiResponseObject> = {};
   for (const [status, answer] of Object.entries(answers)) all[status] = responseObject(answer, lines);
   const problems = problemsOf(operation);
-  for (const status of new Set(problems.map((slug) => KINDS[slug].status)))
-    all[status] = problemResponse(problems.filter((slug) => KINDS[slug].status === status));
+  for (const status of new Set(problems.map((slug) => KINDS[slug].status))) {
+    const names = (PROBLEM_HEADERS[status] ?? []).filter((name) => name !== 'Vary?' || operation.method === 'GET');
+    all[status] = problemResponse(
+      problems.filter((slug) => KINDS[slug].status === status),
+      names,
+    );
+  }
   return all as ZodOpenApiOperationObject['responses'];
 }
 
@@ -137,13 +142,12 @@ const PROBLEM_HEADERS: Readonly<Record<number, readonly string[]>> = {
   503: ['Retry-After', 'Connection?'],
 };
 
-function problemResponse(slugs: readonly Slug[]): ZodOpenApiResponseObject {
+function problemResponse(slugs: readonly Slug[], headers: readonly string[]): ZodOpenApiResponseObject {
   const [first, ...rest] = slugs.map(problemSchema);
   const schema = rest.length === 0 ? first! : z.union([first!, ...rest] as [z.ZodType, z.ZodType, ...z.ZodType[]]);
-  const status = KINDS[slugs[0]!].status;
   return {
     description: slugs.map((slug) => `\`${slug}\`: ${KINDS[slug].title}`).join('. '),
-    headers: z.object(headerObjects(PROBLEM_HEADERS[status] ?? [])),
+    headers: z.object(headerObjects(headers)),
     content: { [PROBLEM_TYPE]: { schema } },
   };
 }

@@ -81,10 +81,11 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
     finish(code);
   };
 
+  const began = performance.now();
   const ready = openDatabase(config.data, openOptionsOf(config)).then(
     (db) => {
       server.attach(db);
-      logger.info({ shards: db.shardCount }, 'ready');
+      logger.info({ shards: db.shardCount, ms: Math.round(performance.now() - began) }, 'ready');
       return db;
     },
     async (error: unknown) => {

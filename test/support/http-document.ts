@@ -93,6 +93,8 @@ const SHOWN_HEADERS = [
   'Varve-Hash',
   'Varve-Supersedes',
   'Varve-Refs',
+  'Varve-From',
+  'Varve-To',
   'Accept-Ranges',
   'Content-Range',
   'WWW-Authenticate',
