@@ -1,8 +1,10 @@
 /** One entity over HTTP: inserting, ending, reading newest and as of, history. */
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canonicalJson } from '../../engine/index.js';
 import { historyAnswer, problemAnswer, record, recordHeader } from '../../server/schemas.js';
-import { TestServer } from './support.js';
+import { readReply, TestServer } from './support.js';
 
 let s: TestServer;
 beforeAll(async () => {
@@ -154,6 +156,35 @@ describe('PUT', () => {
     const [one, two] = await Promise.all([s.put('race', 1, { 'Idempotency-Key': 'r' }), s.put('race', 1, { 'Idempotency-Key': 'r' })]);
     expect(one.json).toEqual(two.json);
     expect((await s.put('idem', 1, { 'Idempotency-Key': 'a b' })).status).toBe(400);
+  });
+
+  it('remembers no refusal under an idempotency key, and makes others wait for the first', async () => {
+    const headers = { 'Idempotency-Key': 'later' };
+    expect((await s.put('idem2', 1, { ...headers, 'If-Match': '*' })).status).toBe(412);
+    expect((await s.ask('PUT', entity('idem2'), { headers, body: '{' })).status).toBe(400);
+    const [first, same, other] = await Promise.all([1, 1, 2].map((body) => s.put('idem2', body, headers)));
+    expect(first).toMatchObject({ status: 201, json: { supersedes: null } });
+    expect(same).toMatchObject({ status: 201, json: first!.json });
+    expect([first, same].filter((reply) => reply?.headers['idempotent-replay'] === 'true')).toHaveLength(1);
+    expect(other!.json).toMatchObject({ status: 422, type: 'urn:varve:idempotency-mismatch' });
+    expect((await s.get(`${entity('idem2')}/history`)).json.records).toHaveLength(1);
+  });
+
+  it('takes a body in as many pieces as it comes in, declared or not', async () => {
+    const body = JSON.stringify({ text: 'é'.repeat(3000) });
+    for (const declared of [true, false]) {
+      const headers = { 'Content-Type': 'application/json', ...(declared ? { 'Content-Length': String(Buffer.byteLength(body)) } : {}) };
+      const req = request(s.server.url, { path: entity('pieces'), method: 'PUT', headers });
+      const bytes = Buffer.from(body);
+      for (let at = 0; at < bytes.length; at += 1001) {
+        req.write(bytes.subarray(at, at + 1001));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      req.end();
+      const [res] = (await once(req, 'response')) as [IncomingMessage];
+      expect((await readReply(res)).status).toBe(201);
+      expect((await s.get(`${entity('pieces')}?view=body`)).text).toBe(body);
+    }
   });
 
   it('knows acks, and refuses what it does not know', async () => {
