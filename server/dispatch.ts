@@ -4,15 +4,12 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { send, sendProblem } from './answers.js';
-import { authorize, callerOf, type Scope } from './auth.js';
+import { authorize, callerOf, type Scope, scopeOfPath } from './auth.js';
 import type { Endpoint, Exchange, Method, Route, ServerContext } from './exchange.js';
 import { routed } from './figures.js';
 import { Problem, problemOf } from './problem.js';
 import { noteProblem, requestIdOf } from './request-log.js';
 import { readQuery } from './requests.js';
-
-/** Where an endpoint does not say how it stands to collections, its path does: the strictest reading. */
-const COLLECTION_IN_PATH = /\/:collection(?:\/|$)/;
 
 /** How an endpoint stands to collections, found out once. */
 const scopes = new WeakMap<Endpoint, Scope>();
@@ -20,7 +17,7 @@ const scopes = new WeakMap<Endpoint, Scope>();
 function scopeOf(route: Route, endpoint: Endpoint): Scope {
   let scope = scopes.get(endpoint);
   if (scope === undefined) {
-    scope = endpoint.scope ?? (COLLECTION_IN_PATH.test(route.path) ? 'path' : 'server');
+    scope = endpoint.scope ?? scopeOfPath(route.path);
     scopes.set(endpoint, scope);
   }
   return scope;

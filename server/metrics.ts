@@ -74,8 +74,11 @@ export class Metrics {
     this.#family('varve_ready', 'gauge', '1 for the phase that the server is in', () =>
       ['recovering', 'ready', 'draining'].map((phase) => ({ labels: { phase }, value: Number(phase === this.#scraped.phase) })),
     );
-    this.#family('varve_http_requests_total', 'counter', 'Requests that are over; cut: the connection went first', () =>
-      requestSamples(figures),
+    this.#family(
+      'varve_http_requests_total',
+      'counter',
+      'Requests that are over. unmatched: no such path, or refused at the door; cut: the connection went first',
+      () => requestSamples(figures),
     );
     this.#family(
       'varve_http_request_duration_seconds',

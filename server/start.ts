@@ -75,6 +75,8 @@ export interface Figures {
 const TICK_MS = 100;
 /** Ticks from one look at the shards to the next. */
 const LOOK_TICKS = 10;
+/** With more shards than this the looks are further apart, so that they stay a small part of the work. */
+const LOOK_SHARDS = 256;
 
 export async function startServer(options: ServerOptions = {}): Promise<RunningServer> {
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -149,7 +151,7 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
   look();
   const ticking = setInterval(() => {
     doors.tick();
-    if (++ticks % LOOK_TICKS === 0) look();
+    if (++ticks % (LOOK_TICKS * Math.ceil((context.db?.shardCount ?? 1) / LOOK_SHARDS)) === 0) look();
   }, TICK_MS);
   ticking.unref();
 
