@@ -78,15 +78,9 @@ function getEntity(exchange: Exchange): void | Promise<void> {
   const datetime = acceptedDatetime(exchange.req);
   if (asked !== undefined && datetime !== undefined) throw invalid('asOf', 'asOf or Accept-Datetime, not both');
   const db = database(exchange);
-  const collection = param(exchange, 'collection');
-  const key = param(exchange, 'key');
   const asOf = asked ?? datetime;
   if (asOf === undefined) return answerEntity(exchange, db.now(), form, false);
-  const shard = db.shardOf(collection, key);
-  return viewAt(db, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) => {
-    positionIn(view, shard);
-    answerEntity(exchange, view, form, true);
-  });
+  return viewAt(db, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) => answerEntity(exchange, view, form, true));
 }
 
 function answerEntity(exchange: Exchange, view: View, form: 'record' | 'body', asOf: boolean): void {

@@ -1,11 +1,11 @@
 /**
  * What changed in one entity from one point in time to another, as a JSON Patch of the body.
  */
-import type { VersionRecord, View } from '../../engine/index.js';
+import type { VersionRecord } from '../../engine/index.js';
 import { PATCH_TYPE, send } from '../answers.js';
-import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
+import { database, type Exchange, parseQuery, type Route } from '../exchange.js';
 import { patchOf } from '../patch.js';
-import { positionIn, viewAt } from '../points.js';
+import { viewAt } from '../points.js';
 import { invalid, Problem } from '../problem.js';
 import { entityDiffQuery } from '../schemas.js';
 import { entityOf, requireBody } from './entity-versions.js';
@@ -22,11 +22,7 @@ async function getEntityDiff(exchange: Exchange): Promise<void> {
 
 /** The version then. Its absence is told with the parameter that asked for it. */
 async function versionAt(exchange: Exchange, point: string | undefined, parameter: string): Promise<VersionRecord> {
-  const db = database(exchange);
-  const collection = param(exchange, 'collection');
-  const shard = db.shardOf(collection, param(exchange, 'key'));
-  const view: View = await viewAt(db, point, parameter);
-  positionIn(view, shard);
+  const view = await viewAt(database(exchange), point, parameter);
   try {
     const record = entityOf(exchange, view, point !== undefined);
     requireBody(record);

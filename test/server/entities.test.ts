@@ -274,6 +274,17 @@ describe('GET', () => {
     }
   });
 
+  it('is 422 as of a record of another shard, as is a diff from there', async () => {
+    const own = await TestServer.start({ open: { shards: 4 } });
+    const records: { id: string; shard: number; time: string }[] = [];
+    for (let n = 0; n < 12; n++) records.push((await own.put(`k${n}`, n)).json);
+    const other = records.find(({ shard }) => shard !== records[0]!.shard)!;
+    for (const path of [`${entity('k0')}?asOf=${other.id}`, `${entity('k0')}/diff?from=${records[0]!.id}&to=${other.id}`])
+      expect((await own.get(path)).json, path).toMatchObject({ status: 422, type: 'urn:varve:cross-shard' });
+    expect((await own.get(`${entity('k0')}?asOf=${other.time}`)).json.body).toBe(0);
+    await own.stop();
+  });
+
   it('answers 304 to whoever has this version', async () => {
     const { id } = (await s.put('etag', 1)).json;
     for (const path of [entity('etag'), `/v1/records/${id}`]) {

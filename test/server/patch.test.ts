@@ -68,7 +68,7 @@ describe('patches', () => {
     const wide = (seed: number) => Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`k${n * seed}`, n]));
     const deep = (leaf: number): JsonValue =>
       Array.from({ length: 60 }).reduce<JsonValue>((inner) => [inner, 1, inner === 1 ? leaf : 2], leaf);
-    const flat = (seed: number) => Array.from({ length: 120_000 }, (_, n) => n * seed);
+    const flat = (seed: number) => Array.from({ length: 250_000 }, (_, n) => n * seed);
     const list = (seed: number) => ({ list: flat(seed), grid: [grid(seed)] });
     for (const make of [grid, wide, deep, flat, list]) {
       const [from, to] = [sorted(make(1)), sorted(make(2))];

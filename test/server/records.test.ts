@@ -161,6 +161,7 @@ describe('a stream', () => {
       ['{"collection":"c","key":"k","body":1,"body":2}', 'invalid'],
       ['{"collection":"c","key":"k","body":1,"ttl":2}', 'unknown-field'],
       ['{"collection":"c","key":"k","body":1,"__proto__":{"a":1}}', 'unknown-field'],
+      ['{"collection":"c","key":"k","bodyBytes":"1"}', 'unknown-field'],
       ['{"collection":1,"key":"k","body":1}', 'invalid'],
       ['{"collection":"c","key":null,"body":1}', 'invalid'],
       ['{"collection":"_c","key":"k","body":1}', 'system-collection'],
@@ -179,6 +180,8 @@ describe('a stream', () => {
       expect(lines[2 * n].error, line).toMatchObject({ type: `urn:varve:${slug}` });
       expect(lines[2 * n].error.status).toBeGreaterThanOrEqual(400);
       expect(lines[2 * n]).not.toHaveProperty('id');
+      // Told as the line's own, not as the item of a batch that nobody sent.
+      if (line.includes('"collection":1')) expect(lines[2 * n].error.path).toBe('collection');
       expect(lines[2 * n + 1].id).toMatch(/^[0-9a-f]{16}$/);
     }
     expect((await s.get('/v1/collections/c/entities/s3')).json.id).toBe(id);
