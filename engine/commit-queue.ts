@@ -8,6 +8,7 @@
  * queue takes nothing until `reset` (the shard has reopened its log).
  */
 import { messageOf, VarveError } from './errors.js';
+import { FlightWatch } from './flight-watch.js';
 import type { GroupBuilder } from './log/index.js';
 
 /** Groups are closed at this size, so that a frame stays small beside a segment; one larger batch is a group of its own. */
@@ -72,6 +73,7 @@ export class GroupFailure extends Error {
 
 export class CommitQueue {
   readonly #hooks: CommitQueueHooks;
+  readonly #flights = new FlightWatch();
   readonly #capacityBytes: number;
   #groups: Group[] = [];
   #inFlight: Group | undefined;
@@ -177,8 +179,11 @@ export class CommitQueue {
 
   async #commit(group: Group): Promise<void> {
     try {
-      const alone = group.waiters.length === 1 && this.#groups.length === 0;
-      if (!(alone && this.#hooks.commitNow(group))) await this.#hooks.commit(group);
+      const blocks = this.#groups.length === 0 && this.#flights.mayBlock() && this.#hooks.commitNow(group);
+      if (!blocks) {
+        await this.#hooks.commit(group);
+        this.#flights.landed(this.#groups.length > 0);
+      }
     } catch (error) {
       const failure = error instanceof GroupFailure ? error : internal(error);
       this.#queuedBytes -= group.queuedBytes;

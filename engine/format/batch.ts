@@ -4,7 +4,7 @@
  */
 import { assert } from '../errors.js';
 import type { Idempotency } from '../log/types.js';
-import { allZero, getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
+import { allZero, clear, getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
 
 export const BATCH_TAG = 0xb1;
 export const BATCH_FIXED_BYTES = 40;
@@ -35,7 +35,7 @@ export function batchHeadBytes(idempotency: Idempotency | undefined): number {
 export function encodeBatchHead(into: Uint8Array, at: number, head: Omit<BatchHead, 'headBytes' | 'totalBytes'>): number {
   const { idempotency } = head;
   const headBytes = batchHeadBytes(idempotency);
-  into.fill(0, at, at + BATCH_FIXED_BYTES);
+  clear(into, at, at + BATCH_FIXED_BYTES);
   into[at] = BATCH_TAG;
   into[at + 1] = (idempotency === undefined ? 0 : FLAG_IDEMPOTENCY) | (head.isEvent ? FLAG_EVENT : 0);
   putU16(into, at + 2, headBytes);

@@ -9,7 +9,7 @@
  */
 import type { LogEvent, ReadRecord, StoredBatch } from '../log/types.js';
 import { decodeBatchHead } from './batch.js';
-import { align8, allZero, getU16, getU32, getU48, putU32, putU48, putU64, view } from './bytes.js';
+import { align8, allZero, clear, getU16, getU32, getU48, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { decodeEvent, eventLengthAt } from './event.js';
 import { decodeRecord, recordIsIntact, recordLengthAt } from './record.js';
@@ -53,7 +53,7 @@ export function frameBytes(payloadBytes: number): number {
 /** Completes the frame around the payload that stands at `FRAME_HEAD_BYTES`, for this place and offset. Returns its length. */
 export function finishFrame(into: Uint8Array, head: Omit<FrameHead, 'length'>, place: SegmentPlace, offset: number): number {
   const length = frameBytes(head.payloadBytes);
-  into.fill(0, 0, FRAME_HEAD_BYTES);
+  clear(into, 0, FRAME_HEAD_BYTES);
   putU32(into, 0, MAGIC);
   putU32(into, 4, length);
   into[8] = head.kind;
@@ -66,7 +66,7 @@ export function finishFrame(into: Uint8Array, head: Omit<FrameHead, 'length'>, p
   putU32(into, 44, head.payloadBytes);
   const payloadEnd = FRAME_HEAD_BYTES + head.payloadBytes;
   into[payloadEnd] = END_TAG;
-  into.fill(0, payloadEnd + 1, length - CRC_BYTES);
+  clear(into, payloadEnd + 1, length - CRC_BYTES);
   putU32(into, length - CRC_BYTES, crc32(view(into, 0, length - CRC_BYTES), frameSeed(place, offset)));
   return length;
 }

@@ -11,7 +11,7 @@ import type { NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/typ
 import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
 import { MAX_SEQ } from '../types.js';
 import type { ByteArena } from './byte-arena.js';
-import { getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
+import { clear, getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { HASH_BYTES } from './hash.js';
 import { SALT_BYTES } from './limits.js';
@@ -101,7 +101,7 @@ export function beginRecordImage(arena: ByteArena, kind: RecordKind, refCount: n
   for (let i = 0; i < collection.length; i++) bytes[collectionAt + i] = collection[i]!;
   const keyEnd = keyAt + putUtf8(bytes, keyAt, key);
   assert(collection.length <= MAX_U16 && keyEnd - keyAt <= MAX_U16 && refCount <= MAX_U16, 'a record fits its length fields');
-  for (let i = at; i < at + RECORD_FIXED_BYTES; i++) bytes[i] = 0;
+  clear(bytes, at, at + RECORD_FIXED_BYTES);
   bytes[at] = RECORD_TAG;
   bytes[at + 1] = kind;
   bytes[at + 2] = kind === KIND_PUT ? FLAG_SALTED : 0;

@@ -11,12 +11,12 @@ import { assert, VarveError } from '../errors.js';
 import type { FrameHead } from '../format/frame.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { Micros } from '../platform/platform.js';
+import { BlockingSync } from './blocking-sync.js';
 import { LogContext, type LogOptions } from './context.js';
 import { LogFailure } from './failure.js';
 import { loadBlockTable, loadFooter } from './footer-loading.js';
 import { GroupBuilder } from './frame-builder.js';
 import type { IdempotentAnswer } from './idempotency.js';
-import { LoneSync } from './lone-sync.js';
 import { type Recovered, recover } from './recovery.js';
 import { isGap, type LogGap, type ReplaySource, replay } from './replay.js';
 import { type ScrubProgress, scrubSegments } from './scrub.js';
@@ -28,7 +28,7 @@ import { type ActiveSegment, appendFrame, appendFrameNow, appendMark, createSegm
 import type { Finding, ReadRecord, StoredBatch } from './types.js';
 
 /** A larger group is dear to write, and its sync long. */
-const LONE_BYTES = 32 * 1024;
+const BLOCKING_BYTES = 32 * 1024;
 
 export interface AppendedLocation {
   readonly segment: string;
@@ -64,13 +64,13 @@ export class ShardLog implements ReplaySource {
   #lastWriter: Promise<unknown> = Promise.resolve();
   /** How many are writing or wait to. */
   #writers = 0;
-  readonly #loneSync: LoneSync;
+  readonly #blockingSync: BlockingSync;
   readonly #freeBuilders: GroupBuilder[] = [];
   readonly #loadIndex = (segment: Segment): void => this.loadFooter(segment);
 
   private constructor(options: LogOptions) {
     this.context = new LogContext(options);
-    this.#loneSync = new LoneSync(options.platform.clock);
+    this.#blockingSync = new BlockingSync(options.platform.clock);
     this.#sealer = this.#newSealer();
   }
 
@@ -156,12 +156,13 @@ export class ShardLog implements ReplaySource {
     const active = this.#active;
     const file = active?.file.now;
     if (active === undefined || file === undefined || this.#writers > 0 || this.#closed || this.#failure !== undefined) return false;
-    if (active.segment.dataEnd >= this.context.options.segmentBytes || group.bytes > LONE_BYTES || !this.#loneSync.paysHere()) return false;
+    if (active.segment.dataEnd >= this.context.options.segmentBytes || group.bytes > BLOCKING_BYTES || !this.#blockingSync.paysHere())
+      return false;
     try {
       const { segment } = active;
       const offset = segment.dataEnd;
       const { frame, head } = this.#finish(group, segment, offset);
-      this.#loneSync.measure(() => appendFrameNow(active, file, frame));
+      this.#blockingSync.measure(() => appendFrameNow(active, file, frame));
       this.#admit(segment, frame, head, offset);
       return true;
     } catch (error) {

@@ -104,7 +104,26 @@ const shards: Workload = {
   },
 };
 
-/** Who writes alone: the whole way to the disk and back in one turn. */
-const alone: Workload[] = [append, rotation].map((workload) => ({ ...workload, name: `${workload.name}, blocking`, blocking: true }));
+/** Nobody uses the time of a flight: after the first few, the whole way to the disk and back is one turn. */
+const blocking: Workload = {
+  name: 'blocking',
+  blocking: true,
+  options: { ...QUIET, segmentBytes: 6000 },
+  async run(session) {
+    await session.open();
+    for (let i = 0; i < 4; i++) await session.put(`quiet${i}`, 1);
+    await session.put('alone');
+    await session.ledger.put(session.db, 'k', 'once', { idempotencyKey: 'only-once' });
+    // A frame of some sectors, any of which may be lost.
+    await session.put('wide', 3200);
+    await Promise.all([session.put('r1'), session.put('r2', 600), session.put('alone')]);
+    // Idle long enough for a mark.
+    await session.pass(1000);
+    await session.put('after-mark', 1500);
+    await session.put('next segment');
+    await session.put('in it');
+    await session.db.close();
+  },
+};
 
-export const WORKLOADS: readonly Workload[] = [append, rotation, checkpoint, folding, closing, shards, ...alone];
+export const WORKLOADS: readonly Workload[] = [append, rotation, checkpoint, folding, closing, shards, blocking];

@@ -1,7 +1,7 @@
 /**
- * Whether a write that nobody else waits with is made durable on this thread, which has nothing else to do, or by the way of another:
- * that way costs more than a good disk's sync. A slow sync would hold up whoever comes meanwhile, so this thread waits only for a disk
- * that was quick of late, and looks again now and then whether a slow one has become so.
+ * Whether the disk is quick enough for this thread to wait for it, where nobody would use the time: the way over another thread costs
+ * more than a good disk's sync. A slow sync would hold up whoever comes meanwhile, so this thread waits only for a disk that was quick
+ * of late, and looks again now and then whether a slow one has become so.
  *
  *   quick: here, measured every time -> average over the limit -> slow: elsewhere, but for one in so many
  *
@@ -15,7 +15,7 @@ const QUICK_MS = 0.5;
 const WEIGHT = 1 / 8;
 const PROBE_EVERY = 64;
 
-export class LoneSync {
+export class BlockingSync {
   readonly #clock: Clock;
   #averageMs = 0;
   #untilProbe = 0;

@@ -1,28 +1,28 @@
 import { describe, expect, test } from 'vitest';
-import { LoneSync } from '../../engine/log/lone-sync.js';
+import { BlockingSync } from '../../engine/log/blocking-sync.js';
 import { SIMULATION_START, SimulatedClock, SimulatedTime } from '../../engine/platform/memory-clock.js';
 
-function lone(): { asked(times: number): boolean[]; syncs(milliseconds: number, times?: number): void } {
+function sync(): { asked(times: number): boolean[]; syncs(milliseconds: number, times?: number): void } {
   const time = new SimulatedTime();
-  const sync = new LoneSync(new SimulatedClock(time, SIMULATION_START, 0));
+  const blocking = new BlockingSync(new SimulatedClock(time, SIMULATION_START, 0));
   return {
-    asked: (times) => Array.from({ length: times }, () => sync.paysHere()),
+    asked: (times) => Array.from({ length: times }, () => blocking.paysHere()),
     syncs: (milliseconds, times = 1) => {
-      for (let i = 0; i < times; i++) sync.measure(() => time.spend(milliseconds * 1000));
+      for (let i = 0; i < times; i++) blocking.measure(() => time.spend(milliseconds * 1000));
     },
   };
 }
 
-describe('a write that nobody else waits with', () => {
+describe('a write whose time nobody uses', () => {
   test('is synced on this thread while the disk is quick, one slow sync notwithstanding', () => {
-    const { asked, syncs } = lone();
+    const { asked, syncs } = sync();
     syncs(0.2, 20);
     syncs(2);
     expect(asked(3)).toEqual([true, true, true]);
   });
 
   test('goes elsewhere once the disk is slow, but for one in 64 that looks again', () => {
-    const { asked, syncs } = lone();
+    const { asked, syncs } = sync();
     syncs(10, 2);
     const answers = asked(200);
     expect(answers.filter((here) => here).length).toBeGreaterThan(1);
@@ -30,7 +30,7 @@ describe('a write that nobody else waits with', () => {
   });
 
   test('comes back when the disk is quick again', () => {
-    const { asked, syncs } = lone();
+    const { asked, syncs } = sync();
     syncs(1, 20);
     expect(asked(70).filter((here) => here).length).toBeLessThanOrEqual(2);
     syncs(0.1, 20);
