@@ -11,6 +11,7 @@
  * tried twice. Errors are VarveProblem (the server's word) or VarveConnectionError (its silence).
  */
 import { followChanges } from './feed.js';
+import { Keep } from './keep.js';
 import { isProblem } from './problem.js';
 import { type ClientOptions, type Query, Transport } from './transport.js';
 import type {
@@ -43,11 +44,14 @@ const PAGE_SIZE = 500;
 const JSON_TYPE = 'application/json';
 
 export class Client {
+  /** Retention, snapshots, compactions, erasures, jobs. */
+  readonly keep: Keep;
   readonly #transport: Transport;
 
   /** Throws TypeError unless the URL is an http one. */
   constructor(options: ClientOptions) {
     this.#transport = new Transport(options);
+    this.keep = new Keep(this.#transport);
   }
 
   // ---- insert
@@ -151,7 +155,7 @@ export class Client {
     return this.#unless<VarveRecord<T>>(['not-found'], `/v1/records/${encodeURIComponent(id)}`, {}, options.signal);
   }
 
-  /** For `verifyProof`, with a root from whom you trust. */
+  /** For `verifyProof`, with a root from whom you trust. It is under a root that holds the record; after `root()`, under that one or a newer. */
   proof<T = JsonValue>(id: string, options: CallOptions = {}): Promise<Proof<T> | undefined> {
     return this.#unless<Proof<T>>(['not-found'], `/v1/records/${encodeURIComponent(id)}/proof`, {}, options.signal);
   }

@@ -2,6 +2,7 @@
  * `varve/client`: talks to a Varve server from Node or a browser. Loads as it is, unbundled; needs fetch and nothing of Node.
  */
 export { Client } from './client.js';
+export type { Keep } from './keep.js';
 export {
   isProblem,
   type KnownSlug,

@@ -80,6 +80,33 @@ export interface RootInfo {
   readonly entries: number;
 }
 
+export type Retention =
+  | { readonly keep: 'all' }
+  /** ISO 8601: weeks, days, hours, minutes, seconds. */
+  | { readonly keep: 'for'; readonly duration: string }
+  | { readonly keep: 'last'; readonly versions: number };
+
+export interface Snapshot {
+  readonly name: string;
+  readonly asOf: string;
+  /** Per shard the last record it sees. */
+  readonly positions: readonly (string | null)[];
+}
+
+export interface Job {
+  readonly id: string;
+  readonly kind: string;
+  readonly state: 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+  /** 0 to 1. */
+  readonly progress: number;
+  readonly request: JsonValue;
+  readonly created: string;
+  readonly started: string | null;
+  readonly ended: string | null;
+  readonly result: JsonValue;
+  readonly error: string | null;
+}
+
 /** RFC 6902. */
 export type PatchOperation =
   | { readonly op: 'add' | 'replace' | 'test'; readonly path: string; readonly value: JsonValue }

@@ -167,19 +167,7 @@ class Feed {
     for (const part of this.#form.record(record, this.#toldCursor)) full = this.#writer.push(part);
     if (!full) return;
     this.#changes.rest();
-    await this.#ready();
-  }
-
-  /** The reader has caught up, is gone, or is not waited for any longer. */
-  async #ready(): Promise<void> {
-    const { signal } = this.#stop;
-    let stopped = () => {};
-    const stop = new Promise<void>((resolve) => {
-      stopped = resolve;
-      signal.addEventListener('abort', stopped, { once: true });
-    });
-    if (!signal.aborted) await Promise.race([this.#writer.ready(), stop]);
-    signal.removeEventListener('abort', stopped);
+    await this.#writer.ready();
   }
 
   /** Silence would be taken for a dead server. */

@@ -121,6 +121,42 @@ describe('a client', () => {
     expect(await varve.root(1, { seq: 1 })).toBeUndefined();
   });
 
+  it('tells how one version of an entity becomes another', async () => {
+    const first = await varve.put('patched', 'k', { a: 1, b: [1] });
+    await varve.put('patched', 'k', { a: 2, b: [1] });
+    expect(await varve.entityDiff('patched', 'k', first.id)).toEqual([{ op: 'replace', path: '/a', value: 2 }]);
+    expect(await varve.entityDiff('patched', 'k', first.id, first.time)).toEqual([]);
+  });
+
+  it('decides what is kept, and sees jobs to their end', async () => {
+    const { keep } = varve;
+    for (let n = 0; n < 3; n++) await varve.put('kept', 'k', n);
+    const { time } = (await varve.get('kept', 'k'))!;
+    expect(await keep.retention('kept')).toEqual({ keep: 'all' });
+    expect(await keep.setRetention('kept', { keep: 'last', versions: 1 })).toEqual({ keep: 'last', versions: 1 });
+    expect(await keep.createSnapshot('now', time)).toMatchObject({ name: 'now', asOf: time });
+    expect((await keep.snapshots()).map(({ name }) => name)).toEqual(['now']);
+    expect(await keep.snapshot('then')).toBeUndefined();
+    const job = await keep.compact({ force: true });
+    expect(await keep.jobEnded(job.id)).toMatchObject({ id: job.id, kind: 'compaction', state: 'done', progress: 1 });
+    expect((await keep.jobs()).map(({ id }) => id)).toContain(job.id);
+    expect((await varve.historyPage('kept', 'k')).complete).toBe(false);
+    expect(isProblem(await rejection(keep.createSnapshot('early', '2001-01-01T00:00:00Z')), 'snapshot-exists')).toBe(false);
+    const erasing = await keep.erase({ collection: 'kept', key: 'k', reason: 'asked to' });
+    expect(await keep.jobEnded(erasing.id)).toMatchObject({ state: 'done' });
+    expect(isProblem(await rejection(varve.get('kept', 'k')), 'erased')).toBe(true);
+    const told = await all(varve.changes({ collection: 'kept', live: false, partial: true }));
+    expect(told.map((change) => 'body' in change)).toEqual([false]);
+    const { root } = (await varve.root(told[0]!.shard))!;
+    const proof = (await varve.proof(told[0]!.id))!;
+    expect('salt' in proof).toBe(false);
+    expect(verifyProof(proof, root)).toBe(true);
+    await keep.deleteSnapshot('now');
+    expect(await keep.snapshot('now')).toBeUndefined();
+    expect(await rejection(keep.cancelJob('0000000000000000'))).toMatchObject({ slug: 'not-found' });
+    expect(await keep.job('0000000000000000')).toBeUndefined();
+  });
+
   it('knows every problem the server knows', () => {
     const known: readonly ProblemSlug[] = PROBLEM_SLUGS;
     expect(Object.keys(KINDS).filter((slug) => !known.includes(slug))).toEqual([]);
