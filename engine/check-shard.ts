@@ -5,9 +5,11 @@
  *   recovery (in memory) -> scrub -> batches in order -> fold into the scratch tree at every seq that names a root
  *                                                        -> checkpoint events, roots in the tree files, checkTree
  *
- * Independent of how the database got there (law 3): other folds, other files, the same roots.
+ * Independent of how the database got there (law 3): other folds, other files, the same roots. Trims are applied at their place. What
+ * compaction has left out counted in roots from before the trims it carried out: those cannot be built again, and are passed over.
  */
 import type { CheckFinding } from './check.js';
+import { CheckedDrops, removals } from './check-drops.js';
 import { isVarveError } from './errors.js';
 import { equalBytes } from './format/bytes.js';
 import { hashCheckpoint } from './format/checkpoint-hash.js';
@@ -80,6 +82,9 @@ class ShardCheck {
   #checkpoints = 0;
   /** From here on the log has holes: no root can be built again. */
   #holeAt = Number.POSITIVE_INFINITY;
+  readonly #drops = new CheckedDrops();
+  /** The newest trim that any segment is compacted through. */
+  #compactedThrough = 0;
   #lastTime = 0;
   #nextSeq = 0;
   #previousHash: Uint8Array | undefined;
@@ -105,6 +110,7 @@ class ShardCheck {
     });
     try {
       await log.sealed();
+      this.#compactedThrough = log.compactedThrough;
       await this.#scrub(log);
       const roots = tree?.roots(MAX_ROOTS) ?? [];
       await this.#rebuild(log, roots);
@@ -177,6 +183,7 @@ class ShardCheck {
       }
       while (stops[0] !== undefined && stops[0] < item.firstSeq) await this.#compareRoots(stops.shift() as number, named);
       this.#checkBatch(item);
+      if (item.event?.type === 'trim') this.#drops.met(item.firstSeq, item.event.runs);
       if (item.event?.type === 'checkpoint') await this.#checkEvent(item.firstSeq, item.event);
       if (this.#changes.length >= MAX_PENDING) await this.#foldThrough(item.lastSeq);
       sinceYield += item.records.length + 1;
@@ -218,7 +225,7 @@ class ShardCheck {
     }
     this.#previousHash = hashCheckpoint(event);
     this.#checkpointSeq = throughSeq;
-    if (throughSeq >= this.#holeAt) return;
+    if (!this.#canBuild(throughSeq)) return;
     await this.#foldThrough(throughSeq);
     // Without its root in the tree files a checkpoint may have been passed by: then only the newest roots tell.
     const built = this.#built.get(throughSeq);
@@ -236,7 +243,7 @@ class ShardCheck {
   }
 
   async #compareRoots(seq: number, named: ReadonlyMap<number, readonly SeqRoot[]>): Promise<void> {
-    if (seq >= this.#holeAt) return;
+    if (!this.#canBuild(seq)) return;
     await this.#foldThrough(seq);
     for (const { root } of named.get(seq) ?? []) {
       const built = this.#built.get(seq);
@@ -252,18 +259,27 @@ class ShardCheck {
     }
   }
 
+  /** Whether the log still holds all that the root of `seq` counted. */
+  #canBuild(seq: number): boolean {
+    return seq < this.#holeAt && seq >= this.#compactedThrough;
+  }
+
   async #foldThrough(seq: number): Promise<void> {
     if (seq < this.#foldedSeq) return;
-    const due = this.#changes.filter((entry) => entry.seq <= seq);
+    const pause = () => this.#options.platform.clock.yield();
+    const dropped = this.#drops.take(seq);
+    const due = this.#changes.filter((entry) => entry.seq <= seq && dropped?.has(entry.seq) !== true);
     this.#changes = this.#changes.filter((entry) => entry.seq > seq);
-    const changes = due.map(({ change }) => change).sort((a, b) => Buffer.compare(a.key, b.key));
-    if (changes.length > 0 || this.#root === undefined)
-      this.#root = await this.#scratchTree.fold(this.#root, changes, seq, () => this.#options.platform.clock.yield());
+    const changes = due.map(({ change }) => change);
+    if (dropped !== undefined && this.#root !== undefined)
+      changes.push(...(await removals(this.#scratchTree.cursor(this.#root), dropped, pause)));
+    changes.sort((a, b) => Buffer.compare(a.key, b.key));
+    if (changes.length > 0 || this.#root === undefined) this.#root = await this.#scratchTree.fold(this.#root, changes, seq, pause);
     this.#foldedSeq = seq;
     this.#built.set(seq, this.#root);
   }
 
-  /** Each version names the one before it, over every entity: neighbours in the tree. */
+  /** Each version names the one before it, over every entity: neighbours in the tree, but for those that a trim dropped. */
   async #checkVersions(): Promise<void> {
     if (this.#root === undefined || this.#holeAt < Number.POSITIVE_INFINITY) return;
     const cursor = this.#scratchTree.cursor(this.#root);
@@ -273,7 +289,7 @@ class ShardCheck {
       const { seq, supersedes } = new LeafEntry(cursor.seq(), cursor.value());
       const here = { entity: cursor.entity(), seq, supersedes };
       const expected = newer?.entity === here.entity ? here.seq : 0;
-      if (newer !== undefined && newer.supersedes !== expected) {
+      if (newer !== undefined && newer.supersedes !== expected && !this.#isDropped(newer.supersedes, expected)) {
         this.#damage(
           this.#logDirectory,
           0,
@@ -285,8 +301,13 @@ class ShardCheck {
       newer = here;
       if (++seen % YIELD_EVERY === 0) await this.#options.platform.clock.yield();
     }
-    if (newer !== undefined && newer.supersedes !== 0)
+    if (newer !== undefined && newer.supersedes !== 0 && !this.#isDropped(newer.supersedes, 0))
       this.#damage(this.#logDirectory, 0, newer.seq, newer.seq, `the record supersedes ${newer.supersedes}, which is not there`);
+  }
+
+  /** Whether a trim dropped the version that was superseded, and with it those between it and `next`. */
+  #isDropped(superseded: number, next: number): boolean {
+    return superseded > next && this.#drops.has(superseded);
   }
 
   /** A root is durable before its checkpoint is logged. No tree at all is nothing to worry about: the next open builds one. */
