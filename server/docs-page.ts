@@ -38,6 +38,7 @@ interface Parameter {
   readonly schema?: Schema;
 }
 interface Answer {
+  readonly $ref?: string;
   readonly description: string;
   readonly headers?: Readonly<Record<string, { readonly required?: boolean; readonly schema?: Schema }>>;
   readonly content?: Readonly<Record<string, Content>>;
@@ -59,6 +60,7 @@ interface Document {
   readonly components: {
     readonly schemas: Readonly<Record<string, Schema>>;
     readonly parameters?: Readonly<Record<string, Parameter>>;
+    readonly responses?: Readonly<Record<string, Answer>>;
   };
 }
 
@@ -149,7 +151,7 @@ ${parameters.length === 0 ? undefined : parameterTable(parameters)}
 ${operation.requestBody === undefined ? undefined : bodyPart(operation.requestBody)}
 <pre class="curl"><code>${curl(method, path, parameters, operation)}</code></pre>
 <h4>Answers</h4>
-<div class="answers">${Object.entries(operation.responses).map(([status, answer]) => answerPart(document, status, answer))}</div>
+<div class="answers">${Object.entries(operation.responses).map(([status, answer]) => answerPart(document, status, resolveAnswer(document, answer)))}</div>
 </section>
 `;
 }
@@ -157,6 +159,11 @@ ${operation.requestBody === undefined ? undefined : bodyPart(operation.requestBo
 function resolveParameter(document: Document, parameter: Parameter): Parameter {
   const name = parameter.$ref?.split('/').pop();
   return name === undefined ? parameter : (document.components.parameters?.[name] ?? parameter);
+}
+
+function resolveAnswer(document: Document, answer: Answer): Answer {
+  const name = answer.$ref?.split('/').pop();
+  return name === undefined ? answer : (document.components.responses?.[name] ?? answer);
 }
 
 function parameterTable(parameters: readonly Parameter[]): Html {

@@ -19,10 +19,10 @@ export type OpenApiDocument = ReturnType<typeof createDocument>;
 
 export function describeApi(operations: readonly Operation[], version: string): OpenApiDocument {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {};
-  const lines: Record<string, z.ZodType> = { Problem: problemAnswer, InsertLineAnswer: insertLineAnswer };
+  const shared: Shared = { lines: { Problem: problemAnswer, InsertLineAnswer: insertLineAnswer }, problems: new Map() };
   for (const operation of operations) {
     paths[operation.template] ??= {};
-    paths[operation.template]![operation.method.toLowerCase()] = operationObject(operation, lines);
+    paths[operation.template]![operation.method.toLowerCase()] = operationObject(operation, shared);
   }
   return createDocument({
     openapi: '3.1.0',
@@ -36,7 +36,7 @@ export function describeApi(operations: readonly Operation[], version: string): 
     tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
     paths: paths as ZodOpenApiPathsObject,
     components: {
-      schemas: lines,
+      schemas: shared.lines,
       securitySchemes: {
         bearer: {
           type: 'http',
@@ -48,6 +48,12 @@ export function describeApi(operations: readonly Operation[], version: string): 
   });
 }
 
+/** Parts of the document that are described once and referred to by name. */
+interface Shared {
+  readonly lines: Record<string, z.ZodType>;
+  readonly problems: Map<string, ZodOpenApiResponseObject>;
+}
+
 const INTRODUCTION = [
   'Every version of every entity is kept as an immutable record; every question can be asked as of any point in time.',
   'Ids are strings of 16 lowercase hex digits: the shard (4) and the seq in it (12). Times are RFC 3339 in UTC with microseconds.',
@@ -55,7 +61,7 @@ const INTRODUCTION = [
     'another method than those of a path is 405 with `Allow`; a request that is no HTTP, or has headers over the limit, is answered 400 or 431 and the connection closes.',
 ].join('\n\n');
 
-function operationObject(operation: Operation, lines: Record<string, z.ZodType>): ZodOpenApiOperationObject {
+function operationObject(operation: Operation, shared: Shared): ZodOpenApiOperationObject {
   const { description, parameters, role, scope } = operation;
   const headers = description.headers ?? [];
   const path = Object.fromEntries(parameters.map((name) => [name, PATH_PARAMETERS[name] ?? z.string()]));
@@ -75,22 +81,22 @@ function operationObject(operation: Operation, lines: Record<string, z.ZodType>)
     },
     ...(description.body === undefined
       ? {}
-      : { requestBody: { description: description.body.description, required: true, content: contents(description.body.content, lines) } }),
-    responses: responses(operation, lines),
+      : {
+          requestBody: { description: description.body.description, required: true, content: contents(description.body.content, shared) },
+        }),
+    responses: responses(operation, shared),
   };
 }
 
-function responses(operation: Operation, lines: Record<string, z.ZodType>): ZodOpenApiOperationObject['responses'] {
+function responses(operation: Operation, shared: Shared): ZodOpenApiOperationObject['responses'] {
   const { answers } = operation.description;
   const all: Record<string, ZodOpenApiResponseObject> = {};
-  for (const [status, answer] of Object.entries(answers)) all[status] = responseObject(answer, lines);
+  for (const [status, answer] of Object.entries(answers)) all[status] = responseObject(answer, shared);
   const problems = problemsOf(operation);
   for (const status of new Set(problems.map((slug) => KINDS[slug].status))) {
     const names = (PROBLEM_HEADERS[status] ?? []).filter((name) => name !== 'Vary?' || operation.method === 'GET');
-    all[status] = problemResponse(
-      problems.filter((slug) => KINDS[slug].status === status),
-      names,
-    );
+    const slugs = problems.filter((slug) => KINDS[slug].status === status);
+    all[status] = problemResponse(slugs, names, shared);
   }
   return all as ZodOpenApiOperationObject['responses'];
 }
@@ -107,11 +113,11 @@ export function problemsOf({ description, role, path }: Operation): readonly Slu
   ];
 }
 
-function responseObject(answer: Answer, lines: Record<string, z.ZodType>): ZodOpenApiResponseObject {
+function responseObject(answer: Answer, shared: Shared): ZodOpenApiResponseObject {
   return {
     description: answer.description,
     headers: z.object(headerObjects(answer.headers ?? [])),
-    ...(answer.content === undefined ? {} : { content: contents(answer.content, lines) }),
+    ...(answer.content === undefined ? {} : { content: contents(answer.content, shared) }),
   };
 }
 
@@ -142,24 +148,31 @@ const PROBLEM_HEADERS: Readonly<Record<number, readonly string[]>> = {
   503: ['Retry-After', 'Connection?'],
 };
 
-function problemResponse(slugs: readonly Slug[], headers: readonly string[]): ZodOpenApiResponseObject {
+/** Many operations can end in the same ways: each such answer is described once, and they refer to it. */
+function problemResponse(slugs: readonly Slug[], headers: readonly string[], { problems }: Shared): ZodOpenApiResponseObject {
+  const key = [...slugs, ...headers].join(' ');
+  const known = problems.get(key);
+  if (known !== undefined) return known;
   const [first, ...rest] = slugs.map(problemSchema);
   const schema = rest.length === 0 ? first! : z.union([first!, ...rest] as [z.ZodType, z.ZodType, ...z.ZodType[]]);
-  return {
+  const response: ZodOpenApiResponseObject = {
+    id: `problems-${problems.size + 1}`,
     description: slugs.map((slug) => `\`${slug}\`: ${KINDS[slug].title}`).join('. '),
     headers: z.object(headerObjects(headers)),
     content: { [PROBLEM_TYPE]: { schema } },
   };
+  problems.set(key, response);
+  return response;
 }
 
 /** A line's schema becomes a component, and the body refers to it: OpenAPI 3.1 has no word for a sequence. */
-function contents(content: Readonly<Record<string, Content>>, lines: Record<string, z.ZodType>) {
+function contents(content: Readonly<Record<string, Content>>, shared: Shared) {
   return Object.fromEntries(
     Object.entries(content).map(([type, { schema, line, description, example }]) => {
       if (line === undefined) return [type, { schema: schema ?? z.string(), ...(example === undefined ? {} : { example }) }];
       const id = line.meta()?.id;
       if (id === undefined) throw new Error('assertion failed: the schema of a line has a name');
-      lines[id] = line;
+      shared.lines[id] = line;
       const text = {
         type: 'string',
         description: description ?? 'One JSON value a line.',

@@ -15,6 +15,7 @@ interface Schema {
   readonly format?: string;
 }
 interface Described {
+  readonly $ref?: string;
   readonly headers?: Readonly<Record<string, { readonly required?: boolean; readonly schema: Schema }>>;
   readonly content?: Readonly<Record<string, { readonly schema: Schema }>>;
 }
@@ -22,6 +23,7 @@ interface Document {
   readonly paths: Readonly<
     Record<string, Readonly<Record<string, { readonly operationId: string; readonly responses: Readonly<Record<string, Described>> }>>>
   >;
+  readonly components: { readonly responses: Readonly<Record<string, Described>> };
 }
 
 export interface SeenAnswer {
@@ -68,8 +70,9 @@ export function checkAnswer(sent: { readonly method: string; readonly path: stri
     if (sent.method === 'OPTIONS' && answer.status === 204) return;
     return checkProblem(where, answer);
   }
-  const pointer = `#/paths/${escapePointer(template)}/${method}/responses/${answer.status}`;
-  const described = operation.responses[String(answer.status)];
+  const there = operation.responses[String(answer.status)];
+  const pointer = there?.$ref ?? `#/paths/${escapePointer(template)}/${method}/responses/${answer.status}`;
+  const described = there?.$ref === undefined ? there : document.components.responses[there.$ref.split('/').pop()!];
   if (described === undefined)
     throw new Error(`${where}: ${operation.operationId} describes no ${answer.status}: ${answer.text.slice(0, 200)}`);
   checkHeaders(where, described, answer, pointer, sent.method === 'HEAD');
