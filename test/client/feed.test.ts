@@ -165,6 +165,22 @@ describe('a feed', () => {
     expect(relay.passed.length).toBe(4);
   });
 
+  it('waits for a server that it has heard, however long it is gone', async () => {
+    const { s, relay } = await served();
+    const varve = new Client({ url: relay.url, ...FAST, retries: 1 });
+    await s.put('k', 1);
+    const feed = varve.changes();
+    await take(feed, 1);
+    relay.target = undefined;
+    relay.cut();
+    const next = feed.next();
+    while (relay.passed.length < 6) await s.get('/livez');
+    await s.put('k', 2);
+    relay.target = s.server.url;
+    expect((await next).value).toMatchObject({ body: 2 });
+    await feed.return();
+  });
+
   it('takes silence for a dead server, and heartbeats for a living one', async () => {
     const { s, relay } = await served({ limits: { heartbeatMs: 5 } });
     const varve = new Client({ url: relay.url, ...FAST, timeoutMs: 200 });

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { canonicalJson as engineCanonical } from '../../engine/index.js';
+import { blake3 } from '../../server/client/blake3.js';
 import { canonicalJson } from '../../server/client/canonical.js';
 import { type Proof, proofProblem, verifyProof } from '../../server/client/index.js';
 import type { JsonValue } from '../../server/client/types.js';
@@ -104,7 +105,12 @@ describe('a proof', () => {
       expect(verifyProof({ ...proof, record: { ...record, ...change } }, root), JSON.stringify(change)).toBe(false);
     const { body: _, ...bodiless } = record;
     const { salt, ...unsalted } = proof;
+    const trueBodyHash = blake3(Buffer.from('vrv:body'), Buffer.from(salt!, 'hex'), Buffer.from(canonicalJson(record.body!)));
+    const bodyHash = Buffer.from(trueBodyHash).toString('hex');
+    // As for an erased record: it holds without a body, and ties none.
+    expect(verifyProof({ ...unsalted, record: bodiless, bodyHash }, root)).toBe(true);
     const spoiled: Proof[] = [
+      { ...unsalted, bodyHash },
       { ...proof, record: bodiless },
       unsalted,
       { ...unsalted, bodyHash: 'ab'.repeat(32) },
@@ -135,6 +141,18 @@ describe('a proof', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  it('holds only under the key of the record, even of a root that was made for it', async () => {
+    const own = await TestServer.start();
+    const proof: Proof = (await own.get(path((await own.put('solo', 1)).json.id))).json;
+    const node = Buffer.from(proof.path[0]!, 'base64');
+    const rootOf = (leaf: Uint8Array) => Buffer.from(blake3(Buffer.from('varve tree leaf 1\0'), leaf)).toString('hex');
+    expect([proof.path.length, rootOf(node)]).toEqual([1, proof.root]);
+    node.write('solp', node.indexOf('solo'));
+    const root = rootOf(node);
+    expect(verifyProof({ ...proof, path: [node.toString('base64')], root }, root)).toBe(false);
+    await own.stop();
   });
 
   it('may be anything at all', () => {
