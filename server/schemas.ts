@@ -253,6 +253,10 @@ export const changeLine = z
     z.strictObject({ cursor: z.string() }),
   ])
   .meta({ id: 'ChangeLine' });
+/** The data of an event of the feed; the cursor is its id. */
+export const changeEvent = z
+  .union([record, z.strictObject({ count, more: z.boolean() }), z.strictObject({ retryAfterMs: count })])
+  .meta({ id: 'ChangeEvent' });
 const difference = z
   .strictObject({ collection: z.string(), key: z.string(), from: recordIdText.nullable(), to: recordIdText.nullable() })
   .meta({ id: 'Difference', description: 'An entity that is another at one point: the version alive there, or null.' });

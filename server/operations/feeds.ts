@@ -1,6 +1,6 @@
 /** The description of the feed, of differences between points in time, and of proofs. */
 import { JSON_TYPE, NDJSON_TYPE } from '../answers.js';
-import { changeLine, changesQuery, diffAnswer, diffLine, diffQuery, noQuery, proofAnswer } from '../schemas.js';
+import { changeEvent, changeLine, changesQuery, diffAnswer, diffLine, diffQuery, noQuery, proofAnswer } from '../schemas.js';
 import { HEADER_EXAMPLE, RECORD_EXAMPLE } from './examples.js';
 import type { Descriptions } from './operation.js';
 
@@ -23,7 +23,11 @@ export const feedDescriptions: Descriptions = {
           'As NDJSON, or with `Accept: text/event-stream` as server-sent events, whose `id:` is the cursor and whose `data:` is the record.',
         content: {
           [NDJSON_TYPE]: { line: changeLine, example: `${JSON.stringify({ ...RECORD_EXAMPLE, cursor: 'AQE' })}\n` },
-          'text/event-stream': { example: `id: AQE\ndata: ${JSON.stringify(RECORD_EXAMPLE)}\n\n` },
+          'text/event-stream': {
+            line: changeEvent,
+            description: 'The data of each event is JSON.',
+            example: `id: AQE\ndata: ${JSON.stringify(RECORD_EXAMPLE)}\n\n`,
+          },
         },
       },
     },

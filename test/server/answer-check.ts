@@ -117,8 +117,14 @@ function checkContent(where: string, described: Described, { headers, text }: Se
   const schema = `${pointer}/content/${escapePointer(type)}/schema`;
   const line = content.schema['x-varve-line'];
   if (line !== undefined) {
-    for (const each of text.split('\n')) if (each !== '') check(`${where}: the line ${each.slice(0, 200)}`, line.$ref!, JSON.parse(each));
+    for (const each of linesOf(type, text)) check(`${where}: the line ${each.slice(0, 200)}`, line.$ref!, JSON.parse(each));
   } else if (/json$/.test(type)) check(`${where}: ${text.slice(0, 300)}`, schema, JSON.parse(text));
+}
+
+/** JSON texts of a stream: lines, or the data of events. */
+function linesOf(type: string, text: string): string[] {
+  const lines = text.split('\n').filter((line) => line !== '');
+  return type === 'text/event-stream' ? lines.flatMap((line) => (line.startsWith('data: ') ? [line.slice(6)] : [])) : lines;
 }
 
 function escapePointer(part: string): string {
