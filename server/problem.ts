@@ -134,7 +134,8 @@ export const FROM_ENGINE: { readonly [C in ErrorCode]: Mapping<C> } = {
     slug: 'corrupt',
     detail: 'What is stored failed its checksum; nothing is answered from it. The log of the server names the place.',
   },
-  TRIMMED: { slug: 'trimmed', fields: ({ collection, horizon }) => ({ collection, horizon }) },
+  // What a dropped record belonged to is not known any more.
+  TRIMMED: { slug: 'trimmed', fields: ({ collection, horizon }) => (collection === '' ? { horizon } : { collection, horizon }) },
   ERASED: { slug: 'erased', fields: ({ id }) => ({ id }) },
   SNAPSHOT_EXISTS: { slug: 'snapshot-exists', fields: ({ name, asOf }) => ({ name, asOf }) },
   LOCKED: { slug: 'unavailable', detail: 'Another process holds the data directory.' },

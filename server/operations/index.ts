@@ -1,6 +1,7 @@
 /** All operations, described. */
 import { entityDescriptions } from './entities.js';
 import { feedDescriptions } from './feeds.js';
+import { keepDescriptions } from './keep.js';
 import { operateDescriptions } from './operate.js';
 import type { Descriptions } from './operation.js';
 import { collectionDescriptions, recordDescriptions } from './records.js';
@@ -11,6 +12,7 @@ export const DESCRIPTIONS: Descriptions = {
   ...recordDescriptions,
   ...feedDescriptions,
   ...collectionDescriptions,
+  ...keepDescriptions,
   ...shardDescriptions,
   ...operateDescriptions,
 };

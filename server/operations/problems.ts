@@ -38,7 +38,10 @@ const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
   'snapshot-exists': { name: z.string(), asOf: z.string() },
   'placement-fixed': { collection: z.string(), placement: z.string() },
   deleted: { tombstone: recordHeader, parameter },
-  trimmed: { collection: z.string(), horizon: recordIdText.meta({ description: 'The first point that is answered exactly.' }) },
+  trimmed: {
+    collection: z.string().optional().meta({ description: 'Not known of a record that is gone itself.' }),
+    horizon: recordIdText.meta({ description: 'The first point that is answered exactly.' }),
+  },
   erased: { id: recordIdText, parameter },
   'precondition-failed': {
     collection: z.string(),

@@ -15,6 +15,7 @@ import { documentRoutes } from './documents.js';
 import { entityRoutes } from './entities.js';
 import { fileRoutes } from './files.js';
 import { healthRoutes } from './health.js';
+import { keepRoutes } from './keep.js';
 import { metricsRoutes } from './metrics.js';
 import { proofRoutes } from './proofs.js';
 import { recordRoutes } from './records.js';
@@ -30,6 +31,7 @@ export const ROUTES: readonly Route[] = [
   ...changesRoutes,
   ...diffRoutes,
   ...collectionRoutes,
+  ...keepRoutes,
   ...shardRoutes,
   ...fileRoutes,
 ];

@@ -50,7 +50,7 @@ describe('the description', () => {
     // What is told on the bare socket, or on paths and methods that there are none of, is no answer of an operation.
     const elsewhere = ['headers-too-large', 'method-not-allowed'];
     const undescribed = Object.keys(KINDS).filter((slug) => !elsewhere.includes(slug) && !text.includes(`"urn:varve:${slug}"`));
-    expect(undescribed.filter((slug) => !NOT_MOUNTED_YET.has(slug))).toEqual([]);
+    expect(undescribed).toEqual([]);
   });
 
   it('lists the query parameters that the handlers take', async () => {
@@ -72,9 +72,6 @@ describe('the description', () => {
     }
   });
 });
-
-/** Kinds whose operations are still to come. */
-const NOT_MOUNTED_YET: ReadonlySet<string> = new Set(['snapshot-exists']);
 
 describe('the check of answers', () => {
   const record = {
@@ -136,6 +133,7 @@ describe('the page for people', () => {
       expect(page.text).toContain(`id="${description.id}"`);
       expect(page.text.replaceAll(/<\/?var>/g, '')).toContain(`<code>${template}</code>`);
     }
+    expect(page.text).toContain('<code>precondition-failed</code> The entity is not at the expected version');
     expect(page.text).not.toMatch(/<script|<link|<img|src=|@import|url\(/i);
     const anchors = new Set([...page.text.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id));
     for (const [, target] of page.text.matchAll(/href="#([^"]+)"/g)) expect(anchors).toContain(target);
