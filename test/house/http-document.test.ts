@@ -31,8 +31,9 @@ describe('the document of the HTTP API', () => {
     for (const example of examples) {
       const { method, target, headers, body, answer, place, line } = example;
       const sent = Object.entries(headers).map(([name, value]) => [name, known.toRun(value)]);
-      // A moment passes between the calls of a person.
+      // A moment passes between the calls of a person, and what they started is done by then.
       s.platform.advance(1e6);
+      await Promise.all(s.db.jobs().map(({ id }) => ended(id)));
       const reply = await s.ask(method, known.toRun(target), {
         headers: Object.fromEntries(sent),
         ...(body === '' ? {} : { body: known.toRun(body) + (headers['Content-Type'] === 'application/x-ndjson' ? '\n' : '') }),
@@ -56,6 +57,19 @@ describe('the document of the HTTP API', () => {
     expect(listed).toEqual(Object.entries(KINDS).map(([slug, { status, title }]) => [slug, String(status), title]));
   });
 });
+
+function ended(id: string): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = s.db.watchJob(id, (job) => {
+      if (job.ended !== null) done();
+    });
+    const done = () => {
+      stop();
+      resolve();
+    };
+    if (s.db.job(id)?.ended !== null) done();
+  });
+}
 
 function operationOf(method: string, path: string): string | undefined {
   const fits = OPERATIONS.filter((operation) => {
