@@ -100,6 +100,7 @@ export function checkRequest(req: IncomingMessage, hosts: Hosts): void {
 /** By which name, and from which page. */
 export function checkSource(req: IncomingMessage, hosts: Hosts): void {
   const { host, origin } = req.headers;
+  if (host === undefined && req.httpVersion === '1.1') throw invalid('Host', 'a Host header: HTTP/1.1 has one');
   const name = host === undefined ? undefined : hostName(host);
   if (name === undefined || !hosts.allows(name)) {
     throw new Problem(

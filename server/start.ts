@@ -202,6 +202,8 @@ function createHttpServer(limits: Limits, tls: TlsMaterial | undefined): HttpSer
     headersTimeout: limits.headersTimeoutMs,
     // Streams last as long as they move; whole bodies have a deadline of their own.
     requestTimeout: 0,
+    // Node would refuse without a word; the guard says why.
+    requireHostHeader: false,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, 5_000),
     noDelay: true,
@@ -271,6 +273,7 @@ function rawAnswer(problem: Problem): string {
   const body = JSON.stringify(problem);
   const headers = {
     ...problem.headers,
+    Date: new Date().toUTCString(),
     'Content-Type': PROBLEM_TYPE,
     'Content-Length': String(Buffer.byteLength(body)),
     'Cache-Control': 'no-cache',

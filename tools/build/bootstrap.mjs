@@ -5,8 +5,8 @@
  *
  *     install   only where node_modules is missing or is not what package-lock.json says (or was made for another Node)
  *     build     only where a source is not the one dist was made from
- *     then      build: nothing more · start: the server, in this very process · test: lint, typecheck, vitest (and, where a browser is
- *               missing and may be installed, Debian's Chromium before)
+ *     then      build: nothing more · start: the server, in this very process · test: lint, typecheck, vitest (and, where a browser or
+ *               curl is missing and may be installed, Debian's before)
  *
  * The server runs in this process, not in a child, so signals reach it and its exit code is ours.
  * Killed at any moment, it leaves no stamp behind, and the next run does the work again. Everything it says
@@ -32,7 +32,7 @@ switch (verb) {
     break;
   case 'test':
     await prepare();
-    bringBrowser();
+    bringTools();
     await bin('@biomejs/biome/bin/biome', ['check', '--error-on-warnings', '.']);
     await bin('typescript/bin/tsc', ['-p', 'tsconfig.test.json']);
     await bin('vitest/vitest.mjs', ['run', ...rest]);
@@ -61,15 +61,16 @@ async function prepare() {
   }
 }
 
-/** Some tests drive a real browser. Where none can be installed, those tests say what is missing, and the others run. */
-function bringBrowser() {
-  const names = ['chromium', 'chromium-browser', 'google-chrome'];
-  if (process.env['VARVE_TEST_BROWSER'] || names.some(isOnPath)) return;
-  if (process.getuid?.() !== 0 || !isOnPath('apt-get')) return;
-  say('varve: installing chromium for the tests that need a browser');
+/** Some tests drive a real browser, and some curl. Where one cannot be installed, those tests say what is missing, and the others run. */
+function bringTools() {
+  const missing = [];
+  if (!process.env['VARVE_TEST_BROWSER'] && !['chromium', 'chromium-browser', 'google-chrome'].some(isOnPath)) missing.push('chromium');
+  if (!isOnPath('curl')) missing.push('curl');
+  if (missing.length === 0 || process.getuid?.() !== 0 || !isOnPath('apt-get')) return;
+  say(`varve: installing ${missing.join(' and ')} for the tests that need ${missing.length === 1 ? 'it' : 'them'}`);
   const quietly = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
   spawnSync('apt-get', ['update', '-qq'], quietly);
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quietly);
+  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], quietly);
 }
 
 function isOnPath(name) {
