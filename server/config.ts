@@ -85,6 +85,21 @@ const requestLogging: Reader<RequestLogging> = (value, name) => {
   throw new ConfigError(`${name} must be off, problems, all or a number from 1, not '${value}'`);
 };
 
+/** A part of a whole, above 0. */
+const share: Reader<number> = (value, name) => {
+  const number = /^\d?\.?\d{1,6}$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number > 0 && number <= 1)) throw new ConfigError(`${name} must be a number above 0 and up to 1, not '${value}'`);
+  return number;
+};
+/** `22-6`: from an hour of the day up to another. */
+const hoursOfDay: Reader<readonly [number, number]> = (value, name) => {
+  const match = /^(\d{1,2})-(\d{1,2})$/.exec(value);
+  const from = Number(match?.[1]);
+  const to = Number(match?.[2]);
+  if (!(from <= 23 && to <= 24 && from !== to)) throw new ConfigError(`${name} must be two hours of the day such as 22-6, not '${value}'`);
+  return [from, to];
+};
+
 const count = integer(1, 1e9);
 const millis = integer(1, 86_400_000);
 
@@ -109,6 +124,10 @@ export const SETTINGS = {
   memtableBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for records newer than the last checkpoint'),
   checkpointRecords: setting(maybe(count), undefined, 'N', 'fold once memory holds this many records and 1/8 of what the tree holds'),
   allowNetworkFileSystem: setting(yesOrNo, false, undefined, 'open although the directory is on a network file system'),
+  compactAuto: setting(yesOrNo, true, 'YES', 'trim and compact without being asked'),
+  compactDeadShare: setting(maybe(share), undefined, 'SHARE', 'rewrite a segment once this part of its records is dead (0.3)'),
+  compactBytesPerSecond: setting(maybe(bytes), undefined, 'BYTES', 'what compaction reads and writes in a second at most'),
+  compactHours: setting(maybe(hoursOfDay), undefined, 'HOURS', 'hours of the day, in UTC, in which it begins by itself, such as 22-6'),
   maxBodyBytes: setting(bytes, DEFAULT_LIMITS.maxBodyBytes, 'BYTES', 'largest body of a record'),
   maxBatchBytes: setting(bytes, DEFAULT_LIMITS.maxBatchBytes, 'BYTES', 'largest batch'),
   bodyMemoryBytes: setting(bytes, DEFAULT_LIMITS.bodyMemoryBytes, 'BYTES', 'memory for request bodies, all together'),
@@ -194,6 +213,7 @@ function readConfigFile(path: string, readText: (path: string) => string): Reado
 export function openOptionsOf(config: ServeConfig): OpenOptions {
   const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } =
     config;
+  const { compactAuto, compactDeadShare, compactBytesPerSecond, compactHours } = config;
   return {
     allowNetworkFileSystem,
     maxBodyBytes,
@@ -203,6 +223,12 @@ export function openOptionsOf(config: ServeConfig): OpenOptions {
     ...(nodeCacheBytes === undefined ? {} : { nodeCacheBytes }),
     ...(memtableBytes === undefined ? {} : { memtableBytes }),
     ...(checkpointRecords === undefined ? {} : { checkpointRecords }),
+    upkeep: {
+      automatic: compactAuto,
+      ...(compactDeadShare === undefined ? {} : { deadShare: compactDeadShare }),
+      ...(compactBytesPerSecond === undefined ? {} : { bytesPerSecond: compactBytesPerSecond }),
+      ...(compactHours === undefined ? {} : { hours: compactHours }),
+    },
   };
 }
 

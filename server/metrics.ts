@@ -47,6 +47,7 @@ export class Metrics {
     this.#serverFamilies();
     this.#shardFamilies();
     this.#cacheFamilies();
+    this.#upkeepFamilies();
   }
 
   async text(): Promise<string> {
@@ -166,6 +167,17 @@ export class Metrics {
       'counter',
       'Reads that it did not',
       caches(({ misses }) => misses),
+    );
+  }
+
+  #upkeepFamilies(): void {
+    const database = () => (this.#stats === undefined ? undefined : this.#scraped.db);
+    this.#family('varve_jobs', 'gauge', 'Compactions and erasures that run, and that wait', () => {
+      const jobs = database()?.jobs() ?? [];
+      return ['running', 'queued'].map((state) => ({ labels: { state }, value: jobs.filter((job) => job.state === state).length }));
+    });
+    this.#one('varve_upkeep_failing', 'gauge', '1 from the failure of a compaction or erasure until one succeeds', () =>
+      Number(database()?.upkeepFailure !== undefined),
     );
   }
 

@@ -293,7 +293,7 @@ export const insertLineAnswer = z
 
 export const liveAnswer = z.strictObject({ status: z.literal('alive') });
 export const readyCheck = z.strictObject({
-  name: z.string().meta({ description: '`phase`, or `shard <n>`.' }),
+  name: z.string().meta({ description: '`phase`, `shard <n>`, or `upkeep` while compaction or an erasure fails.' }),
   state: z.string(),
   ok: z.boolean().meta({ description: 'False: this keeps the server from being ready.' }),
   reason: z.string().optional(),

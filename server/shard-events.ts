@@ -1,5 +1,5 @@
 /**
- * What happens to shards, as lines of log: one stops taking writes or takes them again, part of one is damaged, a fold fails. The engine
+ * What happens to shards, as lines of log: one stops taking writes or takes them again, part of one is damaged, a fold or a compaction fails. The engine
  * logs nothing itself; its state is looked at now and then, so what comes and goes between two looks is told by its count alone.
  */
 import type { Database, ShardInfo } from '../engine/index.js';
@@ -17,6 +17,7 @@ const BEGINNING: Seen = { state: 'open', folding: undefined, commitFailures: 0 }
 export class ShardEvents {
   readonly #logger: Logger;
   readonly #seen = new Map<number, Seen>();
+  #upkeepFailure: string | undefined;
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -31,6 +32,10 @@ export class ShardEvents {
       this.#tell(info, before, now);
       this.#seen.set(info.shard, now);
     });
+    const reason = db.upkeepFailure;
+    if (reason !== undefined && reason !== this.#upkeepFailure) this.#logger.warn({ reason }, 'giving space back failed');
+    if (reason === undefined && this.#upkeepFailure !== undefined) this.#logger.info('space is given back again');
+    this.#upkeepFailure = reason;
   }
 
   #tell({ shard, reason }: ShardInfo, before: Seen, now: Seen): void {

@@ -3,7 +3,7 @@
  * whoever opens the address in a browser.
  */
 
-import type { ShardInfo } from '../../engine/index.js';
+import type { Database, ShardInfo } from '../../engine/index.js';
 import { sendJson } from '../answers.js';
 import { type Exchange, parseQuery, type Route, type ServerContext } from '../exchange.js';
 import { Problem } from '../problem.js';
@@ -27,8 +27,14 @@ function readyz(exchange: Exchange): void {
 /** Whatever speaks for or against taking work. A shard's own reason may name files; the log of the server has it. */
 function readyChecks({ phase, db }: ServerContext): ReadyCheck[] {
   const ofServer = { name: 'phase', state: phase, ok: phase === 'ready', ...(phase === 'ready' ? {} : { reason: PHASES[phase] }) };
-  const shards = phase === 'ready' ? (db?.shards() ?? []) : [];
-  return [ofServer, ...shards.map(shardCheck)];
+  if (phase !== 'ready' || db === undefined) return [ofServer];
+  return [ofServer, ...db.shards().map(shardCheck), ...upkeepChecks(db)];
+}
+
+/** Nothing is lost by it, and it is tried again: until then space does not come back. */
+function upkeepChecks({ upkeepFailure }: Database): ReadyCheck[] {
+  if (upkeepFailure === undefined) return [];
+  return [{ name: 'upkeep', state: 'failing', ok: true, reason: 'the newest compaction or erasure failed; its job tells why' }];
 }
 
 const PHASES = { recovering: 'the database is being opened', draining: 'the server is shutting down' } as const;

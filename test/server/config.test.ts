@@ -3,6 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { type FlagValues, limitsOf, loadConfig, openOptionsOf } from '../../server/config.js';
 import { environmentName, flagName, SETTINGS } from '../../server/index.js';
 
+/** Of the settings that a 1 does not fit. */
+const FITTING: Readonly<Record<string, string>> = { listen: '[::1]:1', logLevel: 'warn', compactHours: '22-6' };
+
 function load(flags: FlagValues = {}, env: Record<string, string> = {}, file?: string) {
   return loadConfig({
     flags: file === undefined ? flags : { ...flags, config: 'varve.json' },
@@ -33,8 +36,7 @@ describe('settings', () => {
   it('every setting has a flag and a variable of its name', () => {
     expect(flagName('maxBodyBytes')).toBe('--max-body-bytes');
     expect(environmentName('maxBodyBytes')).toBe('VARVE_MAX_BODY_BYTES');
-    for (const name of Object.keys(SETTINGS))
-      expect(load({}, { [environmentName(name)]: name === 'listen' ? '[::1]:1' : name === 'logLevel' ? 'warn' : '1' })).toBeDefined();
+    for (const name of Object.keys(SETTINGS)) expect(load({}, { [environmentName(name)]: FITTING[name] ?? '1' })).toBeDefined();
   });
 
   it('reads sizes with units', () => {
@@ -50,6 +52,13 @@ describe('settings', () => {
   });
 
   it.each([
+    [{ compactDeadShare: '0' }, {}, undefined, /--compact-dead-share must be a number above 0 and up to 1/],
+    [{ compactDeadShare: '30%' }, {}, undefined, /--compact-dead-share/],
+    [{ compactAuto: 'sometimes' }, {}, undefined, /--compact-auto must be true or false/],
+    [{ compactBytesPerSecond: 'fast' }, {}, undefined, /--compact-bytes-per-second/],
+    [{ compactHours: '22' }, {}, undefined, /--compact-hours must be two hours of the day/],
+    [{ compactHours: '22-25' }, {}, undefined, /--compact-hours/],
+    [{}, { VARVE_COMPACT_HOURS: '6-6' }, undefined, /VARVE_COMPACT_HOURS/],
     [{ shards: '0' }, {}, undefined, /--shards must be a whole number from 1 to 65535/],
     [{}, { VARVE_SHARDS: 'two' }, undefined, /VARVE_SHARDS/],
     [{ maxBodyBytes: '1 furlong' }, {}, undefined, /--max-body-bytes must be a number of bytes/],
@@ -67,7 +76,18 @@ describe('settings', () => {
 
   it('hands the engine its part and the server its own', () => {
     const config = load({ shards: 4, maxBodyBytes: '2MiB', allowNetworkFileSystem: true });
-    expect(openOptionsOf(config)).toEqual({ shards: 4, maxBodyBytes: 2 ** 21, maxBatchBytes: 2 ** 25, allowNetworkFileSystem: true });
+    expect(openOptionsOf(config)).toEqual({
+      shards: 4,
+      maxBodyBytes: 2 ** 21,
+      maxBatchBytes: 2 ** 25,
+      allowNetworkFileSystem: true,
+      upkeep: { automatic: true },
+    });
     expect(limitsOf(config)).toMatchObject({ maxBodyBytes: 2 ** 21, maxLineBytes: 2 ** 21 + 65_536 });
+  });
+
+  it('decides how the engine gives space back', () => {
+    const flags = { compactAuto: 'false', compactDeadShare: '.5', compactBytesPerSecond: '8MiB', compactHours: '22-6' };
+    expect(openOptionsOf(load(flags)).upkeep).toEqual({ automatic: false, deadShare: 0.5, bytesPerSecond: 2 ** 23, hours: [22, 6] });
   });
 });

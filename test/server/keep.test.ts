@@ -257,3 +257,26 @@ describe('jobs', () => {
     for (const method of ['GET', 'DELETE']) expect((await s.ask(method, '/v1/jobs/0000000000000000')).status).toBe(404);
   });
 });
+
+describe('a compaction that fails', () => {
+  it('is visible in its job, in /readyz?verbose and in the metrics until one succeeds; nothing is lost', async () => {
+    const ids = await versions('k', 4);
+    await put(RETENTION, { keep: 'last', versions: 1 });
+    const figures = async () => /^varve_upkeep_failing (\d)$/m.exec((await s.get('/metrics')).text)?.[1];
+    expect(await figures()).toBe('0');
+    s.platform.faults.failWhen(({ kind, path }) => kind === 'write' && path.includes('-0001.seg'), { kind: 'error', code: 'ENOSPC' });
+    const failed = await end(await post('/v1/compactions', { force: true }));
+    expect(failed).toMatchObject({ state: 'failed', error: expect.any(String), result: null });
+    const ready = await s.get('/readyz?verbose');
+    expect([ready.status, ready.json.checks.at(-1)]).toEqual([
+      200,
+      expect.objectContaining({ name: 'upkeep', state: 'failing', ok: true }),
+    ]);
+    expect(await figures()).toBe('1');
+    expect((await s.get('/v1/collections/c/entities/k')).json).toMatchObject({ id: ids[3], body: { version: 4 } });
+    s.platform.faults.clear();
+    expect(await end(await post('/v1/compactions', { force: true }))).toMatchObject({ state: 'done', result: { recordsDropped: 3 } });
+    expect((await s.get('/readyz?verbose')).text).not.toContain('upkeep');
+    expect(await figures()).toBe('0');
+  });
+});

@@ -18,7 +18,7 @@ async function start(): Promise<{ platform: MemoryPlatform; look: () => string[]
     events.look(db);
     return log.lines.splice(0).map((line) => {
       const { msg, shard } = JSON.parse(line);
-      return `${msg}: ${shard}`;
+      return shard === undefined ? msg : `${msg}: ${shard}`;
     });
   };
   return { platform, look };
@@ -60,5 +60,18 @@ describe('events of shards', () => {
     expect(look()).toEqual([`a fold failed: ${shard}`]);
     await db.checkpoint(shard);
     expect(look()).toEqual([`folding works again: ${shard}`]);
+  });
+
+  it('tell of a compaction that fails, and of the one that succeeds', async () => {
+    const { platform, look } = await start();
+    await db.put('c', 'a', 2);
+    await db.setRetention('c', { keep: 'last', versions: 1 });
+    platform.faults.failWhen(({ kind, path }) => kind === 'write' && path.includes('-0001.seg'), { kind: 'error', code: 'ENOSPC' });
+    expect(await db.jobEnded(db.compact({ force: true }).id)).toMatchObject({ state: 'failed' });
+    expect(look()).toEqual(['giving space back failed']);
+    expect(look()).toEqual([]);
+    platform.faults.clear();
+    expect(await db.jobEnded(db.compact({ force: true }).id)).toMatchObject({ state: 'done' });
+    expect(look()).toEqual(['space is given back again']);
   });
 });
