@@ -142,7 +142,7 @@ export const keepDescriptions: Descriptions = {
     id: 'getJob',
     tag: 'Keep',
     summary: 'One job; as events until it has ended',
-    text: 'With `Accept: text/event-stream` each change is an event `progress` whose `data:` is the job, and its last state one of `end`.',
+    text: 'With `Accept: text/event-stream` each change is an event `progress` whose `data:` is the job, and its last state one of `end`; a comment comes every 15 seconds.',
     query: noQuery,
     answers: {
       200: {

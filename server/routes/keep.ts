@@ -117,14 +117,19 @@ function theJob(exchange: Exchange): JobInfo {
   return job;
 }
 
-/** Each change of the job as an event, until it has ended. Changes that a slow reader has not taken yet are passed over. */
+/** Each change of the job as an event, until it has ended, and a comment now and then while nothing changes. Changes that a slow reader has not taken yet are passed over. */
 function followJob(exchange: Exchange, job: JobInfo): void {
   const { res, context, caller } = exchange;
   enterStream(res);
   beginStream(res, { 'Content-Type': SSE_TYPE });
   let waiting: JobInfo | undefined;
-  const end = (): void => {
+  const beating = setInterval(() => res.write(':\n\n'), context.limits.heartbeatMs);
+  const leave = (): void => {
+    clearInterval(beating);
     stop();
+  };
+  const end = (): void => {
+    leave();
     res.end();
   };
   const tell = (now: JobInfo): void => {
@@ -139,7 +144,7 @@ function followJob(exchange: Exchange, job: JobInfo): void {
   };
   const stop = database(exchange).watchJob(job.id, tell);
   res.on('drain', () => waiting !== undefined && tell(waiting));
-  res.on('close', () => stop());
+  res.on('close', leave);
   for (const signal of [context.draining, caller.signal]) signal?.addEventListener('abort', end, { once: true });
   tell(job);
 }

@@ -253,6 +253,21 @@ describe('jobs', () => {
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
   });
 
+  it('show that the connection lives while nothing changes', async () => {
+    const own = await TestServer.start({ limits: { heartbeatMs: 5 }, open: { upkeep: { automatic: false, bytesPerSecond: 1 } } });
+    for (let version = 0; version < 300; version++) await own.put('k', { version, pad: 'x'.repeat(500) });
+    await own.db.setRetention('c', { keep: 'last', versions: 1 });
+    const job = own.db.compact({ force: true });
+    const reader = await Reader.open(own, `/v1/jobs/${job.id}`, { Accept: 'text/event-stream' });
+    for (let block = await reader.next(); block !== ':'; block = await reader.next()) expect(block).toMatch(/^event: progress/);
+    expect((await own.ask('DELETE', `/v1/jobs/${job.id}`)).json.ended).toBeNull();
+    for (let block = await reader.next(); block !== undefined; block = await reader.next()) {
+      if (block.startsWith('event: end')) expect(block).toContain('"state":"cancelled"');
+    }
+    expect(own.db.job(job.id)).toMatchObject({ state: 'cancelled' });
+    await own.stop();
+  });
+
   it('are 404 where there is none', async () => {
     for (const method of ['GET', 'DELETE']) expect((await s.ask(method, '/v1/jobs/0000000000000000')).status).toBe(404);
   });
