@@ -150,6 +150,8 @@ export const keepDescriptions: Descriptions = {
         content: {
           [JSON_TYPE]: { schema: jobAnswer, example: JOB },
           'text/event-stream': {
+            line: jobAnswer,
+            description: 'The data of each event is JSON.',
             example: `event: progress\ndata: ${JSON.stringify({ ...JOB, state: 'running', progress: 0.5, started: TIME })}\n\n`,
           },
         },

@@ -6,6 +6,7 @@
  * compaction let go is not; erased bodies are nowhere; the root is that of a fresh build from the live set (law 3).
  */
 import assert from 'node:assert/strict';
+import { checkDatabase } from '../../engine/check.js';
 import type { Database, OpenOptions } from '../../engine/database.js';
 import { isVarveError } from '../../engine/errors.js';
 import { openWith } from '../../engine/index.js';
@@ -102,7 +103,9 @@ class KeepDriver {
       if (this.doing !== 'insert') await this.#check();
     }
     await this.#check();
+    this.doing = 'check';
     await this.#db.close();
+    await this.#checkFiles();
   }
 
   async #act(what: string): Promise<void> {
@@ -210,7 +213,7 @@ class KeepDriver {
     const job = await this.#db.jobEnded(this.#db.compact({ force: this.#random.chance(0.7) }).id);
     assert.equal(job?.state, 'done', `${job?.error}`);
     this.stats.compactions++;
-    this.stats.dropped += (job?.result as { versionsDropped: number }).versionsDropped;
+    this.stats.dropped += (job!.result as { versionsDropped: number }).versionsDropped;
   }
 
   async #erase(): Promise<void> {
@@ -265,7 +268,17 @@ class KeepDriver {
     await this.#reopen();
   }
 
+  /** The offline check builds the same roots from what compaction left, whatever was dropped. */
+  async #checkFiles(): Promise<void> {
+    const report = await checkDatabase(this.#machine, new MemoryPlatform());
+    assert.deepEqual(
+      report.findings.filter(({ severity }) => severity === 'damage'),
+      [],
+    );
+  }
+
   async #reopen(): Promise<void> {
+    if (this.step % 4 === 0) await this.#checkFiles();
     if (this.#random.chance(0.2)) this.#removeTrees();
     if (this.#random.chance(0.2) && this.#machine.files.exists('catalog.sqlite')) this.#machine.files.remove('catalog.sqlite');
     this.#db = await openWith(this.#machine, this.#options);
