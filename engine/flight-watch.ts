@@ -14,9 +14,14 @@ export class FlightWatch {
   #unused = 0;
   #untilProbe = PROBE_EVERY;
 
+  /** Whether the last flights went unused. */
+  get isQuiet(): boolean {
+    return this.#unused >= QUIET_FLIGHTS;
+  }
+
   /** Asked once a group. */
   mayBlock(): boolean {
-    if (this.#unused < QUIET_FLIGHTS) return false;
+    if (!this.isQuiet) return false;
     if (--this.#untilProbe > 0) return true;
     this.#untilProbe = PROBE_EVERY;
     return false;

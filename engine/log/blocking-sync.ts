@@ -3,14 +3,16 @@
  * more than a good disk's sync. A slow sync would hold up whoever comes meanwhile, so this thread waits only for a disk that was quick
  * of late, and looks again now and then whether a slow one has become so.
  *
- *   quick: here, measured every time -> average over the limit -> slow: elsewhere, but for one in so many
+ *   quick: here, measured every time -> most of the newest over the limit -> slow: elsewhere, but for one in so many
  *
  * Depends on time alone; either way ends in the same bytes and the same promise.
  */
 import type { Clock } from '../platform/platform.js';
 
 /** Longer than this is too long to hold up a thread that serves others. */
-const QUICK_MS = 0.5;
+const QUICK_MS = 1;
+/** A hiccup, however long, says little of the next sync: only most of them being slow moves the average over the limit. */
+const MOST_MS = 1.25;
 /** Of the newest sync in the average. */
 const WEIGHT = 1 / 8;
 const PROBE_EVERY = 64;
@@ -36,6 +38,7 @@ export class BlockingSync {
   measure(writeAndSync: () => void): void {
     const began = this.#clock.monotonicMs();
     writeAndSync();
-    this.#averageMs += (this.#clock.monotonicMs() - began - this.#averageMs) * WEIGHT;
+    const tookMs = Math.min(MOST_MS, this.#clock.monotonicMs() - began);
+    this.#averageMs += (tookMs - this.#averageMs) * WEIGHT;
   }
 }
