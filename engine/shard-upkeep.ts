@@ -6,8 +6,8 @@
  *   _erasures    entity -> the event that ended its bodies
  *
  * All three are entities of the shard's own log (law 3). Invariants: a drop is forgotten here only once the segments that held it were
- * rewritten; after a restart it is known again from the log. A crash between a trim's events and its record in `_trims`: the replay
- * meets the events, and `load` writes the record.
+ * rewritten; after a restart it is known again from the log. A record of `_trims` is written before the first event and says `open`: after
+ * a crash `load` looks for events from there on, for a fold may have passed them, and then no replay meets them. It completes the record.
  */
 import type { BatchLimits } from './batch.js';
 import type { CompactHost } from './compaction/compact-host.js';
@@ -78,15 +78,28 @@ export class ShardUpkeep {
       this.erasures.set(entityKey(erasure.collection, erasure.key), erasure);
     }
     const known = new Set<number>();
-    for (const body of (await read(TRIMS)).values()) {
-      for (const seq of (body as unknown as { events: number[] }).events) {
+    const open: string[] = [];
+    for (const [key, body] of await read(TRIMS)) {
+      const { events, open: isOpen } = body as unknown as { events: number[]; open?: true };
+      if (isOpen === true) open.push(key);
+      for (const seq of events) {
         known.add(seq);
         if (!this.#met.includes(seq)) this.#readTrim(seq);
       }
     }
-    const unknown = this.#met.filter((seq) => !known.has(seq));
+    const unknown = new Set(this.#met.filter((seq) => !known.has(seq)));
+    for (const key of open) {
+      for (const seq of this.#trimsFrom(parseRecordId(key).seq)) {
+        if (known.has(seq) || unknown.has(seq)) continue;
+        unknown.add(seq);
+        this.#readTrim(seq);
+      }
+    }
     this.#met.length = 0;
-    if (unknown.length > 0 && shard.stopped === undefined) await this.#noteTrim(unknown, limits);
+    if (shard.stopped !== undefined) return;
+    const found = [...unknown];
+    if (found.length > 0) await this.#noteTrim(open[0] ?? recordId(shard.id, found[0]!), found, limits);
+    for (const key of found.length > 0 ? open.slice(1) : open) await forgetSystemEntity(shard, TRIMS, key, limits);
   }
 
   isDropped(seq: number): boolean {
@@ -122,6 +135,8 @@ export class ShardUpkeep {
   async trim(input: PlanInput, cancelled: () => boolean): Promise<TrimReport> {
     const { shard, clock, watchRefs, insertEvent, index } = this.#deps;
     const limits = this.#limitsHere();
+    const key = recordId(shard.id, shard.visibleSeq + 1);
+    let begun = false;
     const report = await trimShard(
       {
         id: shard.id,
@@ -136,6 +151,10 @@ export class ShardUpkeep {
         },
         treeEntries: () => ({ [Symbol.iterator]: () => index().treeEntries(index().root) }),
         insertSystem: (items: readonly InsertItem[]) => logSystemItems(shard, items, limits),
+        beginning: () => {
+          begun = true;
+          return { collection: TRIMS, key, body: { events: [], open: true } };
+        },
         insertTrim: async (event) => {
           const seq = await insertEvent(event);
           index().drop(seq, event.runs);
@@ -147,7 +166,8 @@ export class ShardUpkeep {
       input,
       cancelled,
     );
-    if (report.events.length > 0) await this.#noteTrim(report.events, limits);
+    if (report.events.length > 0) await this.#noteTrim(key, report.events, limits);
+    else if (begun) await forgetSystemEntity(shard, TRIMS, key, limits);
     return report;
   }
 
@@ -261,9 +281,14 @@ export class ShardUpkeep {
     }
   }
 
-  #noteTrim(events: readonly number[], limits: BatchLimits): Promise<void> {
+  *#trimsFrom(seq: number): Generator<number, void, undefined> {
+    const log = this.#deps.log();
+    for (const batch of log.batches(seq, log.durableSeq)) if (!isGap(batch) && batch.event?.type === 'trim') yield batch.firstSeq;
+  }
+
+  #noteTrim(key: string, events: readonly number[], limits: BatchLimits): Promise<void> {
     const { shard } = this.#deps;
-    return logSystemItems(shard, [{ collection: TRIMS, key: recordId(shard.id, events[0]!), body: { events: [...events] } }], limits);
+    return logSystemItems(shard, [{ collection: TRIMS, key, body: { events: [...events] } }], limits);
   }
 
   /** Once no file holds anything that was dropped. */

@@ -5,7 +5,7 @@
  *
  * Invariants: horizons are durable before anything is dropped, so that a crash in between refuses answers that are still exact and
  * never gives one that is not. What a record inserted meanwhile refers to is taken out of the plan before its event is logged, in the
- * same turn. A crash between events and fold: the replay meets the events and the next fold applies them.
+ * same turn. A crash between events and fold: the replay meets the events and the next fold applies them; after the fold: what `beginning` logged leads to them.
  */
 
 import { splitEntityKey } from '../format/keys.js';
@@ -31,6 +31,8 @@ export interface TrimmedShard {
   /** The tree as it is now, in key order: whoever reads on reads this one. */
   treeEntries(): Iterable<{ readonly entity: string; readonly entry: IndexEntry }>;
   insertSystem(items: readonly InsertItem[]): Promise<void>;
+  /** Says in the log that events may follow: whoever opens it looks for them. */
+  beginning(): InsertItem;
   insertTrim(event: TrimEvent): Promise<number>;
   /** Seq of the entity's newest version, queued ones included. */
   newestOf(entity: string): number | undefined;
@@ -57,7 +59,7 @@ export async function trimShard(shard: TrimmedShard, input: PlanInput, cancelled
     const plan = await planned(shard, input, () => entitiesOf(entries), cancelled);
     if (plan === undefined || plan.drops.size === 0) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
     const raised = [...plan.horizons].filter(([collection, { seq }]) => seq > shard.exactness.horizonOf(collection));
-    if (raised.length > 0) await shard.insertSystem(raised.map(([collection, horizon]) => horizonItem(shard.id, collection, horizon)));
+    await shard.insertSystem([...raised.map(([collection, horizon]) => horizonItem(shard.id, collection, horizon)), shard.beginning()]);
     for (const [collection, horizon] of raised) shard.exactness.raise(collection, horizon);
     const events: number[] = [];
     let versions = 0;

@@ -1,0 +1,123 @@
+/**
+ * The power goes at every change to the disk that trims, a compaction and an erasure make, with the catalog deleted in between: the next
+ * open has the old or the new, never neither; nothing that is kept is lost, no file is left behind, and the offline check finds it sound.
+ */
+import { describe, expect, it } from 'vitest';
+import { checkDatabase } from '../../engine/check.js';
+import { isVarveError } from '../../engine/errors.js';
+import { type Database, openWith } from '../../engine/index.js';
+import { randomChooser } from '../../engine/platform/chooser.js';
+import { MemoryPlatform } from '../../engine/platform/memory.js';
+import { isMutation } from '../../engine/platform/memory-faults.js';
+import { freshRoot } from '../support/root.js';
+
+const OPTIONS = { segmentBytes: 3000, checkpointRecords: 1_000_000, upkeep: { automatic: false } };
+const CANARY = 'canary-4711';
+const LOG = 'shards/0001/log';
+
+interface Prepared {
+  readonly machine: MemoryPlatform;
+  readonly kept: ReadonlyMap<string, unknown>;
+  readonly dropped: readonly string[];
+  readonly erased: string;
+}
+
+async function prepared(): Promise<Prepared> {
+  const machine = new MemoryPlatform({ seed: 11, trace: true });
+  const db = await openWith(machine, OPTIONS);
+  const ids: { id: string; body: unknown }[] = [];
+  const erased = (await db.put('people', 'alice', { name: CANARY })).id;
+  for (let version = 0; version < 6; version++) {
+    for (let i = 0; i < 4; i++) {
+      const body = { version, i, pad: 'x'.repeat(150) };
+      ids.push({ id: (await db.put('c', `k${i}`, body)).id, body });
+    }
+    if (version === 1) await db.createSnapshot('s', db.newestTime()!);
+  }
+  await db.setRetention('c', { keep: 'last', versions: 2 });
+  await db.close();
+  const isKept = (at: number) => Math.floor(at / 4) === 1 || Math.floor(at / 4) >= 4;
+  return {
+    machine,
+    kept: new Map(ids.filter((_, at) => isKept(at)).map(({ id, body }) => [id, body])),
+    dropped: ids.filter((_, at) => !isKept(at)).map(({ id }) => id),
+    erased,
+  };
+}
+
+/** What is under test. Tells when the erasure was acknowledged. */
+async function upkeep(db: Database, acknowledged: () => void): Promise<void> {
+  await db.jobEnded(db.compact({ force: true }).id);
+  const job = await db.erase({ collection: 'people', key: 'alice', reason: 'asked to' });
+  acknowledged();
+  await db.jobEnded(job.id);
+}
+
+function stateOf(db: Database, id: string): unknown {
+  try {
+    const record = db.record(id)!;
+    return record.erased ? 'erased' : record.body;
+  } catch (error) {
+    if (isVarveError(error, 'TRIMMED')) return 'trimmed';
+    throw error;
+  }
+}
+
+async function holds(machine: MemoryPlatform, { kept, dropped, erased }: Prepared, isErased: boolean, where: string): Promise<void> {
+  const report = await checkDatabase(machine.clone(), new MemoryPlatform());
+  expect(
+    report.findings.filter(({ severity }) => severity === 'damage'),
+    where,
+  ).toEqual([]);
+  if (machine.files.exists('catalog.sqlite')) machine.files.remove('catalog.sqlite');
+  const db = await openWith(machine, OPTIONS);
+  for (const { id } of db.jobs()) await db.jobEnded(id);
+  for (const [id, body] of kept) expect(stateOf(db, id), `${where}: ${id}`).toEqual(body);
+  for (const id of dropped) {
+    const state = stateOf(db, id);
+    if (state !== 'trimmed') expect(state, `${where}: ${id}`).toMatchObject({ pad: expect.any(String) });
+  }
+  if (isErased) expect(stateOf(db, erased), where).toBe('erased');
+  const { seq, root } = (await db.root(1))!;
+  expect((await freshRoot(db, 1, seq)).root, where).toBe(root);
+  // Nothing is left behind: as many files as the log has segments.
+  expect(machine.files.list(LOG), where).toHaveLength(db.stats().shards[0]!.segments);
+  if (isErased) for (const file of machine.files.list(LOG)) expect(machine.contents(`${LOG}/${file}`).includes(CANARY), where).toBe(false);
+  // What was cut short can be done again, to the end.
+  await upkeep(db, () => {});
+  expect(db.jobs().map(({ state }) => state)).not.toContain('failed');
+  for (const [id, body] of kept) expect(stateOf(db, id), `${where}: ${id}`).toEqual(body);
+  for (const id of dropped) expect(stateOf(db, id), `${where}: ${id}`).toBe('trimmed');
+  expect(stateOf(db, erased), where).toBe('erased');
+  expect(db.shards()[0]!.deadBytes, where).toBe(0);
+  await db.close();
+}
+
+describe('a power cut in a trim, a compaction or an erasure', () => {
+  it('leaves the old or the new at every change to the disk', { timeout: 120_000 }, async () => {
+    const before = await prepared();
+    const whole = before.machine.clone({ trace: true });
+    const db = await openWith(whole, OPTIONS);
+    const from = whole.ops;
+    await upkeep(db, () => {});
+    const to = whole.ops;
+    const moments = whole.trace.flatMap((operation, index) => (index >= from && index < to && isMutation(operation) ? [index] : []));
+    expect(moments.length).toBeGreaterThan(30);
+    await db.close();
+    let acknowledgements = 0;
+    for (const index of moments) {
+      for (const seed of [0, 1]) {
+        const machine = before.machine.clone();
+        const cut = await openWith(machine, OPTIONS);
+        machine.crashAt(index);
+        let isErased = false;
+        await upkeep(cut, () => (isErased = true)).catch(() => undefined);
+        expect(machine.halted, `${index}`).toBe(true);
+        const after = seed === 0 ? machine.killProcess() : machine.crash(randomChooser(index * 31 + seed), { tear: [1, 511] });
+        if (isErased) acknowledgements++;
+        await holds(after, before, isErased, `cut before operation ${index}, way ${seed}`);
+      }
+    }
+    expect(acknowledgements).toBeGreaterThan(0);
+  });
+});
