@@ -151,7 +151,9 @@ describe('every example of docs/HTTP.md', () => {
   });
 });
 
-/** An idle server marks its log, which takes a few bytes: between the runs of another process it may be idle. */
+/** An idle server marks its log, which takes a few bytes and is counted as a record there: between the runs of another process it may be idle. */
 function steady(text: string): string {
-  return text.replaceAll(/"(\w*[bB]ytes\w*)": \d+/g, '"$1": 0').replaceAll(/^(Content-Range: bytes .*\/)\d+$/gm, '$10');
+  return text
+    .replaceAll(/"(\w*[bB]ytes\w*|recordsBefore|recordsAfter)": \d+/g, '"$1": 0')
+    .replaceAll(/^(Content-Range: bytes .*\/)\d+$/gm, '$10');
 }

@@ -123,7 +123,7 @@ describe('architecture', () => {
     const kinds = new Set([
       ...LAYERS,
       ...sources.filter(({ path }) => /^(?:engine|server)\//.test(path)).map(({ path }) => path.split('/')[1] ?? ''),
-      ...['crash', 'e2e', 'fixtures', 'fuzz', 'house', 'property', 'simulation', 'support'],
+      ...['conformance', 'crash', 'e2e', 'fixtures', 'fuzz', 'house', 'property', 'simulation', 'support'],
     ]);
     const folders = files.filter((path) => path.startsWith('test/')).map((path) => path.split('/')[1] ?? '');
     expect([...new Set(folders)].filter((folder) => !kinds.has(folder) && !folder.endsWith('.test.ts'))).toEqual([]);
