@@ -127,7 +127,10 @@ describe('shutting down', () => {
     await once(req, 'continue');
     const closed = s.server.close();
     expect(s.server.phase).toBe('draining');
-    expect(await ask(s.server.url, '/readyz')).toMatchObject({ status: 503, json: { type: 'urn:varve:draining', reasons: ['the server is shutting down'] } });
+    expect(await ask(s.server.url, '/readyz')).toMatchObject({
+      status: 503,
+      json: { type: 'urn:varve:draining', reasons: ['the server is shutting down'] },
+    });
     expect((await ask(s.server.url, '/livez')).status).toBe(200);
     const refused = await ask(s.server.url, '/v1/shards', agent);
     expect(refused).toMatchObject({

@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ROUTES } from '../../server/routes/table.js';
 import { matchHot } from '../../server/hot-path.js';
 import { startServer } from '../../server/index.js';
 import { entityRoute } from '../../server/routes/entities.js';
 import { recordsRoute } from '../../server/routes/records.js';
+import { ROUTES } from '../../server/routes/table.js';
 import { problemAnswer, rootAnswer, shardAnswer, shardsAnswer } from '../../server/schemas.js';
 import { linesOf, readReply, TestServer } from './support.js';
 
