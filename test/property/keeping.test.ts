@@ -12,7 +12,7 @@ describe('what is kept, whatever happens', () => {
     const end = performance.now() + SECONDS * 1000;
     let dropped = 0;
     for (let seed = shards * 1_000_000, seeds = 0; seeds < 5 || (seeds < 30 && performance.now() < end); seed++, seeds++) {
-      dropped += (await runKeepSeed(seed, shards, 60)).dropped;
+      dropped += (await runKeepSeed({ seed, shards, steps: 60 })).dropped;
     }
     expect(dropped).toBeGreaterThan(0);
   });

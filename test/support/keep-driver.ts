@@ -46,7 +46,7 @@ export interface KeepStats {
   exact: number;
 }
 
-export async function runKeepSeed(seed: number, shards: number, steps: number): Promise<KeepStats> {
+export async function runKeepSeed({ seed, shards, steps }: { seed: number; shards: number; steps: number }): Promise<KeepStats> {
   const driver = new KeepDriver(seed, shards);
   try {
     await driver.run(steps);

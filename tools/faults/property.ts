@@ -1,32 +1,4 @@
-/**
- * Any number of seeds of the property test, from the command line:
- *
- *   npx tsx tools/faults/property.ts [--seeds 1000] [--from 1] [--steps 100] [--shards 2]
- *
- * A failure prints its seed; `--from SEED --seeds 1` with the same steps and shards replays it.
- */
-import { parseArgs } from 'node:util';
+/** The engine beside a model and SQLite: `npx tsx tools/faults/property.ts`, with what seeds.ts takes. */
+import { runSeeds } from './seeds.js';
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1000' },
-    from: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '100' },
-    shards: { type: 'string' },
-  },
-});
-
-// Tests are not part of the build: found at run time, beside the sources.
-const driver = (await import(new URL('../../test/support/driver.ts', import.meta.url).href)) as {
-  runSeed(options: { seed: number; steps: number; shards: number }): Promise<Record<string, number>>;
-};
-
-const from = Number(values.from);
-const totals: Record<string, number> = {};
-for (let seed = from; seed < from + Number(values.seeds); seed++) {
-  const shards = values.shards === undefined ? 1 + (seed % 4) : Number(values.shards);
-  const stats = await driver.runSeed({ seed, steps: Number(values.steps), shards });
-  for (const [name, count] of Object.entries(stats)) totals[name] = (totals[name] ?? 0) + count;
-  if ((seed - from + 1) % 100 === 0) process.stdout.write(`${seed - from + 1} seeds: ${JSON.stringify(totals)}\n`);
-}
-process.stdout.write(`done: ${JSON.stringify(totals)}\n`);
+await runSeeds('driver.ts', 4, ({ runSeed }) => runSeed);
