@@ -30,7 +30,7 @@ export interface OpenOptions {
   nodeCacheBytes?: number;
   /** Blocks of log files kept in memory, all shards together. Default 128 MiB; 0: none. */
   blockCacheBytes?: number;
-  /** Memory for records newer than the last checkpoint, all shards together; half of it is folded at a time. Default 256 MiB. */
+  /** Memory for records newer than the last checkpoint, all shards together; half of it is folded at a time. Default 128 MiB. */
   memtableBytes?: number;
   /** Fold once memory holds this many records and 1/8 of what the tree holds. Default 131,072. */
   checkpointRecords?: number;
