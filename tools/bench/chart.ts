@@ -36,7 +36,7 @@ export function chart(comparisons: readonly Comparison[], subtitle: string): str
   }
   const height = y + 8;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" ${FONT} font-size="13" fill="${INK}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" ${FONT} font-size="13" fill="${INK}"><title>Varve beside the best of its peers</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
     text(24, 34, 'Varve beside the best of its peers', 'font-size="20" font-weight="600"'),
     text(
