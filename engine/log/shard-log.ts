@@ -17,6 +17,7 @@ import { LogFailure } from './failure.js';
 import { loadBlockTable, loadFooter } from './footer-loading.js';
 import { GroupBuilder } from './frame-builder.js';
 import type { IdempotentAnswer } from './idempotency.js';
+import { checkNoGapBetween, findIdempotent, positionAt } from './log-search.js';
 import { type Recovered, recover } from './recovery.js';
 import { isGap, type LogGap, type ReplaySource, replay } from './replay.js';
 import { type ScrubProgress, scrubSegments } from './scrub.js';
@@ -208,29 +209,12 @@ export class ShardLog implements ReplaySource {
 
   /** Last seq of the newest record batch with a time up to `time`; 0 where there is none. Throws CORRUPT where damage hides the answer. */
   positionAt(time: Micros): number {
-    return this.#positionAt(time, false).seq;
+    return positionAt(this, time, false).seq;
   }
 
   /** The same, and the seq of the first record after it; one more than what is durable where there is none. */
   positionsAround(time: Micros): { readonly seq: number; readonly nextSeq: number } {
-    return this.#positionAt(time, true);
-  }
-
-  #positionAt(time: Micros, wantsNext: boolean): { readonly seq: number; readonly nextSeq: number } {
-    const all = this.#segments.all;
-    let at = all.length - 1;
-    while (at >= 0 && (all[at]!.records === 0 || all[at]!.minTime > time)) at--;
-    const segment = all[at];
-    let seq = 0;
-    let nextSeq = 0;
-    if (segment !== undefined) {
-      this.loadFooter(segment);
-      if (time >= segment.maxTime && this.#endsWithRecord(segment)) seq = segment.lastSeq;
-      else ({ seq, nextSeq } = reader.positionInSegment(segment, this.context.pool.use(segment), time));
-    }
-    if (nextSeq === 0 && (wantsNext || this.context.findings.length > 0)) nextSeq = this.#firstRecordFrom(at + 1);
-    if (this.context.findings.length > 0) this.#checkNoGapBetween(seq, nextSeq);
-    return { seq, nextSeq };
+    return positionAt(this, time, true);
   }
 
   /** Batches from the first with a last seq from `fromSeq` on, up to what is durable at the call; gaps where they cannot be read. */
@@ -240,22 +224,7 @@ export class ShardLog implements ReplaySource {
 
   /** The answer this key got since `notBefore`, the newest where there are several. */
   findIdempotent(key: string, notBefore: Micros): IdempotentAnswer | undefined {
-    const all = this.#segments.all;
-    // A segment was written to until the next one was made.
-    let writtenUntil = Number.POSITIVE_INFINITY;
-    for (let i = all.length - 1; i >= 0; i--) {
-      const segment = all[i]!;
-      const until = writtenUntil;
-      const since = segment.header?.createdTime ?? 0;
-      writtenUntil = segment.header?.createdTime ?? until;
-      if (segment.records === 0) continue;
-      if (Math.max(segment.maxTime, until) < notBefore) return undefined;
-      this.loadFooter(segment);
-      const answer = segment.idempotency?.find(key);
-      // A time before its own segment's is a client's, and tells nothing of when the batch came: the segment does.
-      if (answer !== undefined) return (answer.time < since ? until : answer.time) >= notBefore ? answer : undefined;
-    }
-    return undefined;
+    return findIdempotent(this, key, notBefore);
   }
 
   /**
@@ -307,7 +276,7 @@ export class ShardLog implements ReplaySource {
     this.context.pool.closeAll();
   }
 
-  /** For replay. */
+  /** For replay and search. */
   get segmentSet(): SegmentSet {
     return this.#segments;
   }
@@ -421,31 +390,10 @@ export class ShardLog implements ReplaySource {
     if (seq < 1 || seq > this.#durableSeq) return undefined;
     const segment = this.#segments.find(seq);
     if (segment === undefined) {
-      this.#checkNoGapBetween(seq - 1, seq + 1);
+      checkNoGapBetween(this.context, seq - 1, seq + 1);
       return undefined;
     }
     if (segment.blockTable === undefined) loadBlockTable(this.context, segment);
     return segment;
-  }
-
-  /** Seq of the first record in the segments from this one on; just beyond the log where there is none. */
-  #firstRecordFrom(at: number): number {
-    const segment = this.#segments.all.slice(at).find((other) => other.records > 0);
-    if (segment === undefined) return this.#durableSeq + 1;
-    this.loadFooter(segment);
-    return segment.index!.seqAt(0);
-  }
-
-  /** Whether the last thing in the segment is a record, so that its last seq is a batch's end. */
-  #endsWithRecord(segment: Segment): boolean {
-    return segment.events === 0 && segment.gaps.length === 0;
-  }
-
-  /** Throws CORRUPT where seqs strictly between the two cannot be read. */
-  #checkNoGapBetween(seq: number, nextSeq: number): void {
-    for (const { kind, file, offset, fromSeq, toSeq, detail } of this.context.findings) {
-      if ((kind !== 'damaged' && kind !== 'missing') || fromSeq === 0 || toSeq <= seq || fromSeq >= nextSeq) continue;
-      throw new VarveError('CORRUPT', `seqs ${fromSeq} to ${toSeq} cannot be read: ${detail}`, { file, offset, what: detail });
-    }
   }
 }
