@@ -6,7 +6,8 @@
  */
 import { type BatchLimits, type PreparedBatch, prepareBatch } from './batch.js';
 import { Catalog } from './catalog.js';
-import { ChangesReader, trimmed } from './changes.js';
+import { ChangesReader } from './changes.js';
+import { listCollections } from './collection-list.js';
 import { openDataDirectory } from './data-directory.js';
 import type {
   Changes,
@@ -22,34 +23,33 @@ import type {
   View,
 } from './database.js';
 import { VarveError } from './errors.js';
-import { hex } from './format/hash.js';
-import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
+import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
-import { formatTime, parseTime } from './format/time.js';
+import { formatTime } from './format/time.js';
 import type { Identity } from './identity.js';
 import type { JobInfo } from './jobs.js';
 import type { CompactRequest, EraseRequest } from './keep.js';
-import { BlockCache } from './log/index.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
+import { checkOptions, openShards } from './open-shards.js';
 import { PlacementDecisions } from './placement-decisions.js';
 import { checkPlacement, Placements } from './placements.js';
 import type { Platform } from './platform/platform.js';
 import { PointDiff } from './point-diff.js';
+import { refuseBeforeHorizons, resolvePoint } from './points.js';
 import { Keeping, type Snapshot } from './retention/keeping.js';
 import type { Retention } from './retention/policy.js';
-import { Shard } from './shard.js';
+import type { Shard } from './shard.js';
+import { rootInfo, shardInfo } from './shard-info.js';
 import { type DatabaseStats, readStats } from './stats.js';
-import { FoldHost, NodeCache } from './tree/tree-store.js';
+import { FoldHost } from './tree/tree-store.js';
 import {
   type InsertItem,
   type InsertOptions,
   type InsertResult,
   type JsonValue,
-  MAX_SHARD,
   type Point,
   parseRecordId,
   type RecordHeader,
-  type Seq,
   type ShardId,
   type Timestamp,
   type VersionRecord,
@@ -57,8 +57,8 @@ import {
 import { Upkeep } from './upkeep.js';
 import { PositionsView, type ViewSource } from './view.js';
 
-const MIB = 1024 * 1024;
-const RECORD_ID = /^[0-9a-f]{16}$/;
+type OneOptions = InsertOptions & Pick<InsertItem, 'refs' | 'expect'>;
+
 const LOCK_FILE = 'lock.sqlite';
 
 export class Engine implements Database, ViewSource {
@@ -92,10 +92,8 @@ export class Engine implements Database, ViewSource {
     this.shardList = parts.shards;
     this.databaseId = parts.identity.database;
     this.nodeId = parts.identity.node;
-    this.#limits = {
-      maxBodyBytes: parts.options.maxBodyBytes ?? DEFAULT_MAX_BODY_BYTES,
-      maxBatchBytes: parts.options.maxBatchBytes ?? DEFAULT_MAX_BATCH_BYTES,
-    };
+    const { maxBodyBytes = DEFAULT_MAX_BODY_BYTES, maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = parts.options;
+    this.#limits = { maxBodyBytes, maxBatchBytes };
     this.#placements = new Placements(parts.shards.length, Buffer.from(parts.identity.database, 'hex'));
     this.#decisions = new PlacementDecisions({
       shards: parts.shards,
@@ -172,31 +170,18 @@ export class Engine implements Database, ViewSource {
 
   /** The one shard that all of it lives in. */
   #shardOf(batch: PreparedBatch): Shard {
-    if (this.shardList.length === 1) return this.#shard(1);
-    const shards = new Set<ShardId>();
-    for (const item of batch.items) shards.add(this.#placements.shardOf(item.collection, item.entity));
-    const [shard] = shards;
-    if (shards.size === 1 && shard !== undefined) return this.#shard(shard);
-    const reached = [...shards].sort((a, b) => a - b);
-    throw new VarveError('CROSS_SHARD', `the batch reaches shards ${reached.join(', ')}; place its collections in one group`, {
-      shards: reached,
-    });
+    return this.#shard(this.#placements.shardOfAll(batch.items));
   }
 
-  put(
-    collection: string,
-    key: string,
-    body: JsonValue,
-    options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'> = {},
-  ): Promise<RecordHeader> {
+  put(collection: string, key: string, body: JsonValue, options: OneOptions = {}): Promise<RecordHeader> {
     return this.#insertOne({ collection, key, body }, options);
   }
 
-  delete(collection: string, key: string, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'> = {}): Promise<RecordHeader> {
+  delete(collection: string, key: string, options: OneOptions = {}): Promise<RecordHeader> {
     return this.#insertOne({ collection, key, deleted: true }, options);
   }
 
-  #insertOne(item: InsertItem, options: InsertOptions & Pick<InsertItem, 'refs' | 'expect'>): Promise<RecordHeader> {
+  #insertOne(item: InsertItem, options: OneOptions): Promise<RecordHeader> {
     const { refs, expect } = options;
     if (refs !== undefined) item.refs = refs;
     if (expect !== undefined) item.expect = expect;
@@ -216,21 +201,7 @@ export class Engine implements Database, ViewSource {
 
   async asOf(point: Point): Promise<View> {
     this.checkOpen();
-    if (RECORD_ID.test(point)) return this.#asOfRecord(point);
-    const time = parseTime(point, 'asOf');
-    const now = Math.max(this.#platform.clock.nowMicros(), ...this.shardList.map((shard) => shard.lastTime));
-    if (time > now) throw new VarveError('TIME_AHEAD', `the time ${point} lies in the future`, { now: formatTime(now) });
-    return this.at(await Promise.all(this.shardList.map((shard) => shard.positionAt(time))));
-  }
-
-  #asOfRecord(id: string): View {
-    const { shard, seq } = parseRecordId(id, 'asOf');
-    const end = this.shardList[shard - 1]?.endOfBatch(seq);
-    // One that was dropped is told apart from one that never was.
-    if (end === undefined) this.shardList[shard - 1]?.record(seq);
-    if (end === undefined)
-      throw new VarveError('INVALID', `asOf: there is no record ${id}`, { path: 'asOf', expected: 'the id of a record' });
-    return this.at(this.shardList.map((candidate) => (candidate.id === shard ? end : undefined)));
+    return this.at(await resolvePoint(this.shardList, this.#platform.clock, point));
   }
 
   record(id: string): VersionRecord | undefined {
@@ -287,20 +258,7 @@ export class Engine implements Database, ViewSource {
 
   async collections(): Promise<CollectionInfo[]> {
     this.checkOpen();
-    const infos = new Map<string, { entities: number; versions: number }>();
-    for (const name of this.#placements.names()) infos.set(name, { entities: 0, versions: 0 });
-    for (const shard of this.shardList) {
-      for (const [name, { alive, versions }] of await shard.counts()) {
-        if (isSystemCollection(name) && shard.id !== 1) continue; // every shard has a copy
-        const info = infos.get(name) ?? { entities: 0, versions: 0 };
-        info.entities += alive;
-        info.versions += versions;
-        infos.set(name, info);
-      }
-    }
-    return [...infos]
-      .map(([name, info]) => ({ name, placement: this.#placements.of(name), ...info }))
-      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    return listCollections(this.shardList, this.#placements);
   }
 
   async collection(name: string): Promise<CollectionInfo | undefined> {
@@ -311,9 +269,7 @@ export class Engine implements Database, ViewSource {
   async setPlacement(collection: string, placement: string): Promise<CollectionInfo> {
     this.checkOpen();
     checkCollection(collection);
-    checkPlacement(placement);
-    if (isSystemCollection(collection))
-      throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
+    checkPlacement(collection, placement);
     await this.#decisions.decide(collection, placement);
     return (await this.collection(collection)) as CollectionInfo;
   }
@@ -348,7 +304,7 @@ export class Engine implements Database, ViewSource {
     this.checkOpen();
     return this.#keeping.createSnapshot(name, asOf, async () => {
       const { positions } = await this.asOf(asOf);
-      for (const shard of this.shardList) refuseBeforeHorizon(shard, positions[shard.id - 1]);
+      refuseBeforeHorizons(this.shardList, positions);
       return positions;
     });
   }
@@ -395,22 +351,7 @@ export class Engine implements Database, ViewSource {
   // ---- shards
 
   shards(): ShardInfo[] {
-    return this.shardList.map((shard) => {
-      const tree = shard.tree;
-      return {
-        shard: shard.id,
-        role: 'owner',
-        state: shard.damaged ? 'damaged' : shard.stopped === undefined ? 'open' : 'read-only',
-        reason: shard.stopped ?? (shard.foldFailure === undefined ? undefined : `folding failed: ${shard.foldFailure}`),
-        epoch: shard.log.epoch,
-        firstSeq: shard.log.firstSeq as Seq,
-        lastSeq: shard.visibleSeq as Seq,
-        durableSeq: shard.log.durableSeq as Seq,
-        checkpoint: tree === undefined ? null : { seq: tree.seq as Seq, root: hex(tree.root.hash) },
-        liveBytes: shard.log.bytes - shard.upkeep.deadBytes,
-        deadBytes: shard.upkeep.deadBytes,
-      };
-    });
+    return this.shardList.map(shardInfo);
   }
 
   stats(): DatabaseStats {
@@ -419,13 +360,7 @@ export class Engine implements Database, ViewSource {
 
   async root(shard: number, seq?: number): Promise<RootInfo | undefined> {
     this.checkOpen();
-    const found = this.#shard(shard);
-    if (seq === undefined) {
-      const root = await found.root();
-      return { shard: found.id, seq: root.seq as Seq, root: hex(root.hash), entries: root.entries };
-    }
-    const checkpoint = await found.checkpointAt(seq);
-    return checkpoint && { shard: found.id, seq: seq as Seq, root: hex(checkpoint.root), entries: checkpoint.entries };
+    return rootInfo(this.#shard(shard), seq);
   }
 
   logFiles(): LogFile[] {
@@ -470,60 +405,4 @@ export class Engine implements Database, ViewSource {
 
 function firstRecord({ records }: InsertResult): RecordHeader {
   return records[0] as RecordHeader;
-}
-
-/** Throws TRIMMED where a snapshot there could not show everything that was. */
-function refuseBeforeHorizon(shard: Shard, position: number | undefined): void {
-  if (position === undefined) return;
-  for (const [collection, { seq }] of shard.exactness.horizons) {
-    if (position >= seq || shard.exactness.isSnapshot(position) || isSystemCollection(collection)) continue;
-    throw trimmed(shard, collection, seq);
-  }
-}
-
-function checkOptions(platform: Platform, options: OpenOptions): void {
-  const kind = platform.files.networkKind();
-  if (kind !== undefined && options.allowNetworkFileSystem !== true) {
-    throw new VarveError(
-      'NETWORK_FILE_SYSTEM',
-      `the data directory is on a network file system (${kind}), whose locks and syncs cannot be relied on`,
-      { kind },
-    );
-  }
-  const { shards } = options;
-  if (shards !== undefined && !(Number.isInteger(shards) && shards >= 1 && shards <= MAX_SHARD)) {
-    throw new VarveError('INVALID', `${shards} shards cannot be`, { path: 'shards', expected: `a whole number from 1 to ${MAX_SHARD}` });
-  }
-}
-
-async function openShards(
-  platform: Platform,
-  options: OpenOptions,
-  count: number,
-  databaseId: Uint8Array,
-  catalog: Catalog,
-  foldHost: FoldHost,
-): Promise<Shard[]> {
-  const nodeCache = new NodeCache(options.nodeCacheBytes ?? 64 * MIB);
-  const blockCache = new BlockCache(options.blockCacheBytes ?? 128 * MIB);
-  const opening = Array.from({ length: count }, (_, i) =>
-    Shard.open({
-      platform,
-      shard: (i + 1) as ShardId,
-      databaseId,
-      catalog,
-      nodeCache,
-      foldHost,
-      blockCache,
-      segmentBytes: options.segmentBytes ?? 64 * MIB,
-      memtableBytes: (options.memtableBytes ?? 128 * MIB) / count,
-      checkpointRecords: options.checkpointRecords ?? 131_072,
-    }),
-  );
-  const opened = await Promise.allSettled(opening);
-  const failed = opened.find((result) => result.status === 'rejected');
-  const shards = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-  if (failed === undefined) return shards;
-  await Promise.allSettled(shards.map((shard) => shard.close()));
-  throw failed.reason;
 }

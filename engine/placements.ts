@@ -54,16 +54,32 @@ export class Placements {
     return this.home(collection) ?? this.#hash(entity);
   }
 
+  /** The one shard that all of these live in. Throws CROSS_SHARD. */
+  shardOfAll(items: readonly { readonly collection: string; readonly entity: string }[]): ShardId {
+    if (this.#shardCount === 1) return 1 as ShardId;
+    const shards = new Set<ShardId>();
+    for (const { collection, entity } of items) shards.add(this.shardOf(collection, entity));
+    const [shard] = shards;
+    if (shards.size === 1 && shard !== undefined) return shard;
+    const reached = [...shards].sort((a, b) => a - b);
+    throw new VarveError('CROSS_SHARD', `the batch reaches shards ${reached.join(', ')}; place its collections in one group`, {
+      shards: reached,
+    });
+  }
+
   #hash(text: string): ShardId {
     return ((halfSipHash(this.#hashKey, Buffer.from(text, 'latin1')) % this.#shardCount) + 1) as ShardId;
   }
 }
 
-/** Throws INVALID. */
-export function checkPlacement(placement: string): void {
-  if (PLACEMENT.test(placement)) return;
-  throw new VarveError('INVALID', `placement '${placement}' is not known`, {
-    path: 'placement',
-    expected: '"key" or "group:<name>", a name of 1–64 letters, digits, _ or -',
-  });
+/** Throws INVALID, SYSTEM_COLLECTION. */
+export function checkPlacement(collection: string, placement: string): void {
+  if (!PLACEMENT.test(placement)) {
+    throw new VarveError('INVALID', `placement '${placement}' is not known`, {
+      path: 'placement',
+      expected: '"key" or "group:<name>", a name of 1–64 letters, digits, _ or -',
+    });
+  }
+  if (isSystemCollection(collection))
+    throw new VarveError('SYSTEM_COLLECTION', `'${collection}' belongs to the system and can only be read`, { collection });
 }
