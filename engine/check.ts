@@ -14,7 +14,7 @@ import { readIdentity } from './identity.js';
 import type { Finding } from './log/types.js';
 import { nodePlatform } from './platform/node.js';
 import type { Platform } from './platform/platform.js';
-import { shardDirectory } from './shard.js';
+import { shardDirectory } from './shard-contents.js';
 
 export type { ShardReport } from './check-shard.js';
 

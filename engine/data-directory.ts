@@ -9,7 +9,7 @@
 import { VarveError } from './errors.js';
 import { type Identity, NODE_FILE, newIdentity, readIdentity, writeIdentity } from './identity.js';
 import type { FileSystem, Platform } from './platform/platform.js';
-import { shardDirectory } from './shard.js';
+import { shardDirectory } from './shard-contents.js';
 
 /** Who is at home; created with `shards` where nobody is. Throws INCOMPATIBLE for another number of shards. */
 export async function openDataDirectory(platform: Platform, shards: number | undefined): Promise<Identity> {

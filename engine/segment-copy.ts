@@ -15,7 +15,7 @@ import { newIdentity, writeIdentity } from './identity.js';
 import { scanFrames } from './log/frame-scanner.js';
 import { nodePlatform } from './platform/node.js';
 import type { File } from './platform/platform.js';
-import { shardDirectory } from './shard.js';
+import { shardDirectory } from './shard-contents.js';
 import type { HashHex } from './types.js';
 
 export interface SegmentCopy {

@@ -1,0 +1,179 @@
+/**
+ * What a shard has on the disk and in memory: log, tree, index, and how far they are visible; and how they come from the disk.
+ *
+ *   open -> log (recovery) -> tree -> index (tree, then replay)     reopen -> the log's end once more     loadAnew -> without a tree
+ *
+ * Invariants: `visibleSeq` never passes what is synced; the index holds exactly the records up to it, and what is queued. `gap` is set
+ * where damage is not covered by the tree. A crash: see the log's recovery; the index is derived.
+ */
+import type { Catalog } from './catalog.js';
+import type { CheckpointChain } from './checkpoint-chain.js';
+import { VarveError } from './errors.js';
+import { isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
+import { type BlockCache, type Finding, isGap, LogFailure, type SeqRange, ShardLog } from './log/index.js';
+import type { Platform } from './platform/platform.js';
+import type { ShardCounts } from './shard-counts.js';
+import { ShardIndex } from './shard-index.js';
+import type { ShardUpkeep } from './shard-upkeep.js';
+import { type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
+import type { TreeRoot } from './tree/types.js';
+import type { ShardId } from './types.js';
+
+export interface ShardOptions {
+  readonly platform: Platform;
+  readonly shard: ShardId;
+  readonly databaseId: Uint8Array;
+  readonly catalog: Catalog;
+  readonly nodeCache: NodeCache;
+  /** Where large folds are done. */
+  readonly foldHost: FoldHost;
+  readonly blockCache: BlockCache;
+  readonly segmentBytes: number;
+  readonly memtableBytes: number;
+  readonly checkpointRecords: number;
+}
+
+export function shardDirectory(shard: number): string {
+  return `shards/${shard.toString(16).padStart(4, '0')}`;
+}
+
+export interface ShardContentsDeps {
+  readonly options: ShardOptions;
+  readonly chain: CheckpointChain;
+  readonly upkeep: Pick<ShardUpkeep, 'met'>;
+  /** Whether the memtable has grown enough to be folded while the log is replayed. */
+  foldIsDue(): boolean;
+  /** Between these two nothing is answered from the index. */
+  indexBroken(): void;
+  indexMended(): void;
+}
+
+export class ShardContents {
+  readonly #deps: ShardContentsDeps;
+  log!: ShardLog;
+  store!: TreeStore;
+  index!: ShardIndex;
+  counts!: ShardCounts;
+  visibleSeq = 0;
+  #gap: SeqRange | undefined;
+
+  constructor(deps: ShardContentsDeps) {
+    this.#deps = deps;
+  }
+
+  async open(): Promise<void> {
+    const { platform, shard, databaseId, segmentBytes, nodeCache, blockCache, foldHost } = this.#deps.options;
+    const directory = shardDirectory(shard);
+    this.log = await ShardLog.open({
+      platform,
+      directory: `${directory}/log`,
+      shard,
+      databaseId,
+      segmentBytes,
+      cache: blockCache,
+    }).catch((error: unknown) => {
+      if (!(error instanceof LogFailure)) throw error;
+      const reason = `recovery failed: ${error.message}`;
+      throw new VarveError('NOT_WRITTEN', `shard ${shard} cannot be opened: ${reason}`, { shard, reason }, error);
+    });
+    this.store = await TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache, host: foldHost });
+    this.index = new ShardIndex(platform, this.store, (dropped) => this.#dropped(dropped));
+    try {
+      // A tree of more than the log holds is of records that are gone: their seqs may come to name others.
+      const [newest] = this.store.roots(1);
+      // One from before a trim that compaction has carried out names records that are gone too.
+      const isUseless = newest !== undefined && (newest.seq > this.log.durableSeq || newest.seq < this.log.compactedThrough);
+      if (isUseless) await this.store.removeAll();
+      await this.#load();
+    } catch (error) {
+      if (!isTreeDamage(error)) throw error;
+      await this.loadAnew();
+    }
+  }
+
+  /** Reads the log's end back from the disk; what survived of failed groups becomes part of the history. */
+  async reopenLog(): Promise<void> {
+    const { options, chain, upkeep } = this.#deps;
+    const { recovered } = await this.log.reopen(this.visibleSeq);
+    try {
+      for (const batch of recovered) replayBatch({ shard: options.shard, index: this.index, chain, upkeep }, this.counts, batch);
+    } catch (error) {
+      if (!isTreeDamage(error)) throw error;
+      await this.loadAnew();
+    }
+    this.visibleSeq = Math.max(this.visibleSeq, this.log.durableSeq);
+    this.#gap ??= this.#damageBehindTree();
+  }
+
+  /** The index from the log alone. */
+  async loadAnew(): Promise<void> {
+    this.#deps.indexBroken();
+    await this.store.removeAll();
+    await this.#load();
+    this.#deps.indexMended();
+  }
+
+  get findings(): readonly Finding[] {
+    return [...this.log.findings, ...this.store.findings];
+  }
+
+  /** The tree's newest state on disk: what a reopen starts from. */
+  get tree(): { readonly seq: number; readonly root: TreeRoot } | undefined {
+    const root = this.index.root;
+    return root === undefined ? undefined : { seq: this.index.treeSeq, root };
+  }
+
+  /** Seqs behind the tree that could not be read: nothing from there on can be answered exactly. */
+  get gap(): SeqRange | undefined {
+    return this.#gap;
+  }
+
+  /** Throws DAMAGED where damage could change an answer at `seq`. */
+  checkReadable(seq: number): void {
+    if (this.#gap !== undefined && seq >= this.#gap.fromSeq) throw this.damage(this.#gap);
+  }
+
+  /** Throws DAMAGED where anything behind the tree is damaged. */
+  checkWhole(): void {
+    if (this.#gap !== undefined) throw this.damage(this.#gap);
+  }
+
+  damage({ fromSeq, toSeq }: SeqRange): VarveError {
+    const { shard } = this.#deps.options;
+    return new VarveError('DAMAGED', `shard ${shard}: seqs ${fromSeq} to ${toSeq} of its log are damaged, and what they say is not known`, {
+      shard,
+      fromSeq,
+      toSeq,
+    });
+  }
+
+  async #load(): Promise<void> {
+    const { options, chain, upkeep } = this.#deps;
+    const loaded = await loadIndex({
+      shard: options.shard,
+      treeDirectory: `${shardDirectory(options.shard)}/tree`,
+      clock: options.platform.clock,
+      catalog: options.catalog,
+      log: this.log,
+      store: this.store,
+      index: this.index,
+      chain,
+      upkeep,
+      foldIsDue: () => this.#deps.foldIsDue(),
+    });
+    this.counts = loaded.counts;
+    this.#gap = loaded.gap;
+    this.visibleSeq = this.log.durableSeq;
+  }
+
+  /** Damage that reopening met counts as it does at open: where no tree covers it, the log cannot say again what it said. */
+  #damageBehindTree(): SeqRange | undefined {
+    if (this.log.findings.length === 0) return undefined;
+    for (const batch of this.log.batches(this.index.treeSeq + 1)) if (isGap(batch)) return batch.gap;
+    return undefined;
+  }
+
+  #dropped(versions: ReadonlyMap<string, number>): void {
+    this.counts.addAll(new Map([...versions].map(([collection, dropped]) => [collection, { alive: 0, versions: -dropped }])));
+  }
+}
