@@ -4,6 +4,7 @@
  */
 import type { Keep } from './keep.js';
 import type { LogFile } from './log-files.js';
+import type { ReplicaShard } from './replica.js';
 import type { DatabaseStats } from './stats.js';
 import type {
   HashHex,
@@ -40,6 +41,8 @@ export interface OpenOptions {
   maxBatchBytes?: number;
   /** When and how space is given back. */
   upkeep?: UpkeepOptions;
+  /** `hold`: shards take no writes until `ReplicaShard.lead` or `follow`. Default: whoever the log tells of no other owner is it. */
+  replication?: { readonly hold?: boolean };
   /** Open although the directory is on a network file system. */
   allowNetworkFileSystem?: boolean;
 }
@@ -227,6 +230,8 @@ export interface Database extends Keep {
   /** PLACEMENT_FIXED once it has records, unless it is the same. */
   setPlacement(collection: string, placement: string): Promise<CollectionInfo>;
   shards(): ShardInfo[];
+  /** A shard as replication sees it. */
+  replica(shard: number): ReplicaShard;
   /** What has been counted since it was opened, for metrics. */
   stats(): DatabaseStats;
   /** Root of the newest durable seq (may fold, logs nothing), or of a past checkpoint; undefined for a seq that is none. */

@@ -37,6 +37,7 @@ import type { Platform } from './platform/platform.js';
 import { PointDiff } from './point-diff.js';
 import { refuseBeforeHorizons, resolvePoint } from './points.js';
 import { Keeping, type Snapshot } from './retention/keeping.js';
+import type { ReplicaShard } from './replica.js';
 import type { Retention } from './retention/policy.js';
 import type { Shard } from './shard.js';
 import { rootInfo, shardInfo } from './shard-info.js';
@@ -352,6 +353,10 @@ export class Engine implements Database, ViewSource {
 
   shards(): ShardInfo[] {
     return this.shardList.map(shardInfo);
+  }
+
+  replica(shard: number): ReplicaShard {
+    return this.#shard(shard).replica;
   }
 
   stats(): DatabaseStats {

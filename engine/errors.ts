@@ -35,6 +35,16 @@ export interface ErrorDetails {
   UNAVAILABLE: { shard: number; reason: string };
   /** The shard cannot answer exactly: part of its log is damaged and no copy is at hand. `fromSeq..toSeq` is what is missing. */
   DAMAGED: { shard: number; fromSeq: number; toSeq: number };
+  /** Another node owns the shard; undefined where it is not known which, or none does. */
+  NOT_OWNER: { shard: number; owner: string | undefined; url: string | undefined };
+  /** This copy has not applied the log through `seq` yet, and before that its answers would have gaps that nothing explains. */
+  BEHIND: { shard: number; seq: number };
+  /** This copy's tree has another root than its owner's at `seq`: it answers nothing until they agree. */
+  DIVERGED: { shard: number; seq: number };
+  /** The tree is beyond the seq that was asked for: it stands at `seq`. */
+  PASSED: { shard: number; seq: number };
+  /** What another node sent is not what it should be; nothing of it was taken. */
+  UNSOUND: { shard: number; what: string };
   /** Bytes failed their checksum, hash or structure. */
   CORRUPT: { file: string; offset: number; what: string };
   /** The point lies before what is kept, and the answer there is not known any more. `horizon`: id of the first point that is exact. */

@@ -21,6 +21,7 @@ import { isTreeDamage } from './index-loading.js';
 import type { BlockCache, Finding, ShardLog } from './log/index.js';
 import { StoredVersion } from './record-view.js';
 import { Exactness } from './retention/exactness.js';
+import { ReplicaControl } from './replica/replica-shard.js';
 import { ShardContents, type ShardOptions } from './shard-contents.js';
 import type { Counts } from './shard-counts.js';
 import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
@@ -39,6 +40,8 @@ export class Shard {
   readonly id: ShardId;
   /** What of this shard can still be told exactly. */
   readonly exactness = new Exactness();
+  /** What replication does with it. */
+  readonly replica: ReplicaControl;
   /** Trims, compaction and erasure. */
   readonly upkeep: ShardUpkeep;
   readonly counters = new ShardCounters();
@@ -133,6 +136,18 @@ export class Shard {
       erasures: this.upkeep.erasures,
       stopped: () => this.stopped,
       insertEvent: (event) => this.#writer.insertEvent(event),
+    });
+    this.replica = new ReplicaControl({
+      shard: this,
+      options,
+      contents: this.#contents,
+      queue: this.#queue,
+      writer: this.#writer,
+      folder: this.#folder,
+      chain: this.#chain,
+      healing: this.#healing,
+      recovery: this.#recovery,
+      committed: (seq, counts) => this.#committed(seq, counts),
     });
   }
 
