@@ -54,7 +54,8 @@ export function readTls(disk: Disk, files: TlsFiles): TlsMaterial {
   return { options, clientCertificates: ca !== undefined, subject: first.subject, validTo: first.validTo };
 }
 
-function readPem(disk: Disk, path: string, setting: string): Buffer {
+/** Throws ConfigError that names the setting. */
+export function readPem(disk: Disk, path: string, setting: string): Buffer {
   try {
     const file = disk.read(path);
     if (file !== undefined) return Buffer.from(file.bytes);
