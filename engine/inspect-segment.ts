@@ -197,6 +197,10 @@ function eventItem(bytes: Buffer, at: number, length: number, place: SegmentPlac
       return { what: 'trim', fields: { seq, drops: countOfRuns(event.runs), runs: event.runs.length } };
     case 'erasure':
       return { what: 'erasure', fields: { seq, collection: text(event.collection), key: text(event.key), reason: text(event.reason) } };
+    case 'epoch': {
+      const { epoch, endsAt, node, url, reason } = event;
+      return { what: 'epoch', fields: { seq, epoch, endsAt, node: hex(node), url: text(url), reason: text(reason) } };
+    }
   }
 }
 

@@ -1,26 +1,28 @@
 /**
  * Events inside a frame: what the log holds besides records. One event is a batch of its own and takes one seq.
- * Layout and the number reserved for a later type in docs/FORMAT.md.
+ * Layouts in docs/FORMAT.md.
  */
 import { assert } from '../errors.js';
-import type { CheckpointEvent, ErasureEvent, LogEvent, TrimEvent } from '../log/types.js';
+import type { CheckpointEvent, EpochEvent, ErasureEvent, LogEvent, TrimEvent } from '../log/types.js';
 import { allZero, getU16, getU32, getU48, putU16, putU32, putU48, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { HASH_BYTES } from './hash.js';
-import { MAX_COLLECTION_BYTES, MAX_KEY_BYTES, MAX_REASON_BYTES } from './limits.js';
+import { EPOCH_SEQS, MAX_COLLECTION_BYTES, MAX_KEY_BYTES, MAX_REASON_BYTES, MAX_URL_BYTES } from './limits.js';
 import { countOfRuns, decodeRuns, encodeRuns, runsBytes } from './seq-runs.js';
 
 export const EVENT_TAG = 0xe1;
-/** Type 4, epoch, is reserved. */
 const TYPE_CHECKPOINT = 1;
 const TYPE_TRIM = 2;
 const TYPE_ERASURE = 3;
+const TYPE_EPOCH = 4;
 const FIXED_BYTES = 16;
 const CRC_BYTES = 4;
 export const EVENT_MIN_BYTES = FIXED_BYTES + CRC_BYTES;
 const CHECKPOINT_BYTES = FIXED_BYTES + 6 + 6 + 4 + 2 * HASH_BYTES + CRC_BYTES;
 const TRIM_HEAD_BYTES = 12;
 const ERASURE_HEAD_BYTES = 6;
+export const NODE_ID_BYTES = 16;
+const EPOCH_HEAD_BYTES = 4 + 6 + NODE_ID_BYTES + 2 + 2;
 
 /** Length of the event once encoded. */
 export function eventBytes(event: LogEvent): number {
@@ -31,6 +33,8 @@ export function eventBytes(event: LogEvent): number {
       return FIXED_BYTES + TRIM_HEAD_BYTES + runsBytes(event.runs) + CRC_BYTES;
     case 'erasure':
       return FIXED_BYTES + ERASURE_HEAD_BYTES + event.collection.length + event.key.length + event.reason.length + CRC_BYTES;
+    case 'epoch':
+      return FIXED_BYTES + EPOCH_HEAD_BYTES + event.url.length + event.reason.length + CRC_BYTES;
   }
 }
 
@@ -45,13 +49,14 @@ export function encodeEvent(into: Uint8Array, at: number, event: LogEvent, seq: 
   const p = at + FIXED_BYTES;
   if (event.type === 'checkpoint') encodeCheckpoint(into, p, event, seq);
   else if (event.type === 'trim') encodeTrim(into, p, event, seq);
-  else encodeErasure(into, p, event);
+  else if (event.type === 'erasure') encodeErasure(into, p, event);
+  else encodeEpoch(into, p, event, seq);
   const end = at + length - CRC_BYTES;
   putU32(into, end, crc32(view(into, at, end), seed));
   return end + CRC_BYTES;
 }
 
-const TYPES = { checkpoint: TYPE_CHECKPOINT, trim: TYPE_TRIM, erasure: TYPE_ERASURE } as const;
+const TYPES = { checkpoint: TYPE_CHECKPOINT, trim: TYPE_TRIM, erasure: TYPE_ERASURE, epoch: TYPE_EPOCH } as const;
 
 function encodeCheckpoint(into: Uint8Array, p: number, event: CheckpointEvent, seq: number): void {
   assert(event.root.length === HASH_BYTES && event.previous.length === HASH_BYTES, 'a checkpoint names hashes of 32 bytes');
@@ -82,6 +87,18 @@ function encodeErasure(into: Uint8Array, p: number, { collection, key, reason }:
   into.set(reason, p + ERASURE_HEAD_BYTES + collection.length + key.length);
 }
 
+function encodeEpoch(into: Uint8Array, p: number, { epoch, endsAt, node, url, reason }: EpochEvent, seq: number): void {
+  assert(epoch > 1 && seq === endsAt + EPOCH_SEQS && node.length === NODE_ID_BYTES, 'an epoch begins behind the one before');
+  assert(url.length <= MAX_URL_BYTES && reason.length <= MAX_REASON_BYTES, 'texts fit');
+  putU32(into, p, epoch);
+  putU48(into, p + 4, endsAt);
+  into.set(node, p + 10);
+  putU16(into, p + 26, url.length);
+  putU16(into, p + 28, reason.length);
+  into.set(url, p + EPOCH_HEAD_BYTES);
+  into.set(reason, p + EPOCH_HEAD_BYTES + url.length);
+}
+
 /** Length of the event that may begin at `at`, or 0 where none can that ends by `end`. */
 export function eventLengthAt(bytes: Uint8Array, at: number, end: number): number {
   if (at + EVENT_MIN_BYTES > end || bytes[at] !== EVENT_TAG) return 0;
@@ -101,6 +118,7 @@ export function decodeEvent(bytes: Uint8Array, at: number, length: number, seed:
   if (type === TYPE_CHECKPOINT) event = decodeCheckpoint(bytes, p, end, seq);
   else if (type === TYPE_TRIM) event = decodeTrim(bytes, p, end, seq);
   else if (type === TYPE_ERASURE) event = decodeErasure(bytes, p, end);
+  else if (type === TYPE_EPOCH) event = decodeEpoch(bytes, p, end, seq);
   return event === undefined ? undefined : { seq, event };
 }
 
@@ -133,4 +151,16 @@ function decodeErasure(bytes: Uint8Array, p: number, end: number): ErasureEvent 
     key: view(bytes, collectionEnd, keyEnd),
     reason: view(bytes, keyEnd, end),
   };
+}
+
+function decodeEpoch(bytes: Uint8Array, p: number, end: number, seq: number): EpochEvent | undefined {
+  if (end - p < EPOCH_HEAD_BYTES) return undefined;
+  const epoch = getU32(bytes, p);
+  const endsAt = getU48(bytes, p + 4);
+  const urlEnd = p + EPOCH_HEAD_BYTES + getU16(bytes, p + 26);
+  const reasonBytes = getU16(bytes, p + 28);
+  if (epoch < 2 || seq !== endsAt + EPOCH_SEQS || urlEnd + reasonBytes !== end) return undefined;
+  if (urlEnd - p - EPOCH_HEAD_BYTES > MAX_URL_BYTES || reasonBytes > MAX_REASON_BYTES) return undefined;
+  const node = view(bytes, p + 10, p + 26);
+  return { type: 'epoch', epoch, endsAt, node, url: view(bytes, p + EPOCH_HEAD_BYTES, urlEnd), reason: view(bytes, urlEnd, end) };
 }

@@ -25,6 +25,10 @@ export const MAX_IDEMPOTENCY_KEY_CHARS = 255;
 
 /** Why an entity was erased, in UTF-8. */
 export const MAX_REASON_BYTES = 1024;
+/** Of a node's URL, in UTF-8. */
+export const MAX_URL_BYTES = 2048;
+/** An epoch begins so many seqs after the one before, so that no seq its owner gave out alone names anything else. */
+export const EPOCH_SEQS = 2 ** 32;
 /** Runs of seqs in one trim event: about 100 KB of them. */
 export const MAX_RUNS_PER_TRIM = 16_384;
 

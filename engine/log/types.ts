@@ -70,8 +70,19 @@ export interface ErasureEvent {
   readonly reason: Uint8Array;
 }
 
-/** Type 'epoch' has its number reserved in the format. */
-export type LogEvent = CheckpointEvent | TrimEvent | ErasureEvent;
+/** Another owner begins: the first batch of its epoch. */
+export interface EpochEvent {
+  readonly type: 'epoch';
+  readonly epoch: number;
+  /** Last seq of the epoch before it that counts. */
+  readonly endsAt: number;
+  /** Of the new owner: 16 bytes, and where it is found, UTF-8. */
+  readonly node: Uint8Array;
+  readonly url: Uint8Array;
+  readonly reason: Uint8Array;
+}
+
+export type LogEvent = CheckpointEvent | TrimEvent | ErasureEvent | EpochEvent;
 
 export interface Idempotency {
   readonly key: string;

@@ -136,13 +136,41 @@ const EVENTS: readonly LogEvent[] = [
     ],
   },
   { type: 'erasure', collection: Buffer.from('people'), key: Buffer.from('åsa'), reason: Buffer.from('asked to') },
+  {
+    type: 'epoch',
+    epoch: 2,
+    endsAt: 42,
+    node: Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex'),
+    url: Buffer.from('http://b'),
+    reason: Buffer.from('a dead owner'),
+  },
 ];
+const seqOf = (event: LogEvent): number => (event.type === 'epoch' ? event.endsAt + 2 ** 32 : 42);
+
+it('an epoch event stands so, byte by byte', () => {
+  const event = EVENTS.find(({ type }) => type === 'epoch')!;
+  const stored = Buffer.alloc(eventBytes(event));
+  encodeEvent(stored, 0, event, seqOf(event), SEED);
+  const head = `e104000046000000${'2a0000000100'}0000`;
+  const fields = `02000000${'2a0000000000'}000102030405060708090a0b0c0d0e0f${'0800'}${'0c00'}`;
+  const texts = Buffer.from('http://ba dead owner').toString('hex');
+  expect(stored.subarray(0, -4).toString('hex')).toBe(head + fields + texts);
+});
+
+it('an epoch event with the seq of another place is refused', () => {
+  const event = EVENTS.find(({ type }) => type === 'epoch')!;
+  const stored = Buffer.alloc(eventBytes(event));
+  encodeEvent(stored, 0, event, seqOf(event), SEED);
+  stored[8]! += 1;
+  stored.writeUInt32LE(crc32(stored.subarray(0, -4), SEED), stored.length - 4);
+  expect(decodeEvent(stored, 0, stored.length, SEED)).toBeUndefined();
+});
 
 describe.each(EVENTS)('a $type event', (event) => {
   it('comes back as it went in, and fails when any bit is flipped', () => {
     const stored = Buffer.alloc(eventBytes(event));
-    expect(encodeEvent(stored, 0, event, 42, SEED)).toBe(stored.length);
-    expect(decodeEvent(stored, 0, eventLengthAt(stored, 0, stored.length), SEED)).toEqual({ seq: 42, event });
+    expect(encodeEvent(stored, 0, event, seqOf(event), SEED)).toBe(stored.length);
+    expect(decodeEvent(stored, 0, eventLengthAt(stored, 0, stored.length), SEED)).toEqual({ seq: seqOf(event), event });
     for (let bit = 0; bit < stored.length * 8; bit++) {
       const flipped = Buffer.from(stored);
       flipped[bit >> 3]! ^= 1 << (bit & 7);
