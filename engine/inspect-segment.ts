@@ -15,7 +15,7 @@ import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, type Segme
 import { countOfRuns } from './format/seq-runs.js';
 import { formatTime } from './format/time.js';
 import type { InspectItem, InspectOptions } from './inspect.js';
-import { scanFrames } from './log/frame-scanner.js';
+import { type ScannedFrame, scanFrames } from './log/frame-scanner.js';
 import { SparseIndex } from './log/sparse-index.js';
 import { KIND_PUT, type StoredRecord } from './log/types.js';
 import type { File, Platform } from './platform/platform.js';
@@ -98,7 +98,7 @@ function* inspectBody(file: File, place: SegmentPlace, options: InspectOptions):
       continue;
     }
     yield frameItem(head, offset);
-    if (head.kind === FRAME_DATA && options.brief !== true) yield* inspectFrame(bytes, at, head, offset, place, options);
+    if (head.kind === FRAME_DATA && options.brief !== true) yield* inspectFrame(scanned, place, options);
   }
   if (trailer !== undefined) {
     const { minTime, maxTime, ...rest } = trailer;
@@ -113,25 +113,28 @@ function* inspectBody(file: File, place: SegmentPlace, options: InspectOptions):
 }
 
 function frameItem(head: FrameHead, offset: number): InspectItem {
-  const { length, epoch, firstSeq, lastSeq, attestedSeq, batchCount } = head;
+  const { length, epoch, firstSeq, lastSeq, attestedSeq, batchCount, payloadBytes, packedBytes } = head;
   const item = { offset, length, depth: 0 };
   if (head.kind !== FRAME_DATA) return { ...item, what: 'mark', fields: { epoch, attestedSeq } };
-  return { ...item, what: 'frame', fields: { epoch, firstSeq, lastSeq, attestedSeq, batches: batchCount } };
+  const fields = { epoch, firstSeq, lastSeq, attestedSeq, batches: batchCount };
+  return { ...item, what: 'frame', fields: packedBytes === undefined ? fields : { ...fields, packedBytes, unpackedBytes: payloadBytes } };
 }
 
+/** Items of a packed frame are told at the offset of the block that they are in, with their unpacked lengths. */
 function* inspectFrame(
-  bytes: Buffer,
-  at: number,
-  head: FrameHead,
-  offset: number,
+  { bytes, at, head, offset, blocks }: ScannedFrame,
   place: SegmentPlace,
   options: InspectOptions,
 ): Generator<InspectItem> {
+  const offsetOf = (p: number): number => {
+    if (blocks === undefined) return offset + p - at;
+    return blocks.findLast((block) => block.at <= p - at)?.offset ?? offset;
+  };
   const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
   for (let p = at + FRAME_HEAD_BYTES; p < end; ) {
     const batch = decodeBatchHead(bytes, p, end);
     if (batch === undefined) {
-      yield { what: 'batch', offset: offset + p - at, length: end - p, depth: 1, fields: {}, bad: 'the batch is unsound' };
+      yield { what: 'batch', offset: offsetOf(p), length: end - p, depth: 1, fields: {}, bad: 'the batch is unsound' };
       return;
     }
     const { firstSeq, lastSeq, count, idempotency } = batch;
@@ -143,7 +146,7 @@ function* inspectFrame(
     };
     yield {
       what: 'batch',
-      offset: offset + p - at,
+      offset: offsetOf(p),
       length: batch.totalBytes,
       depth: 1,
       fields: batch.isEvent ? fields : { ...fields, records: count },
@@ -152,7 +155,7 @@ function* inspectFrame(
     for (p += batch.headBytes; p < batchEnd; ) {
       const length = batch.isEvent ? eventLengthAt(bytes, p, batchEnd) : recordLengthAt(bytes, p, batchEnd);
       if (length === 0) break;
-      const item = { offset: offset + p - at, length, depth: 2 };
+      const item = { offset: offsetOf(p), length, depth: 2 };
       yield batch.isEvent
         ? { ...item, ...eventItem(bytes, p, length, place) }
         : { ...item, ...recordItem(bytes, p, length, place, options) };

@@ -9,7 +9,7 @@ export interface CompactRequest {
   readonly shard?: number;
   /** Trim only this collection; segments hold many, so what is rewritten may hold others. */
   readonly collection?: string;
-  /** Whatever is dead at all, and small segments too, without waiting for a threshold. */
+  /** Whatever is dead at all, small segments too, and what is not compressed yet (unless told not to), without waiting for a threshold. */
   readonly force?: boolean;
 }
 

@@ -33,6 +33,8 @@ export interface UpkeepOptions {
   readonly bytesPerSecond?: number;
   /** Hours of the day (UTC) in which it begins by itself, `[22, 6]` for the night; default: any. */
   readonly hours?: readonly [number, number];
+  /** What is rewritten is compressed. Default true. */
+  readonly compress?: boolean;
   /** Milliseconds between two looks. Default: a minute. */
   readonly everyMs?: number;
 }
@@ -68,7 +70,7 @@ export class Upkeep {
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.jobs = new Jobs(parts.platform);
-    this.#host = new CompactHost(parts.platform);
+    this.#host = new CompactHost(parts.platform, parts.options.compress ?? true);
   }
 
   get failure(): string | undefined {

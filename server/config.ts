@@ -127,6 +127,7 @@ export const SETTINGS = {
   compactAuto: setting(yesOrNo, true, 'YES', 'trim and compact without being asked'),
   compactDeadShare: setting(maybe(share), undefined, 'SHARE', 'rewrite a segment once this part of its records is dead (0.3)'),
   compactBytesPerSecond: setting(maybe(bytes), undefined, 'BYTES', 'what compaction reads and writes in a second at most'),
+  compactCompress: setting(yesOrNo, true, 'YES', 'compress what compaction rewrites'),
   compactHours: setting(maybe(hoursOfDay), undefined, 'HOURS', 'hours of the day, in UTC, in which it begins by itself, such as 22-6'),
   maxBodyBytes: setting(bytes, DEFAULT_LIMITS.maxBodyBytes, 'BYTES', 'largest body of a record'),
   maxBatchBytes: setting(bytes, DEFAULT_LIMITS.maxBatchBytes, 'BYTES', 'largest batch'),
@@ -213,7 +214,7 @@ function readConfigFile(path: string, readText: (path: string) => string): Reado
 export function openOptionsOf(config: ServeConfig): OpenOptions {
   const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } =
     config;
-  const { compactAuto, compactDeadShare, compactBytesPerSecond, compactHours } = config;
+  const { compactAuto, compactDeadShare, compactBytesPerSecond, compactCompress, compactHours } = config;
   return {
     allowNetworkFileSystem,
     maxBodyBytes,
@@ -225,6 +226,7 @@ export function openOptionsOf(config: ServeConfig): OpenOptions {
     ...(checkpointRecords === undefined ? {} : { checkpointRecords }),
     upkeep: {
       automatic: compactAuto,
+      ...(compactCompress ? {} : { compress: false }),
       ...(compactDeadShare === undefined ? {} : { deadShare: compactDeadShare }),
       ...(compactBytesPerSecond === undefined ? {} : { bytesPerSecond: compactBytesPerSecond }),
       ...(compactHours === undefined ? {} : { hours: compactHours }),

@@ -13,10 +13,13 @@ const WORTH_STARTING_BYTES = 1024 * 1024;
 
 export class CompactHost {
   readonly #platform: Platform;
+  /** Whether what it writes is packed. */
+  readonly compress: boolean;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(platform: Platform) {
+  constructor(platform: Platform, compress: boolean) {
     this.#platform = platform;
+    this.compress = compress;
   }
 
   /** Throws Cancelled, CORRUPT for a bad source, what the disk says, and an Error where the thread died. */

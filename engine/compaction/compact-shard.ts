@@ -80,7 +80,7 @@ export async function compactShard(
     if (pace.cancelled) break;
     const all = log.segmentSet.all;
     const picked = pickSegments(
-      all.map((segment) => candidate(segment, shard, urgent)),
+      all.map((segment) => candidate(segment, shard, urgent, options.force && host.compress)),
       { ...options, segmentBytes: shard.segmentBytes },
     );
     const [first] = picked;
@@ -117,6 +117,7 @@ async function rewriteGroup(
     drops: drops.runsIn(fromSeq, toSeq),
     erased: erasures,
     compactedThrough: trimmedThrough,
+    compress: host.compress,
   };
   const { incarnation } = log;
   const { name: into, ...counts } = await host.rewrite(task, bytes, pace);
@@ -130,9 +131,10 @@ async function rewriteGroup(
   return { segments, into, fromSeq, toSeq, recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter };
 }
 
-function candidate(segment: Segment, shard: CompactedShard, urgent: ReadonlySet<number>): Candidate {
+/** `packs`: what is not packed yet is to be. */
+function candidate(segment: Segment, shard: CompactedShard, urgent: ReadonlySet<number>, packs: boolean): Candidate {
   const { base, lastSeq, records, fileBytes, epoch, damaged, gaps } = segment;
-  let isUrgent = false;
+  let isUrgent = packs && segment.records > 0 && !segment.packed;
   for (const seq of urgent) if (seq >= base && seq <= lastSeq) isUrgent = true;
   const deadRecords = shard.drops.size === 0 ? 0 : shard.drops.countIn(base, lastSeq);
   return { bytes: fileBytes, records, deadRecords, epoch, isEligible: segment.sealed && !damaged && gaps.length === 0, isUrgent };

@@ -16,7 +16,7 @@ export interface Candidate {
   readonly epoch: number;
   /** Sealed and sound. */
   readonly isEligible: boolean;
-  /** Must be rewritten whatever it gains: it holds a body that is to go. */
+  /** Must be rewritten whatever it gains: it holds a body that is to go, or is to be compressed. */
   readonly isUrgent: boolean;
 }
 

@@ -5,11 +5,10 @@ import type { Trailer } from '../format/footer.js';
 import { FRAME_HEAD_BYTES } from '../format/frame.js';
 import { Blake3Stream } from '../format/hash.js';
 import { RECORD_SEQ_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
-import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { LogContext } from '../log/context.js';
-import { scanFrames } from '../log/frame-scanner.js';
+import type { ScannedFrame } from '../log/frame-scanner.js';
 import type { Segment } from '../log/segment-state.js';
-import { corrupt, readContentHash, readTrailer, SeqSum, type SoundFrame, soundFrame } from './segment-ends.js';
+import { corrupt, hashedFrames, readContentHash, readTrailer, SeqSum } from './segment-ends.js';
 
 /** Every checksum, the BLAKE3, and exactly the records in `written`. Throws CORRUPT. */
 export async function readBack(
@@ -23,12 +22,7 @@ export async function readBack(
   const found = new SeqSum();
   const hash = new Blake3Stream();
   try {
-    const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
-    file.read(header, 0, header.length, 0);
-    hash.update(header);
-    for (const scanned of scanFrames(file, target.place, SEGMENT_HEADER_BYTES, target.dataEnd)) {
-      const frame = soundFrame(target, scanned);
-      hash.update(frame.bytes.subarray(frame.at, frame.at + frame.head.length));
+    for (const frame of hashedFrames(file, target, hash)) {
       addSeqs(target, frame, found);
       await pace(frame.head.length);
     }
@@ -41,7 +35,7 @@ export async function readBack(
   }
 }
 
-function addSeqs(target: Segment, { bytes, at, head, offset }: SoundFrame, found: SeqSum): void {
+function addSeqs(target: Segment, { bytes, at, head, offset }: ScannedFrame, found: SeqSum): void {
   const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
   for (let p = at + FRAME_HEAD_BYTES; p < end; ) {
     const batch = decodeBatchHead(bytes, p, end);

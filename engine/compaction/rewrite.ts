@@ -1,7 +1,7 @@
 /**
  * Rewrites neighbouring sealed segments into one that holds only what lives.
  *
- *   sources: every frame checked, their BLAKE3 against their footers -> live records, byte for byte, in fewer frames
+ *   sources: every frame checked, their BLAKE3 against their footers -> live records, byte for byte, in fewer frames, packed if wanted
  *   target:  <name>.seg.tmp -> sync -> read back whole: checksums, BLAKE3, exactly the records meant to be there
  *
  * Ids, times, batches, records' own checksums and hashes stay as they are; frames say what range they stand for, dropped seqs
@@ -17,17 +17,18 @@ import { encodeErased, erasedBytes } from '../format/erased-record.js';
 import { encodeFooter } from '../format/footer.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, finishFrame } from '../format/frame.js';
 import { Blake3Stream } from '../format/hash.js';
+import { FramePacker } from '../format/packed-frame.js';
 import { RECORD_SEQ_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
 import { BlockTable } from '../log/block-table.js';
 import { BodyDigest } from '../log/body-digest.js';
 import type { LogContext } from '../log/context.js';
-import { scanFrames } from '../log/frame-scanner.js';
+import type { ScannedFrame } from '../log/frame-scanner.js';
 import type { IdempotencyMap } from '../log/idempotency.js';
 import type { Segment } from '../log/segment-state.js';
 import type { File } from '../platform/platform.js';
 import { readBack } from './read-back.js';
-import { corrupt, readContentHash, readTrailer, SeqSum, type SoundFrame, soundFrame } from './segment-ends.js';
+import { corrupt, hashedFrames, readContentHash, readTrailer, SeqSum } from './segment-ends.js';
 
 /** What is to go. Asked for every record of the sources. */
 export interface Dropping {
@@ -43,6 +44,8 @@ export interface RewriteOptions {
   readonly dropping: Dropping;
   /** The trim event through which nothing dropped is left in the target. */
   readonly compactedThrough: number;
+  /** Whether its frames are packed; those of the sources may be or not. */
+  readonly compress: boolean;
   /** After every slice of work, with the bytes read and written by it: waits to keep a rate, or throws to give up. */
   readonly pace: (bytes: number) => Promise<void>;
 }
@@ -81,6 +84,7 @@ class Rewrite {
   #frame = Buffer.allocUnsafeSlow(FRAME_HEAD_BYTES + FRAME_BYTES + 4096);
   #end = FRAME_HEAD_BYTES;
   #batches = 0;
+  readonly #packer: FramePacker | undefined;
   #frameFirstSeq: number;
   #offset = SEGMENT_HEADER_BYTES;
   readonly #digest: BodyDigest;
@@ -104,6 +108,7 @@ class Rewrite {
     this.#target = context.segment(first.base, generation);
     this.#digest = new BodyDigest(this.#target.place.seed);
     this.#epoch = first.epoch;
+    this.#packer = options.compress ? new FramePacker() : undefined;
     this.#frameFirstSeq = first.base;
     this.#header = {
       epoch: first.header?.epoch ?? first.epoch,
@@ -113,6 +118,7 @@ class Rewrite {
       compactedThrough: sources.reduce((most, { header }) => Math.max(most, header?.compactedThrough ?? 0), options.compactedThrough),
       attestedSeq: first.base - 1,
       createdTime: first.header?.createdTime ?? 0,
+      ...(options.compress ? { packed: true } : {}),
     };
   }
 
@@ -162,12 +168,7 @@ class Rewrite {
     const file = context.platform.files.open(source.path, 'read');
     const hash = new Blake3Stream();
     try {
-      const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
-      file.read(header, 0, header.length, 0);
-      hash.update(header);
-      for (const scanned of scanFrames(file, source.place, SEGMENT_HEADER_BYTES, source.dataEnd)) {
-        const frame = soundFrame(source, scanned);
-        hash.update(frame.bytes.subarray(frame.at, frame.at + frame.head.length));
+      for (const frame of hashedFrames(file, source, hash)) {
         if (frame.head.kind === FRAME_DATA) await this.#copyFrame(source, frame);
         await this.#pace(frame.head.length);
       }
@@ -180,7 +181,7 @@ class Rewrite {
     }
   }
 
-  async #copyFrame(source: Segment, { bytes, at, head, offset }: SoundFrame): Promise<void> {
+  async #copyFrame(source: Segment, { bytes, at, head, offset }: ScannedFrame): Promise<void> {
     const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
     for (let p = at + FRAME_HEAD_BYTES; p < end; ) {
       const batch = decodeBatchHead(bytes, p, end);
@@ -247,12 +248,15 @@ class Rewrite {
       batchCount: this.#batches,
       payloadBytes: this.#end - FRAME_HEAD_BYTES,
     };
+    const { place } = this.#target;
     this.#makeRoom(16);
-    const length = finishFrame(this.#frame, fields, this.#target.place, this.#offset);
-    const frame = this.#frame.subarray(0, length);
-    if (!this.#target.admit(frame, 0, { ...fields, length }, this.#offset))
+    const packed = this.#end > FRAME_HEAD_BYTES ? this.#packer?.pack(this.#frame, this.#end, place, this.#offset) : undefined;
+    const bytes = packed?.bytes ?? this.#frame;
+    const head = packed === undefined ? fields : { ...fields, packedBytes: packed.packedBytes };
+    const length = finishFrame(bytes, head, place, this.#offset);
+    if (!this.#target.admit(this.#frame, 0, { ...head, length }, this.#offset, packed?.blocks))
       throw corrupt(this.#target, this.#offset, 'a frame came out unsound');
-    await this.#write(frame, this.#offset);
+    await this.#write(bytes.subarray(0, length), this.#offset);
     this.#offset += length;
     this.#frameFirstSeq = lastSeq + 1;
     this.#end = FRAME_HEAD_BYTES;
@@ -269,10 +273,11 @@ class Rewrite {
     target.header = this.#header;
     const idempotency = (target.idempotency as IdempotencyMap).encode(target.maxTime, this.#header.createdTime);
     const { hash, sums } = this.#digest.finish();
-    const blocks = target.blockTable!.encode(this.#offset, sums);
-    target.blockTable = BlockTable.from(blocks);
+    const { packedTable } = target;
+    const blocks = packedTable?.raw ?? target.blockTable!.encode(this.#offset, sums);
+    target.blockTable = packedTable === undefined ? BlockTable.from(blocks) : undefined;
     const footer = { blocks, index: target.index!.raw, idempotency, contentHash: hash };
-    const bytes = encodeFooter(target.place, this.#offset, target.summary, footer);
+    const bytes = encodeFooter(target.place, this.#offset, target.summary, footer, packedTable !== undefined);
     await this.#write(bytes, this.#offset, false);
     target.fileBytes = this.#offset + bytes.length;
   }

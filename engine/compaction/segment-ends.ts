@@ -3,17 +3,22 @@
 import type { VarveError } from '../errors.js';
 import { corrupt as corruptAt } from '../format/bytes.js';
 import { decodeFooter, decodeTrailer, TRAILER_BYTES, type Trailer } from '../format/footer.js';
-import type { FrameHead } from '../format/frame.js';
-import type { Scanned } from '../log/frame-scanner.js';
+import type { Blake3Stream } from '../format/hash.js';
+import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
+import { type ScannedFrame, scanFrames } from '../log/frame-scanner.js';
 import type { Segment } from '../log/segment-state.js';
 import type { File } from '../platform/platform.js';
 
-export type SoundFrame = Extract<Scanned, { kind: 'frame' }> & { readonly head: FrameHead };
-
-/** Throws CORRUPT for bad bytes. */
-export function soundFrame(segment: Segment, scanned: Scanned): SoundFrame {
-  if (scanned.kind === 'frame') return scanned;
-  throw corrupt(segment, scanned.from, 'bytes fail their checksum');
+/** Every frame, `hash` taking in all the bytes of the file up to the footer. Throws CORRUPT for bad bytes. */
+export function* hashedFrames(file: File, segment: Segment, hash: Blake3Stream): Generator<ScannedFrame, void, undefined> {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  file.read(header, 0, header.length, 0);
+  hash.update(header);
+  for (const scanned of scanFrames(file, segment.place, SEGMENT_HEADER_BYTES, segment.dataEnd)) {
+    if (scanned.kind === 'bad') throw corrupt(segment, scanned.from, 'bytes fail their checksum');
+    hash.update(scanned.stored);
+    yield scanned;
+  }
 }
 
 export function readTrailer(file: File, segment: Segment): Trailer | undefined {

@@ -29,6 +29,7 @@ export interface RewriteTask {
   readonly drops: readonly SeqRun[];
   readonly erased: readonly ErasedEntity[];
   readonly compactedThrough: number;
+  readonly compress: boolean;
 }
 
 export interface RewriteResult {
@@ -44,14 +45,14 @@ export interface RewriteResult {
 
 /** Throws what `pace` throws, CORRUPT for a bad source, and what the disk says; then there is no target. */
 export async function runTask(platform: Platform, task: RewriteTask, pace: (bytes: number) => Promise<void>): Promise<RewriteResult> {
-  const { directory, shard, databaseId, drops, erased, compactedThrough } = task;
+  const { directory, shard, databaseId, drops, erased, compactedThrough, compress } = task;
   const context = new LogContext({ platform, directory, shard, databaseId, segmentBytes: 0 });
   const sources = task.sources.map((name) => openSegment(context, name, ''));
   const dropping: Dropping = {
     isDropped: (seq) => runsHave(drops, seq),
     isErased: (seq, bytes, at) => erased.some((entity) => seq < entity.seq && isOf(entity, bytes, at)),
   };
-  const { segment, ...counts } = await rewriteSegments({ context, sources, dropping, compactedThrough, pace });
+  const { segment, ...counts } = await rewriteSegments({ context, sources, dropping, compactedThrough, compress, pace });
   const { recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter } = counts;
   return { name: segment.name, fileBytes: segment.fileBytes, recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter };
 }

@@ -34,6 +34,7 @@ const BLOCKS_AT = FRAME_HEAD_BYTES + FIXED_BYTES;
 const TRAILER_MAGIC_LOW = 0x56524156; // VARV
 const TRAILER_MAGIC_HIGH = 0x444e4545; // EEND
 const TRAILER_BLOCKS_CRC_AT = 52;
+const TRAILER_PACKED_AT = 56;
 const TRAILER_CRC_AT = 60;
 
 /** What opening needs to know of a sealed segment. Times are of record batches, 0 and 0 where it holds none. */
@@ -47,7 +48,7 @@ export interface SegmentSummary {
 }
 
 export interface Footer {
-  /** Raw entries of BLOCK_ENTRY_BYTES, one for each block up to the footer; see log/block-table. */
+  /** Raw entries of BLOCK_ENTRY_BYTES: one for each block up to the footer (log/block-table), or each packed block (log/packed-table). */
   readonly blocks: Uint8Array;
   /** Raw entries of INDEX_ENTRY_BYTES; see log/sparse-index. */
   readonly index: Uint8Array;
@@ -61,11 +62,18 @@ export interface Trailer extends SegmentSummary {
   readonly footerBytes: number;
   /** Of the block table. */
   readonly blocksCrc: number;
+  /** How many entries the table of packed blocks has; 0: the segment is not packed, and its block table counts blocks of the file. */
+  readonly packedBlocks: number;
 }
 
-/** Bytes of the block table of a segment whose footer is at `footerOffset`. */
+/** Bytes of the block table of a segment whose footer is at `footerOffset`, and which is not packed. */
 export function blockTableBytes(footerOffset: number): number {
   return Math.ceil(footerOffset / BLOCK_BYTES) * BLOCK_ENTRY_BYTES;
+}
+
+/** The same of any segment. */
+export function tableBytes({ packedBlocks, footerOffset }: Trailer): number {
+  return packedBlocks > 0 ? packedBlocks * BLOCK_ENTRY_BYTES : blockTableBytes(footerOffset);
 }
 
 /** Where in the file it stands. */
@@ -75,13 +83,14 @@ export function blockTableOffset(trailer: Trailer): number {
 
 /** Whether these are the bytes of the block table that the trailer vouches for. */
 export function blockTableIsIntact(bytes: Uint8Array, place: SegmentPlace, trailer: Trailer): boolean {
-  return bytes.length === blockTableBytes(trailer.footerOffset) && crc32(bytes, place.seed) === trailer.blocksCrc;
+  return bytes.length === tableBytes(trailer) && crc32(bytes, place.seed) === trailer.blocksCrc;
 }
 
-/** Footer frame and trailer, ready to be written at `offset`. */
-export function encodeFooter(place: SegmentPlace, offset: number, summary: SegmentSummary, footer: Footer): Uint8Array {
+/** Footer frame and trailer, ready to be written at `offset`. `isPacked`: its blocks are packed ones. */
+export function encodeFooter(place: SegmentPlace, offset: number, summary: SegmentSummary, footer: Footer, isPacked = false): Uint8Array {
   const { blocks, index, idempotency } = footer;
-  assert(blocks.length === blockTableBytes(offset), 'a block table has an entry for each block before the footer');
+  const packedBlocks = isPacked ? blocks.length / BLOCK_ENTRY_BYTES : 0;
+  assert(isPacked ? packedBlocks > 0 : blocks.length === blockTableBytes(offset), 'a block table has an entry for each block');
   const payloadBytes = FIXED_BYTES + blocks.length + index.length + idempotency.length;
   const footerBytes = frameBytes(payloadBytes);
   const bytes = new Uint8Array(footerBytes + TRAILER_BYTES);
@@ -109,7 +118,13 @@ export function encodeFooter(place: SegmentPlace, offset: number, summary: Segme
     payloadBytes,
   };
   finishFrame(bytes, head, place, offset);
-  encodeTrailer(bytes, footerBytes, place, { ...summary, footerOffset: offset, footerBytes, blocksCrc: crc32(blocks, place.seed) });
+  encodeTrailer(bytes, footerBytes, place, {
+    ...summary,
+    footerOffset: offset,
+    footerBytes,
+    blocksCrc: crc32(blocks, place.seed),
+    packedBlocks,
+  });
   return bytes;
 }
 
@@ -125,6 +140,7 @@ function encodeTrailer(into: Uint8Array, at: number, place: SegmentPlace, traile
   putU32(into, at + 44, trailer.events);
   putU32(into, at + 48, trailer.epoch);
   putU32(into, at + TRAILER_BLOCKS_CRC_AT, trailer.blocksCrc);
+  putU32(into, at + TRAILER_PACKED_AT, trailer.packedBlocks);
   putU32(into, at + TRAILER_CRC_AT, crc32(view(into, at, at + TRAILER_CRC_AT), place.seed));
 }
 
@@ -141,7 +157,8 @@ export function decodeTrailer(bytes: Uint8Array, place: SegmentPlace, fileBytes:
     return undefined;
   if (footerOffset + footerBytes + TRAILER_BYTES !== fileBytes || lastSeq < place.base - 1 || maxTime > MAX_SAFE || minTime > maxTime)
     return undefined;
-  if (!allZero(bytes, TRAILER_BLOCKS_CRC_AT + 4, TRAILER_CRC_AT)) return undefined;
+  const packedBlocks = getU32(bytes, TRAILER_PACKED_AT);
+  if (packedBlocks * BLOCK_ENTRY_BYTES > footerBytes) return undefined;
   return {
     footerOffset,
     footerBytes,
@@ -152,6 +169,7 @@ export function decodeTrailer(bytes: Uint8Array, place: SegmentPlace, fileBytes:
     events: getU32(bytes, 44),
     epoch: getU32(bytes, 48),
     blocksCrc: getU32(bytes, TRAILER_BLOCKS_CRC_AT),
+    packedBlocks,
   };
 }
 

@@ -9,6 +9,8 @@ import { allZero, corrupt, equalBytes, getU16, getU32, getU48, getU64, MAX_SAFE,
 import { crc32 } from './checksum.js';
 
 export const FORMAT_VERSION = 1;
+/** Of segments whose frames may be packed: who reads only version 1 says so, instead of taking them for damaged. */
+const PACKED_VERSION = 2;
 export const SEGMENT_HEADER_BYTES = 128;
 export const SEGMENT_SUFFIX = '.seg';
 export const TEMPORARY_SUFFIX = '.tmp';
@@ -41,6 +43,8 @@ export interface SegmentHeader {
   /** Every seq up to this was durable, outside this file, when it was made. */
   readonly attestedSeq: number;
   readonly createdTime: number;
+  /** Set where frames may be packed. */
+  readonly packed?: true;
 }
 
 export function segmentPlace(databaseId: Uint8Array, shard: number, base: number, generation: number): SegmentPlace {
@@ -51,6 +55,14 @@ export function segmentPlace(databaseId: Uint8Array, shard: number, base: number
   putU16(bytes, 26, generation);
   const recordSeed = crc32(bytes.subarray(0, 20));
   return { databaseId, shard, base, generation, seed: crc32(bytes.subarray(20), recordSeed), recordSeed };
+}
+
+const offsetBytes = new Uint8Array(8);
+
+/** What the checksum of something that begins at `offset` in the file is seeded with. */
+export function seedAt(place: SegmentPlace, offset: number): number {
+  putU64(offsetBytes, 0, offset);
+  return crc32(offsetBytes, place.seed);
 }
 
 export function segmentName(base: number, generation: number): string {
@@ -67,7 +79,7 @@ export function parseSegmentName(name: string): { base: number; generation: numb
 export function encodeSegmentHeader(place: SegmentPlace, header: SegmentHeader): Uint8Array {
   const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
   bytes.set(MAGIC);
-  putU16(bytes, 8, FORMAT_VERSION);
+  putU16(bytes, 8, header.packed === true ? PACKED_VERSION : FORMAT_VERSION);
   bytes[10] = KIND_LOG;
   putU32(bytes, 12, place.shard);
   bytes.set(place.databaseId, 16);
@@ -89,9 +101,9 @@ export function decodeSegmentHeader(bytes: Uint8Array, place: SegmentPlace, file
   if (crc32(bytes.subarray(0, CRC_AT)) !== getU32(bytes, CRC_AT)) throw corrupt(file, 0, 'the segment header fails its checksum');
   if (!equalBytes(bytes.subarray(0, 8), MAGIC)) throw corrupt(file, 0, 'not a segment');
   const version = getU16(bytes, 8);
-  if (version !== FORMAT_VERSION) {
-    throw new VarveError('INCOMPATIBLE', `${file} has format ${version}; this version reads ${FORMAT_VERSION}`, {
-      expected: `format ${FORMAT_VERSION}`,
+  if (version !== FORMAT_VERSION && version !== PACKED_VERSION) {
+    throw new VarveError('INCOMPATIBLE', `${file} has format ${version}; this version reads up to ${PACKED_VERSION}`, {
+      expected: `format ${FORMAT_VERSION} or ${PACKED_VERSION}`,
       found: `format ${version}`,
     });
   }
@@ -113,5 +125,6 @@ export function decodeSegmentHeader(bytes: Uint8Array, place: SegmentPlace, file
     compactedThrough: getU48(bytes, 60),
     attestedSeq: getU48(bytes, 66),
     createdTime,
+    ...(version === PACKED_VERSION ? { packed: true } : {}),
   };
 }

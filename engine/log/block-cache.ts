@@ -1,12 +1,12 @@
 /**
  * Blocks of segment files kept in memory, limited by bytes, one cache for all shards: a point read that hits costs no system call.
  *
- *   segment.blocks[n] -> bytes [n * BLOCK_BYTES, …) of its file | where the records in it begin, by seq
+ *   segment.blocks[n] -> bytes [n * BLOCK_BYTES, …) of its file, or what its nth packed block unpacks to | where the records in it begin, by seq
  *
  * A sealed segment's blocks are checked whole, once, when they are loaded; what is read from them then needs no checksum more.
  * A block of a segment that is still written is kept once it is full, and its records are checked one by one, each at its first
  * read. Eviction is the clock's. Where the data is much larger than the cache and reads are spread evenly, filling it costs more
- * than it saves; then only some misses load their block.
+ * than it saves; then only some misses load their block. Packed blocks are unpacked at every miss, and always kept.
  *
  * Invariants: a block is never overwritten (evicted ones live on while somebody holds a record in them). No byte of a record
  * leaves a block before a checksum over it has passed (law 9). In memory only.
@@ -43,11 +43,17 @@ export class CachedBlock {
   readonly firstSeq: number;
   readonly owner: Segment;
   readonly number: number;
+  /** Of these, how many may there be. */
+  readonly maxPlaces: number;
   places = 0;
   used = true;
+  readonly #placesAt: number;
 
-  constructor(bytes: Buffer, length: number, firstSeq: number, owner: Segment, number: number) {
+  /** `bytes` has room for `maxPlaces` behind `placesAt`. */
+  constructor(bytes: Buffer, length: number, firstSeq: number, owner: Segment, number: number, placesAt: number) {
     this.bytes = bytes;
+    this.#placesAt = placesAt;
+    this.maxPlaces = (bytes.length - placesAt) >> 1;
     this.length = length;
     this.firstSeq = firstSeq;
     this.owner = owner;
@@ -58,19 +64,26 @@ export class CachedBlock {
   placeOf(seq: number): number {
     const index = seq - this.firstSeq;
     if (!(index >= 0 && index < this.places)) return 0;
-    const at = BLOCK_BYTES + 2 * index;
+    const at = this.#placesAt + 2 * index;
     return this.bytes[at]! | (this.bytes[at + 1]! << 8);
   }
 
   setPlace(seq: number, place: number): void {
-    const at = BLOCK_BYTES + 2 * (seq - this.firstSeq);
+    const at = this.#placesAt + 2 * (seq - this.firstSeq);
     this.bytes[at] = place;
     this.bytes[at + 1] = place >>> 8;
+  }
+
+  /** Makes room for the place of the record `index` seqs behind the first. */
+  extendPlaces(index: number): void {
+    this.bytes.fill(0, this.#placesAt + 2 * this.places, this.#placesAt + 2 * index);
+    this.places = index + 1;
   }
 }
 
 export class BlockCache {
-  readonly #limitBlocks: number;
+  readonly #limitBytes: number;
+  #heldBytes = 0;
   #ring: CachedBlock[] = [];
   #hand = 0;
   #hits = 0;
@@ -85,7 +98,7 @@ export class BlockCache {
 
   /** 0 turns it off. */
   constructor(limitBytes: number) {
-    this.#limitBlocks = Math.floor(limitBytes / BLOCK_BYTES);
+    this.#limitBytes = Math.floor(limitBytes / BLOCK_BYTES) * BLOCK_BYTES;
   }
 
   /** The block if it is in memory. */
@@ -100,65 +113,97 @@ export class BlockCache {
 
   /** The block from the file, where keeping it pays and it can be believed; undefined: read past the cache. */
   load(owner: Segment, file: File, number: number): CachedBlock | undefined {
-    if (this.#limitBlocks === 0) return undefined;
+    if (this.#limitBytes === 0) return undefined;
     this.#misses++;
     if (!this.#pays && this.#misses % PROBE_EVERY !== 0) return undefined;
     const { blockTable, dataEnd } = owner;
     const start = blockTable?.startOf(number) ?? NO_START;
     const length = Math.min(BLOCK_BYTES, dataEnd - number * BLOCK_BYTES);
     if (blockTable === undefined || start === NO_START || (!owner.sealed && length < BLOCK_BYTES)) return undefined;
-    const bytes = this.#cut();
+    const bytes = this.#cut(SLOT_BYTES);
     const isWhole = file.read(bytes, 0, length, number * BLOCK_BYTES) === length;
     if (!isWhole || (blockTable.hasSums && crc32(bytes.subarray(0, length), owner.place.seed) !== blockTable.sumOf(number))) {
       this.#slabUsed -= SLOT_BYTES;
       return undefined;
     }
-    const block = new CachedBlock(bytes, length, blockTable.seqOf(number), owner, number);
+    const block = new CachedBlock(bytes, length, blockTable.seqOf(number), owner, number, BLOCK_BYTES);
     findPlaces(block, start, blockTable.hasSums ? PLACE_CHECKED : 0);
-    owner.blocks[number] = block;
-    if (this.#ring.length < this.#limitBlocks) this.#ring.push(block);
-    else this.#replaceOne(block);
+    this.#keep(block);
+    return block;
+  }
+
+  /** A packed block that was just unpacked, which stands for `span` seqs from `firstSeq` on: kept, unless it is too large or nothing is. */
+  keepPacked(owner: Segment, number: number, items: Buffer, firstSeq: number, span: number): CachedBlock {
+    this.#misses++;
+    if (this.#limitBytes === 0 || items.length > BLOCK_BYTES)
+      return new CachedBlock(items, items.length, firstSeq, owner, number, items.length);
+    const bytes = this.#cut(items.length + 2 * Math.min(MAX_PLACES, span));
+    items.copy(bytes);
+    const block = new CachedBlock(bytes, items.length, firstSeq, owner, number, items.length);
+    findPlaces(block, 0, PLACE_CHECKED);
+    this.#keep(block);
     return block;
   }
 
   get stats(): { readonly bytes: number; readonly hits: number; readonly misses: number } {
     const hits = this.#hitsBefore + this.#hits;
-    return { bytes: this.#ring.length * BLOCK_BYTES, hits, misses: this.#readsBefore + this.#reads - hits };
+    return { bytes: this.#heldBytes, hits, misses: this.#readsBefore + this.#reads - hits };
   }
 
   /** Drops what is held of a segment. */
   forget(owner: Segment): void {
     this.#ring = this.#ring.filter((block) => block.owner !== owner);
+    this.#heldBytes = this.#ring.reduce((sum, block) => sum + weightOf(block), 0);
     owner.blocks.length = 0;
     this.#hand = 0;
   }
 
-  #cut(): Buffer {
-    if (this.#slab === undefined || this.#slabUsed === this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(SLOT_BYTES * Math.min(SLAB_BLOCKS, this.#limitBlocks));
+  #cut(bytes: number): Buffer {
+    if (this.#slab === undefined || this.#slabUsed + bytes > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(SLOT_BYTES * Math.min(SLAB_BLOCKS, this.#limitBytes / BLOCK_BYTES));
       this.#slabUsed = 0;
     }
-    this.#slabUsed += SLOT_BYTES;
-    return this.#slab.subarray(this.#slabUsed - SLOT_BYTES, this.#slabUsed);
+    this.#slabUsed += bytes;
+    return this.#slab.subarray(this.#slabUsed - bytes, this.#slabUsed);
   }
 
-  #replaceOne(by: CachedBlock): void {
+  /** In the place of one that has to go, if any has; packed ones are smaller than others, so that more may have to. */
+  #keep(block: CachedBlock): void {
+    const weight = weightOf(block);
+    block.owner.blocks[block.number] = block;
+    let place = -1;
+    while (this.#heldBytes + weight > this.#limitBytes && this.#ring.length > (place < 0 ? 0 : 1)) {
+      const victim = this.#nextVictim(place);
+      const candidate = this.#ring[victim] as CachedBlock;
+      candidate.owner.blocks[candidate.number] = undefined;
+      this.#heldBytes -= weightOf(candidate);
+      if (place < 0) {
+        place = victim;
+        this.#ring[place] = block;
+        continue;
+      }
+      const last = this.#ring.pop() as CachedBlock;
+      if (victim < this.#ring.length) this.#ring[victim] = last;
+      if (place === this.#ring.length) place = victim;
+    }
+    if (place < 0) this.#ring.push(block);
+    this.#heldBytes += weight;
+  }
+
+  /** Where the hand stops: at a block that was not used since it last came by. Never at `except`. */
+  #nextVictim(except: number): number {
     for (;;) {
       if (this.#hand >= this.#ring.length) this.#hand = 0;
-      const candidate = this.#ring[this.#hand] as CachedBlock;
-      if (!candidate.used) {
-        candidate.owner.blocks[candidate.number] = undefined;
-        this.#ring[this.#hand++] = by;
-        return;
-      }
-      candidate.used = false;
-      this.#hand++;
+      const at = this.#hand++;
+      const candidate = this.#ring[at] as CachedBlock;
+      if (!candidate.used && at !== except) return at;
+      if (at !== except) candidate.used = false;
     }
   }
 
   /** Loading pays while there is room, or while seven reads of eight hit: a load costs several times what a hit saves. */
   #weigh(): void {
-    this.#pays = this.#ring.length < this.#limitBlocks || this.#hits * 8 > this.#reads * 7;
+    this.#pays = this.#heldBytes + BLOCK_BYTES <= this.#limitBytes || this.#hits * 8 > this.#reads * 7;
     this.#readsBefore += this.#reads;
     this.#hitsBefore += this.#hits;
     this.#reads = 0;
@@ -166,9 +211,14 @@ export class BlockCache {
   }
 }
 
+/** What it counts for: its bytes, as if every block of a file were whole. */
+function weightOf({ bytes }: CachedBlock): number {
+  return Math.min(BLOCK_BYTES, bytes.length);
+}
+
 /** Walks the items of a block from its first record on. Bytes that were not checked may lead it astray: what it notes is checked when read. */
 function findPlaces(block: CachedBlock, start: number, flag: number): void {
-  const { bytes, length, firstSeq, number } = block;
+  const { bytes, length, firstSeq, number, maxPlaces } = block;
   const offset = number * BLOCK_BYTES;
   const end = length - RECORD_SEQ_AT - 6;
   for (let at = start; at <= end; ) {
@@ -179,10 +229,8 @@ function findPlaces(block: CachedBlock, start: number, flag: number): void {
       continue;
     }
     const index = getU48(bytes, at + RECORD_SEQ_AT) - firstSeq;
-    if (index < block.places || index >= MAX_PLACES) return;
-    const place = BLOCK_BYTES + 2 * block.places;
-    bytes.fill(0, place, place + 2 * (index - block.places));
-    block.places = index + 1;
+    if (index < block.places || index >= maxPlaces) return;
+    block.extendPlaces(index);
     block.setPlace(firstSeq + index, (at + 1) | flag);
     const bytesOfRecord = getU32(bytes, at + 4);
     if (bytesOfRecord === 0) return;

@@ -12,6 +12,7 @@
 import { getU16, getU32, getU48, putU16, putU32, putU48 } from '../format/bytes.js';
 import { BLOCK_BYTES, BLOCK_ENTRY_BYTES, blockTableBytes } from '../format/footer.js';
 import { MAX_SEQ } from '../types.js';
+import { floorEntry } from './seq-search.js';
 
 export const NO_START = 0xffff;
 const FIRST_CAPACITY = 64;
@@ -82,24 +83,6 @@ export class BlockTable {
 
   /** The block in which the record with this seq begins, if there is one; -1 where it would come before all. */
   find(seq: number): number {
-    const last = this.#count - 1;
-    if (last < 0) return -1;
-    const first = this.seqOf(0);
-    if (first > seq) return -1;
-    // Seqs are nearly evenly spread: look where it should be, then nearby. Invariant: seqOf(low) <= seq < seqOf(high).
-    let low = 0;
-    let high = this.#count;
-    let guess = Math.floor(((seq - first) / (this.seqOf(last) - first)) * last);
-    for (let step = 1; high - low > 1; step *= 2) {
-      if (!(guess > low && guess < high)) guess = (low + high) >>> 1;
-      if (this.seqOf(guess) <= seq) {
-        low = guess;
-        guess += step;
-      } else {
-        high = guess;
-        guess -= step;
-      }
-    }
-    return low;
+    return floorEntry(this.#raw, BLOCK_ENTRY_BYTES, this.#count, seq);
   }
 }

@@ -2,10 +2,11 @@
  * Gives a sealed segment its block table, its index and its idempotency table when first needed: from the footer, or, where that is bad, from
  * the frames again (law 2), which is reported.
  */
-import { blockTableBytes, blockTableIsIntact, blockTableOffset, decodeFooter } from '../format/footer.js';
+import { blockTableIsIntact, blockTableOffset, decodeFooter, tableBytes } from '../format/footer.js';
 import { BlockTable } from './block-table.js';
 import type { LogContext } from './context.js';
 import { IdempotencyTable } from './idempotency.js';
+import { PackedTable } from './packed-table.js';
 import { adoptFrames, surveySegment } from './segment-scan.js';
 import type { Segment } from './segment-state.js';
 import { SparseIndex } from './sparse-index.js';
@@ -13,10 +14,15 @@ import { SparseIndex } from './sparse-index.js';
 /** Gives it its block table alone, if the trailer vouches for it: what a point read needs. */
 export function loadBlockTable(context: LogContext, segment: Segment): void {
   const { trailer } = segment;
-  if (segment.blockTable !== undefined || trailer === undefined) return;
-  const bytes = Buffer.allocUnsafeSlow(blockTableBytes(trailer.footerOffset));
+  if (segment.hasTable || trailer === undefined) return;
+  const bytes = Buffer.allocUnsafeSlow(tableBytes(trailer));
   const count = context.pool.use(segment).read(bytes, 0, bytes.length, blockTableOffset(trailer));
-  if (blockTableIsIntact(bytes.subarray(0, count), segment.place, trailer)) segment.blockTable = BlockTable.from(bytes);
+  if (blockTableIsIntact(bytes.subarray(0, count), segment.place, trailer)) adoptTable(segment, bytes);
+}
+
+function adoptTable(segment: Segment, bytes: Uint8Array): void {
+  if (segment.packed) segment.packedTable = new PackedTable(bytes);
+  else segment.blockTable = BlockTable.from(bytes);
 }
 
 /** After this `index` and `idempotency` are set. `onRebuilt` is told where the footer had to be derived anew. */
@@ -28,7 +34,7 @@ export function loadFooter(context: LogContext, segment: Segment, onRebuilt: (se
   const count = file.read(bytes, 0, bytes.length, trailer.footerOffset);
   const footer = decodeFooter(bytes.subarray(0, count), segment.place, trailer);
   if (footer !== undefined) {
-    segment.blockTable ??= BlockTable.from(footer.blocks);
+    if (!segment.hasTable) adoptTable(segment, footer.blocks);
     segment.index = new SparseIndex(footer.index);
     segment.idempotency = new IdempotencyTable(footer.idempotency);
     return;

@@ -3,19 +3,33 @@
  *
  *   frame frame BAD frame mark …    after bad bytes the scan goes on at the next whole frame on a multiple of 8
  *
+ * A packed frame is given as its image: its batches as they would stand without packing. One that passes its checksum and does not
+ * unpack is bad all the same.
+ *
  * Invariant: what it yields covers the range without holes. Buffers are fresh for every window, so views may be kept.
  */
 import { getU32 } from '../format/bytes.js';
 import { checkFrame, type FrameHead, frameLengthAt } from '../format/frame.js';
+import { type BlockPlace, unpackFrame } from '../format/packed-frame.js';
 import type { SegmentPlace } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 
 const WINDOW_BYTES = 1024 * 1024;
 const FRAME_TAG_WORD = 0x465256f5;
 
-export type Scanned =
-  | { readonly kind: 'frame'; readonly offset: number; readonly head: FrameHead; readonly bytes: Buffer; readonly at: number }
-  | { readonly kind: 'bad'; readonly from: number; readonly to: number };
+export interface ScannedFrame {
+  readonly kind: 'frame';
+  readonly offset: number;
+  readonly head: FrameHead;
+  /** The frame, or its image, stands at `bytes[at…]`. */
+  readonly bytes: Buffer;
+  readonly at: number;
+  /** The frame as it is in the file: `head.length` bytes. */
+  readonly stored: Buffer;
+  /** Of a packed one. */
+  readonly blocks: readonly BlockPlace[] | undefined;
+}
+export type Scanned = ScannedFrame | { readonly kind: 'bad'; readonly from: number; readonly to: number };
 
 /** Scans `[from, to)`; `from` must be a multiple of 8. */
 export function* scanFrames(file: File, place: SegmentPlace, from: number, to: number): Generator<Scanned, void, undefined> {
@@ -43,10 +57,13 @@ export function* scanFrames(file: File, place: SegmentPlace, from: number, to: n
     const length = frameLengthAt(window, at, window.length);
     at = length === 0 ? -1 : hold(offset, length);
     const head = at < 0 ? undefined : checkFrame(window, at, length, place, offset);
-    if (head !== undefined) {
+    const image = head?.packedBytes === undefined ? undefined : unpackFrame(window, at, head, place, offset);
+    if (head !== undefined && (head.packedBytes === undefined || image !== undefined)) {
       if (badFrom >= 0) yield { kind: 'bad', from: badFrom, to: offset };
       badFrom = -1;
-      yield { kind: 'frame', offset, head, bytes: window, at };
+      const stored = window.subarray(at, at + length);
+      if (image === undefined) yield { kind: 'frame', offset, head, bytes: window, at, stored, blocks: undefined };
+      else yield { kind: 'frame', offset, head, bytes: image.bytes, at: 0, stored, blocks: image.blocks };
       offset += length;
       continue;
     }

@@ -177,11 +177,13 @@ async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt
   const copies: { frame: Buffer; at: number; head: FrameAt['head'] }[] = [];
   let offset = SEGMENT_HEADER_BYTES;
   for (const found of tail) {
-    const frame = readFrame(source, found);
+    const frame = readFrame(from, source, found)?.bytes;
     // Unsound inside a good checksum: ends the tail like a bad frame.
-    if (decodeBatches(frame, 0, found.head, from.place) === undefined) break;
-    finishFrame(frame, { ...found.head, attestedSeq }, target.place, offset);
-    copies.push({ frame, at: offset, head: { ...found.head, attestedSeq } });
+    if (frame === undefined || decodeBatches(frame, 0, found.head, from.place) === undefined) break;
+    // A packed one goes on as it was before.
+    const { packedBytes: _, ...head } = { ...found.head, attestedSeq, length: frame.length };
+    finishFrame(frame, head, target.place, offset);
+    copies.push({ frame, at: offset, head });
     offset += frame.length;
   }
   const epoch = tail.reduce((highest, frame) => Math.max(highest, frame.head.epoch), 1);

@@ -46,7 +46,8 @@ export function* scrubSegments(context: LogContext, segments: readonly Segment[]
 type Found = (offset: number, detail: string, fromSeq?: number, toSeq?: number) => void;
 
 function* scrubSegment(context: LogContext, segment: Segment, found: Found): Generator<number, void, undefined> {
-  const { trailer, place, path, dataEnd } = segment;
+  // As it stands now: it may be written on, and sealed, while this goes on.
+  const { trailer, place, path, dataEnd, lastSeq } = segment;
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
   try {
     const count = context.pool.use(segment).read(header, 0, header.length, 0);
@@ -65,8 +66,8 @@ function* scrubSegment(context: LogContext, segment: Segment, found: Found): Gen
         found(scanned.from, 'bytes fail their checksum');
         hashRange(context, segment, hash, scanned.from, scanned.to);
       } else {
-        const { bytes, at, head, offset } = scanned;
-        hash?.update(bytes.subarray(at, at + head.length));
+        const { bytes, at, head, offset, stored } = scanned;
+        hash?.update(stored);
         if (head.kind === FRAME_DATA) {
           if (head.firstSeq !== expected) found(offset, 'seqs are missing', expected, head.firstSeq - 1);
           if (decodeBatches(bytes, at, head, place, true) === undefined) found(offset, 'a frame is unsound', head.firstSeq, head.lastSeq);
@@ -78,7 +79,7 @@ function* scrubSegment(context: LogContext, segment: Segment, found: Found): Gen
         yield end;
       }
     }
-    if (expected <= segment.lastSeq) found(dataEnd, 'seqs are missing', expected, segment.lastSeq);
+    if (expected <= lastSeq) found(dataEnd, 'seqs are missing', expected, lastSeq);
     if (trailer === undefined) return;
     const bytes = Buffer.allocUnsafeSlow(trailer.footerBytes + TRAILER_BYTES);
     const count = context.pool.use(segment).read(bytes, 0, bytes.length, trailer.footerOffset);

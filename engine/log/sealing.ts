@@ -63,7 +63,7 @@ export class Sealer {
   }
 
   async #sealThrough(segment: Segment, file: File): Promise<boolean> {
-    const { index, idempotency, dataEnd } = segment;
+    const { index, idempotency, dataEnd, packedTable } = segment;
     if (index === undefined || !(idempotency instanceof IdempotencyMap)) return false;
     if (file.size() > dataEnd) {
       await file.truncate(dataEnd);
@@ -71,15 +71,15 @@ export class Sealer {
     }
     const body = await this.#readBody(segment, file, dataEnd);
     if (body === undefined || segment.blockTable === undefined) return false;
-    const blocks = segment.blockTable.encode(dataEnd, body.sums);
+    const blocks = packedTable?.raw ?? segment.blockTable.encode(dataEnd, body.sums);
     const keys = idempotency.encode(segment.maxTime, segment.header?.createdTime ?? 0);
     const footer = { blocks, index: index.raw, idempotency: keys, contentHash: body.hash };
-    const bytes = encodeFooter(segment.place, dataEnd, segment.summary, footer);
+    const bytes = encodeFooter(segment.place, dataEnd, segment.summary, footer, packedTable !== undefined);
     if ((await file.write(bytes, 0, bytes.length, dataEnd)) !== bytes.length) return false;
     await file.sync();
     segment.fileBytes = dataEnd + bytes.length;
     segment.trailer = decodeTrailer(bytes.subarray(bytes.length - TRAILER_BYTES), segment.place, segment.fileBytes);
-    segment.blockTable = BlockTable.from(blocks);
+    segment.blockTable = packedTable === undefined ? BlockTable.from(blocks) : undefined;
     segment.idempotency = new IdempotencyTable(footer.idempotency);
     return true;
   }
@@ -100,7 +100,7 @@ export class Sealer {
         if (scanned.kind === 'bad') return undefined;
         for (let from = 0; from < scanned.head.length; from += SLICE_BYTES) {
           const to = Math.min(from + SLICE_BYTES, scanned.head.length);
-          digest.update(scanned.bytes.subarray(scanned.at + from, scanned.at + to));
+          digest.update(scanned.stored.subarray(from, to));
           if (digest.bytes < pause || digest.bytes === end) continue;
           pause = digest.bytes + SLICE_BYTES;
           await this.#context.platform.clock.yield();

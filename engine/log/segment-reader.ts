@@ -4,6 +4,8 @@
  *
  *   entry ├ record record END pad crc FRAME batch record … ┤ next entry      the walk skips by lengths, whole frames at a time
  *
+ * In a packed segment: packed table -> packed block, from memory or with one read -> place of the record in it, or a walk to it.
+ *
  * Neither way trusts anything: a block's or the record's own checksum must have passed, and the seq must be the right one. Where
  * nothing is found, the frames around are verified before "no such record" is said; bad bytes become CORRUPT, never an absence.
  */
@@ -27,6 +29,8 @@ import { type BlockCache, PLACE_CHECKED, PLACE_OFFSET } from './block-cache.js';
 import type { FilePool } from './file-pool.js';
 import { scanFrames } from './frame-scanner.js';
 import { afterItem, walkToSeq } from './item-walk.js';
+import { loadPackedBlock } from './packed-reader.js';
+import type { PackedTable } from './packed-table.js';
 import type { Segment } from './segment-state.js';
 import type { ReadRecord } from './types.js';
 
@@ -79,6 +83,7 @@ export function readBatchEnd(
 
 /** Fills `found` with a record over which a checksum has passed: its block's or its own. False: not to be had this way. */
 function locateInBlock(segment: Segment, { pool, cache }: ReadContext, seq: number): boolean {
+  if (segment.packedTable !== undefined) return locateInPackedBlock(segment, segment.packedTable, { pool, cache }, seq);
   const number = segment.blockTable?.find(seq) ?? -1;
   if (number < 0) return false;
   const block = cache.peek(segment, number) ?? cache.load(segment, pool.use(segment), number);
@@ -98,6 +103,22 @@ function locateInBlock(segment: Segment, { pool, cache }: ReadContext, seq: numb
   return true;
 }
 
+/** The same in a packed segment. The block's checksum covers its records: what it unpacks to may be kept or not. */
+function locateInPackedBlock(segment: Segment, table: PackedTable, { pool, cache }: ReadContext, seq: number): boolean {
+  const number = table.find(seq);
+  if (number < 0) return false;
+  const block = cache.peek(segment, number) ?? loadPackedBlock(segment, table, pool.use(segment), cache, number);
+  if (block === undefined) return false;
+  const place = block.placeOf(seq);
+  const at = place === 0 ? walkToSeq(block.bytes, 0, block.length, 0, seq) : (place & PLACE_OFFSET) - 1;
+  const length = at < 0 ? 0 : recordLengthAt(block.bytes, at, block.length);
+  if (length === 0) return false;
+  found.bytes = block.bytes;
+  found.at = at;
+  found.length = length;
+  return true;
+}
+
 /** A record that ends in another block than it begins in: read by itself. */
 function readAcrossBlocks(segment: Segment, pool: FilePool, offset: number, length: number): boolean {
   if (length > segment.dataEnd - offset || length > MAX_READ_BYTES) return false;
@@ -107,6 +128,7 @@ function readAcrossBlocks(segment: Segment, pool: FilePool, offset: number, leng
 
 /** The same by way of the sparse index. */
 function locateByIndex(segment: Segment, { pool }: ReadContext, seq: number, loadIndex: (segment: Segment) => void): boolean {
+  if (segment.packed) return false;
   if (segment.index === undefined) loadIndex(segment);
   const entry = segment.index!.floorSeq(seq);
   if (entry < 0) return false;
@@ -196,7 +218,7 @@ export interface TimePosition {
 export function positionInSegment(segment: Segment, file: File, time: number): TimePosition {
   const index = segment.index!;
   const entry = index.floorTime(time);
-  if (segment.place.generation > 0) {
+  if (segment.place.generation > 0 || segment.packed) {
     // Compacted: seqs may be missing anywhere, the first ones too, so whole frames have to tell.
     if (entry < 0) return { seq: segment.base - 1, nextSeq: index.count > 0 ? index.seqAt(0) : 0 };
     return positionVerified(segment, file, align8(index.frameOffsetAt(entry)), time);

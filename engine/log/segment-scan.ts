@@ -6,12 +6,16 @@
  * Law 10: at or below the attested position a bad frame is damage, above it a torn tail. A bad stretch with whole frames
  * behind it that leave no seq out (a torn mark) cost nothing and is no damage when it lies in the tail.
  */
+import { getU48, getU64 } from '../format/bytes.js';
 import { FRAME_DATA, FRAME_FOOTER, type FrameHead } from '../format/frame.js';
-import { decodeRecord, RECORD_TAG, recordIsIntact, recordLengthAt } from '../format/record.js';
-import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
+import { PACKED_TAG, packedBlockLengthAt, unpackBlock } from '../format/packed-block.js';
+import { type FrameImage, unpackFrame } from '../format/packed-frame.js';
+import { decodeRecord, RECORD_SEQ_AT, RECORD_TAG, RECORD_TIME_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
+import { SEGMENT_HEADER_BYTES, seedAt } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 import type { LogContext } from './context.js';
 import { scanFrames } from './frame-scanner.js';
+import { afterItem } from './item-walk.js';
 import type { Segment } from './segment-state.js';
 
 export interface FrameAt {
@@ -115,19 +119,61 @@ export function adoptFrames(
 
 /** Reads the frame again and takes it in. */
 export function admitFrom(segment: Segment, file: File, frame: FrameAt): boolean {
-  const bytes = readFrame(file, frame);
-  return segment.admit(bytes, 0, frame.head, frame.offset);
+  const image = readFrame(segment, file, frame);
+  return image !== undefined && segment.admit(image.bytes, 0, frame.head, frame.offset, image.blocks);
 }
 
-export function readFrame(file: File, frame: FrameAt): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(frame.head.length);
-  return bytes.subarray(0, file.read(bytes, 0, bytes.length, frame.offset));
+/** The frame, which was sound when it was met; the image of a packed one. */
+export function readFrame(segment: Segment, file: File, { head, offset }: FrameAt): FrameImage | undefined {
+  const bytes = Buffer.allocUnsafeSlow(head.length);
+  const frame = bytes.subarray(0, file.read(bytes, 0, bytes.length, offset));
+  if (head.packedBytes === undefined) return { bytes: frame, blocks: [] };
+  return frame.length < head.length ? undefined : unpackFrame(frame, 0, head, segment.place, offset);
 }
 
-/** Finds records inside a bad range whose own checksum passes, and lets reads find them. */
+/** Finds records inside a bad range whose own checksum passes, or their block's, and lets reads find them. */
 function salvage(segment: Segment, file: File, bad: BadRange, fromSeq: number, toSeq: number): void {
   const bytes = Buffer.allocUnsafeSlow(Math.min(bad.to - bad.from, SALVAGE_BYTES));
   const length = file.read(bytes, 0, bytes.length, bad.from);
+  if (segment.header?.packed === true || segment.packed) salvageBlocks(segment, bytes.subarray(0, length), bad.from, fromSeq, toSeq);
+  else salvageRecords(segment, bytes, length, bad, fromSeq, toSeq);
+}
+
+/** `bytes` stand at `offset` in the file. */
+function salvageBlocks(segment: Segment, bytes: Buffer, offset: number, fromSeq: number, toSeq: number): void {
+  let next = fromSeq;
+  for (let at = bytes.indexOf(PACKED_TAG); at >= 0; ) {
+    const length = packedBlockLengthAt(bytes, at, bytes.length);
+    const items = length === 0 ? undefined : unpackBlock(bytes, at, length, seedAt(segment.place, offset + at));
+    const seqs = items === undefined ? [] : recordsIn(items);
+    const [first, last] = [seqs[0], seqs.at(-1)];
+    if (first !== undefined && last !== undefined && first.seq >= next && last.seq <= toSeq) {
+      const times = seqs.map(({ time }) => time);
+      segment.admitSalvagedBlock(first.seq, offset + at, times);
+      next = last.seq + 1;
+    }
+    at = bytes.indexOf(PACKED_TAG, items === undefined ? at + 1 : at + length);
+  }
+}
+
+function recordsIn(items: Buffer): { readonly seq: number; readonly time: number }[] {
+  const found: { seq: number; time: number }[] = [];
+  for (let at = 0; at < items.length; ) {
+    if (items[at] !== RECORD_TAG) {
+      const next = afterItem(items, at, items.length, 0, 0);
+      if (next <= at) break;
+      at = next;
+      continue;
+    }
+    const length = recordLengthAt(items, at, items.length);
+    if (length === 0) break;
+    found.push({ seq: getU48(items, at + RECORD_SEQ_AT), time: getU64(items, at + RECORD_TIME_AT) });
+    at += length;
+  }
+  return found;
+}
+
+function salvageRecords(segment: Segment, bytes: Buffer, length: number, bad: BadRange, fromSeq: number, toSeq: number): void {
   let next = fromSeq;
   for (let at = bytes.indexOf(RECORD_TAG); at >= 0 && at < length; ) {
     const size = recordLengthAt(bytes, at, length);

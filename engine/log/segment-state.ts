@@ -3,18 +3,21 @@
  * segment it comes from the trailer, and index and idempotency table follow from the footer when first needed.
  *
  * Invariants: `dataEnd` is the end of the last frame that counts; bytes behind it are footer, trailer, or a tail that recovery
- * set aside. `lastSeq` counts what the segment stands for, damaged ranges included. Nothing here is on disk.
+ * set aside. A segment's frames are packed or not, all that hold anything. `lastSeq` counts what the segment stands for, damaged
+ * ranges included. Nothing here is on disk.
  */
 import { decodeBatchHead } from '../format/batch.js';
 import { getU48 } from '../format/bytes.js';
 import type { SegmentSummary, Trailer } from '../format/footer.js';
 import { FRAME_HEAD_BYTES, type FrameHead } from '../format/frame.js';
+import type { BlockPlace } from '../format/packed-frame.js';
 import { RECORD_SEQ_AT, recordLengthAt } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES, type SegmentHeader, type SegmentPlace, segmentName } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 import type { CachedBlock } from './block-cache.js';
 import { BlockTable } from './block-table.js';
 import { IdempotencyMap, type IdempotencyTable } from './idempotency.js';
+import { PackedTable } from './packed-table.js';
 import { SparseIndex } from './sparse-index.js';
 
 /** Seqs that cannot be read, both ends included. */
@@ -22,6 +25,8 @@ export interface SeqRange {
   readonly fromSeq: number;
   readonly toSeq: number;
 }
+
+const NO_BLOCKS: readonly BlockPlace[] = [];
 
 export class Segment {
   readonly place: SegmentPlace;
@@ -43,6 +48,8 @@ export class Segment {
   readonly gaps: SeqRange[] = [];
   /** Undefined for a sealed segment from which nothing was read yet. */
   blockTable: BlockTable | undefined = new BlockTable();
+  /** In place of the block table, in a packed segment. */
+  packedTable: PackedTable | undefined;
   /** Undefined for a sealed segment whose footer was not needed yet. */
   index: SparseIndex | undefined = new SparseIndex();
   idempotency: IdempotencyMap | IdempotencyTable | undefined = new IdempotencyMap();
@@ -70,6 +77,16 @@ export class Segment {
     return this.trailer !== undefined;
   }
 
+  /** Whether its frames are packed, so far as is known. */
+  get packed(): boolean {
+    return this.trailer === undefined ? this.packedTable !== undefined : this.trailer.packedBlocks > 0;
+  }
+
+  /** Whether a point read knows which block to look in. */
+  get hasTable(): boolean {
+    return this.blockTable !== undefined || this.packedTable !== undefined;
+  }
+
   get summary(): SegmentSummary {
     const { lastSeq, minTime, maxTime, records, events, epoch } = this;
     return { lastSeq, minTime, maxTime, records, events, epoch };
@@ -87,6 +104,7 @@ export class Segment {
     this.maxTime = trailer.maxTime;
     this.epoch = trailer.epoch;
     this.blockTable = undefined;
+    this.packedTable = undefined;
     this.index = undefined;
     this.idempotency = undefined;
   }
@@ -99,15 +117,23 @@ export class Segment {
     this.records = this.events = this.minTime = this.maxTime = 0;
     this.gaps.length = 0;
     this.blockTable = new BlockTable();
+    this.packedTable = undefined;
     this.index = new SparseIndex();
     this.idempotency = new IdempotencyMap();
     this.#lastEntryOffset = Number.NEGATIVE_INFINITY;
   }
 
-  /** Takes in the checked data frame at `bytes[at…]`, which stands at `offset` in the file. False, and nothing taken, where its structure is unsound. */
-  admit(bytes: Uint8Array, at: number, head: FrameHead, offset: number): boolean {
-    if (!this.#walk(bytes, at, head, offset, false)) return false;
-    this.#walk(bytes, at, head, offset, true);
+  /**
+   * Takes in the checked data frame at `bytes[at…]`, which stands at `offset` in the file; `blocks`: where it is packed and this its
+   * image. False, and nothing taken, where its structure is unsound.
+   */
+  admit(bytes: Uint8Array, at: number, head: FrameHead, offset: number, blocks: readonly BlockPlace[] = NO_BLOCKS): boolean {
+    if (!this.#walk(bytes, at, head, offset, blocks, false)) return false;
+    if (blocks.length > 0) {
+      if (this.packedTable === undefined && this.records + this.events > 0) return false;
+      this.packedTable ??= new PackedTable();
+    } else if (head.payloadBytes > 0 && this.packedTable !== undefined) return false;
+    this.#walk(bytes, at, head, offset, blocks, true);
     this.admitBare(head, offset);
     return true;
   }
@@ -127,14 +153,28 @@ export class Segment {
     this.#countRecord(time);
   }
 
-  #walk(bytes: Uint8Array, at: number, head: FrameHead, offset: number, take: boolean): boolean {
+  /** A packed block saved out of a bad frame, and how many records of the missing seqs it holds. */
+  admitSalvagedBlock(seq: number, offset: number, times: readonly number[]): void {
+    this.packedTable ??= new PackedTable();
+    this.packedTable.add(seq, offset);
+    for (const time of times) this.#countRecord(time);
+  }
+
+  #walk(bytes: Uint8Array, at: number, head: FrameHead, offset: number, blocks: readonly BlockPlace[], take: boolean): boolean {
     const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
     let p = at + FRAME_HEAD_BYTES;
     let batches = 0;
+    let block = 0;
+    // Of the block that no record was met in yet.
+    let blockOffset = 0;
     for (; p < end; batches++) {
       const batch = decodeBatchHead(bytes, p, end);
       if (batch === undefined || batch.lastSeq > head.lastSeq || batch.firstSeq < head.firstSeq) return false;
       const batchEnd = p + batch.totalBytes;
+      if (blocks[block]?.at === p - at) {
+        blockOffset = blocks[block++]!.offset;
+        if (take) this.packedTable!.add(batch.firstSeq, blockOffset);
+      }
       if (take && batch.idempotency !== undefined) {
         const { firstSeq, lastSeq, time, idempotency } = batch;
         (this.idempotency as IdempotencyMap).add(idempotency.key, { contentHash: idempotency.contentHash, firstSeq, lastSeq, time });
@@ -146,14 +186,24 @@ export class Segment {
         for (let i = 0; i < batch.count; i++) {
           const length = recordLengthAt(bytes, p, batchEnd);
           if (length === 0) return false;
-          if (take) this.#takeRecord(getU48(bytes, p + RECORD_SEQ_AT), batch.time, offset + p - at, length, offset);
+          const seq = getU48(bytes, p + RECORD_SEQ_AT);
+          if (blocks[block]?.at === p - at) {
+            blockOffset = blocks[block++]!.offset;
+            if (take) this.packedTable!.add(seq, blockOffset);
+          }
+          if (take && blocks.length === 0) this.#takeRecord(seq, batch.time, offset + p - at, length, offset);
+          else if (take) {
+            if (blockOffset > 0) this.index!.add(seq, batch.time, blockOffset, offset);
+            blockOffset = 0;
+            this.#countRecord(batch.time);
+          }
           p += length;
         }
         if (p !== batchEnd) return false;
       }
       p = batchEnd;
     }
-    return p === end && batches === head.batchCount;
+    return p === end && batches === head.batchCount && block === blocks.length;
   }
 
   #takeRecord(seq: number, time: number, offset: number, length: number, frameOffset: number): void {

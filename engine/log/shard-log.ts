@@ -393,7 +393,7 @@ export class ShardLog implements ReplaySource {
       checkNoGapBetween(this.context, seq - 1, seq + 1);
       return undefined;
     }
-    if (segment.blockTable === undefined) loadBlockTable(this.context, segment);
+    if (!segment.hasTable) loadBlockTable(this.context, segment);
     return segment;
   }
 }

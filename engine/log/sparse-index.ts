@@ -3,11 +3,14 @@
  *
  *   entry (24 bytes): seq u48 | file offset of that record u48 | bytes back to its frame u32 | time of its batch u64
  *
- * Invariants: seqs and offsets strictly increase, times never decrease; every entry points at the first byte of a record.
+ * In a packed segment records have no offsets: an entry is of the first record in a packed block, and has the block's.
+ *
+ * Invariants: seqs and offsets strictly increase, times never decrease; every entry points at the first byte of a record or packed block.
  * Derived from the frames (law 2): a crash loses nothing.
  */
 import { getU32, getU48, getU64, putU32, putU48, putU64 } from '../format/bytes.js';
 import { INDEX_ENTRY_BYTES } from '../format/footer.js';
+import { floorEntry } from './seq-search.js';
 
 const FIRST_CAPACITY = 64;
 
@@ -60,28 +63,9 @@ export class SparseIndex {
     return getU64(this.#bytes, entry * INDEX_ENTRY_BYTES + 16);
   }
 
-  /** The last entry with a seq up to `seq`; -1 where none. Seqs are nearly evenly spread, so it looks where it should be first. */
+  /** The last entry with a seq up to `seq`; -1 where none. */
   floorSeq(seq: number): number {
-    const last = this.#count - 1;
-    if (last < 0 || this.seqAt(0) > seq) return -1;
-    const lastSeq = this.seqAt(last);
-    if (lastSeq <= seq) return last;
-    const first = this.seqAt(0);
-    // Invariant: seqAt(low) <= seq < seqAt(high).
-    let low = 0;
-    let high = last;
-    let guess = Math.floor(((seq - first) / (lastSeq - first)) * last);
-    for (let step = 1; high - low > 1; step *= 2) {
-      if (guess <= low || guess >= high) guess = (low + high) >>> 1;
-      if (this.seqAt(guess) <= seq) {
-        low = guess;
-        guess += step;
-      } else {
-        high = guess;
-        guess -= step;
-      }
-    }
-    return low;
+    return floorEntry(this.#bytes, INDEX_ENTRY_BYTES, this.#count, seq);
   }
 
   /** The last entry with a time up to `time`; -1 where none. */

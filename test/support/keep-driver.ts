@@ -81,7 +81,7 @@ class KeepDriver {
     this.#options = {
       segmentBytes: this.#random.pick([1500, 4000, 30_000]),
       checkpointRecords: this.#random.pick([3, 20, 100_000]),
-      upkeep: { automatic: false, deadShare: this.#random.pick([0.1, 0.5]) },
+      upkeep: { automatic: false, deadShare: this.#random.pick([0.1, 0.5]), compress: this.#random.pick([true, true, false]) },
     };
   }
 

@@ -1,0 +1,74 @@
+/**
+ * A packed block: a run of whole items (batch heads, records, events), compressed, under a checksum of its own that also covers
+ * where it is. A point read takes one of these and nothing else. Layout in docs/FORMAT.md.
+ *
+ *   tag method 0 0 | stored length | unpacked length | data | crc
+ *
+ * What compression does not make smaller stands as it is. Decoding takes any bytes: `undefined` means they are no whole, sound
+ * block, and no more memory is used than the head, once checked, says.
+ */
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { getU16, getU32, putU16, putU32, view } from './bytes.js';
+import { crc32 } from './checksum.js';
+
+export const PACKED_TAG = 0xc1;
+const HEAD_BYTES = 12;
+const CRC_BYTES = 4;
+/** What a block takes besides its data. */
+export const PACKED_BLOCK_BYTES = HEAD_BYTES + CRC_BYTES;
+const METHOD_STORED = 0;
+/** RFC 1951. */
+const METHOD_DEFLATE = 1;
+/** Higher ones are several times slower and gain a twentieth. */
+const LEVEL = 3;
+/** Deflate makes no more than 1032 bytes of one. */
+const MAX_EXPANSION = 1040;
+
+/** Writes the block that holds `items[from, to)` at `at`, where there is room for them and PACKED_BLOCK_BYTES. Returns the position after it. */
+export function encodePackedBlock(into: Uint8Array, at: number, items: Uint8Array, from: number, to: number, seed: number): number {
+  const raw = view(items, from, to);
+  const deflated = deflateRawSync(raw, { level: LEVEL });
+  const isSmaller = deflated.length < raw.length;
+  const data = isSmaller ? deflated : raw;
+  into[at] = PACKED_TAG;
+  into[at + 1] = isSmaller ? METHOD_DEFLATE : METHOD_STORED;
+  putU16(into, at + 2, 0);
+  putU32(into, at + 4, data.length);
+  putU32(into, at + 8, raw.length);
+  into.set(data, at + HEAD_BYTES);
+  const end = at + HEAD_BYTES + data.length;
+  putU32(into, end, crc32(view(into, at, end), seed));
+  return end + CRC_BYTES;
+}
+
+/** Length of the block that may begin at `at`; 0 where none does that ends by `end`. */
+export function packedBlockLengthAt(bytes: Uint8Array, at: number, end: number): number {
+  if (at + PACKED_BLOCK_BYTES > end || bytes[at] !== PACKED_TAG) return 0;
+  const length = getU32(bytes, at + 4) + PACKED_BLOCK_BYTES;
+  return length <= end - at ? length : 0;
+}
+
+/** The items of the block in `bytes[at, at + length)`, in memory of their own; undefined unless its checksum passes and it unpacks to what it says. */
+export function unpackBlock(bytes: Uint8Array, at: number, length: number, seed: number): Buffer | undefined {
+  const dataEnd = at + length - CRC_BYTES;
+  if (crc32(view(bytes, at, dataEnd), seed) !== getU32(bytes, dataEnd)) return undefined;
+  const method = bytes[at + 1];
+  const unpackedBytes = getU32(bytes, at + 8);
+  const data = view(bytes, at + HEAD_BYTES, dataEnd);
+  if (getU16(bytes, at + 2) !== 0 || unpackedBytes === 0) return undefined;
+  if (method === METHOD_STORED) return data.length === unpackedBytes ? Buffer.from(data) : undefined;
+  if (method !== METHOD_DEFLATE || unpackedBytes > data.length * MAX_EXPANSION) return undefined;
+  const items = inflated(data, unpackedBytes);
+  return items?.length === unpackedBytes ? items : undefined;
+}
+
+/** Node's zlib makes its output in chunks: one that just fits spares copies. It takes no smaller ones than this. */
+const MIN_CHUNK_BYTES = 64;
+
+function inflated(data: Buffer, bytes: number): Buffer | undefined {
+  try {
+    return inflateRawSync(data, { maxOutputLength: bytes, chunkSize: Math.max(MIN_CHUNK_BYTES, bytes) });
+  } catch {
+    return undefined;
+  }
+}
