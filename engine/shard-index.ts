@@ -12,17 +12,19 @@
 
 import { latin1ToText, treeKey } from './format/keys.js';
 import type { IndexEntry } from './format/leaf-value.js';
-import { countOfRuns, type SeqRun } from './format/seq-runs.js';
+import type { SeqRun } from './format/seq-runs.js';
 import { KIND_PUT } from './log/index.js';
 import { Memtable, NO_SLOT } from './memtable.js';
-import { droppingChanges } from './memtable-drops.js';
+import { addCounts, keptOf } from './memtable-drops.js';
 import { runOf } from './memtable-run.js';
 import { NewestHints } from './newest-hints.js';
 import type { Platform } from './platform/platform.js';
 import { SeqSet } from './retention/seq-set.js';
 import type { Cursor } from './tree/cursor.js';
+import { LeafWalk } from './tree/leaf-walk.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
+import type { VersionRun } from './tree/version-run.js';
 import { MAX_SEQ } from './types.js';
 
 /** A version as a listing finds it. */
@@ -32,9 +34,6 @@ export interface ListedEntry extends IndexEntry {
   /** The entity's names from a byte on, without the zero that ends them. */
   text(from: number): string;
 }
-
-/** Taken out by one fold, about: each is an object meanwhile. */
-const MOST_DROPS = 200_000;
 
 interface PendingDrop {
   readonly eventSeq: number;
@@ -89,6 +88,12 @@ export class ShardIndex {
 
   get root(): TreeRoot | undefined {
     return this.#root;
+  }
+
+  /** The same tree lies in another place now. */
+  moved(root: TreeRoot): void {
+    if (this.#hintedRoot === this.#root) this.#hintedRoot = root;
+    this.#root = root;
   }
 
   /** A trim that was logged: the fold that covers it takes these versions out of the tree. */
@@ -245,11 +250,23 @@ export class ShardIndex {
     return found;
   }
 
-  /** Every entry of a tree in key order. */
+  /** Every entry of a tree in key order; its files stay until the last is read, or the reader turns away. */
   *treeEntries(root: TreeRoot | undefined): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
     if (root === undefined) return;
-    const cursor = this.#store.cursor(root);
-    for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: cursor.entry() };
+    const letGo = this.#store.hold();
+    try {
+      const cursor = this.#store.cursor(root);
+      for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: cursor.entry() };
+    } finally {
+      letGo();
+    }
+  }
+
+  /** The tree as it is now, to be walked as often as need be; its files stay until it is let go. */
+  heldTree(): { walk(): LeafWalk; letGo(): void } {
+    const root = this.#root;
+    const letGo = this.#store.hold();
+    return { walk: () => new LeafWalk(this.#store.reader, root), letGo };
   }
 
   /**
@@ -259,7 +276,7 @@ export class ShardIndex {
   async fold(throughSeq: number, progress?: (share: number) => void): Promise<void> {
     // One that failed: with its trims, where it had some.
     if (this.#frozen !== undefined && (this.#drops[0]?.eventSeq ?? Number.POSITIVE_INFINITY) <= this.#frozen.throughSeq)
-      await this.#foldDrops(this.#frozen.throughSeq);
+      await this.#foldDrops(this.#frozen.throughSeq, progress);
     await this.#foldFrozen(progress);
     // What came before a trim first: usually most, and done elsewhere. Then the trim and what is left in one step, for a tree that
     // covers a trim's event without its effect would never see it again.
@@ -268,34 +285,27 @@ export class ShardIndex {
         this.#freeze(first.eventSeq - 1);
         await this.#foldFrozen(progress);
       }
-      const through = this.#endOfDrops(throughSeq);
-      this.#freeze(through);
-      await this.#foldDrops(through);
+      this.#freeze(throughSeq);
+      await this.#foldDrops(throughSeq, progress);
     }
     this.#freeze(throughSeq);
     await this.#foldFrozen(progress);
   }
 
-  /** Where a fold of trims must end that takes out no more than it can hold in memory. */
-  #endOfDrops(throughSeq: number): number {
-    let count = 0;
-    for (const [i, { runs }] of this.#drops.entries()) {
-      count += countOfRuns(runs);
-      const next = this.#drops[i + 1];
-      if (next === undefined || next.eventSeq > throughSeq) return throughSeq;
-      if (count >= MOST_DROPS) return next.eventSeq - 1;
-    }
-    return throughSeq;
-  }
-
-  async #foldDrops(throughSeq: number): Promise<void> {
+  async #foldDrops(throughSeq: number, progress: ((share: number) => void) | undefined): Promise<void> {
     const { table } = this.#frozen!;
     const pending = this.#drops.filter(({ eventSeq }) => eventSeq <= throughSeq);
     const seqs = new SeqSet();
     for (const { runs } of pending) seqs.addRuns(runs);
     const pause = () => this.#platform.clock.yield();
-    const { changes, versions } = await droppingChanges(this.treeEntries(this.#root), table, seqs, pause);
-    if (changes.length > 0) this.#root = await this.#store.fold(this.#root, changes, throughSeq, pause);
+    const { kept, dropped } = await keptOf(table, seqs, pause);
+    let versions = dropped;
+    if (kept.count > 0 || this.#root !== undefined) {
+      const run = () => this.#runOf(kept, pause);
+      const folded = await this.#store.foldDropping(this.#root, kept.count, run, seqs, throughSeq, pause, progress);
+      this.#root = folded.root;
+      versions = addCounts(dropped, folded.dropped);
+    }
     this.#treeSeq = throughSeq;
     this.#frozen = undefined;
     this.#drops = this.#drops.filter((drop) => !pending.includes(drop));
@@ -309,19 +319,21 @@ export class ShardIndex {
     this.#frozen = { table, throughSeq };
   }
 
+  async #runOf(table: Memtable, pause: () => Promise<void>): Promise<VersionRun> {
+    const slices = runOf(table);
+    let slice = slices.next();
+    for (; slice.done !== true; slice = slices.next()) await pause();
+    return slice.value;
+  }
+
   async #foldFrozen(progress: ((share: number) => void) | undefined): Promise<void> {
     const frozen = this.#frozen;
     if (frozen === undefined) return;
     if (frozen.table.count > 0) {
       const { table, throughSeq } = frozen;
       const pause = () => this.#platform.clock.yield();
-      const makeRun = async () => {
-        const slices = runOf(table);
-        let slice = slices.next();
-        for (; slice.done !== true; slice = slices.next()) await pause();
-        return slice.value;
-      };
       const before = this.#root;
+      const makeRun = () => this.#runOf(table, pause);
       this.#root = await this.#store.foldVersions(before, table.count, makeRun, throughSeq, pause, progress);
       if (this.#hintedRoot === before) this.#hintedRoot = this.#root;
     }

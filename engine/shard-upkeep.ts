@@ -149,7 +149,7 @@ export class ShardUpkeep {
           await shard.queuedSettled();
           await shard.fold();
         },
-        treeEntries: () => ({ [Symbol.iterator]: () => index().treeEntries(index().root) }),
+        heldTree: () => index().heldTree(),
         insertSystem: (items: readonly InsertItem[]) => logSystemItems(shard, items, limits),
         beginning: () => {
           begun = true;

@@ -11,14 +11,6 @@ import { KIND_PUT } from '../log/types.js';
 import { durationMicros, type Retention } from './policy.js';
 import { SeqSet } from './seq-set.js';
 
-/** One version, as an index tells it. */
-export interface PlanVersion {
-  readonly seq: number;
-  /** Microseconds. */
-  readonly time: number;
-  readonly kind: number;
-}
-
 export interface PlanInput {
   retentionOf(collection: string): Retention;
   /** Positions of live snapshots in this shard, ascending. */
@@ -39,10 +31,14 @@ export interface DropPlan {
   readonly horizons: ReadonlyMap<string, Horizon>;
 }
 
+/** All versions of one entity, newest first, as columns; whoever walks the entities uses it again for the next one. */
 export interface PlanEntity {
   readonly collection: string;
-  /** All of one entity's, newest first. */
-  readonly versions: readonly PlanVersion[];
+  readonly count: number;
+  readonly seqs: ArrayLike<number>;
+  /** Microseconds. */
+  readonly times: ArrayLike<number>;
+  readonly kinds: ArrayLike<number>;
 }
 
 export interface PlanEdges {
@@ -50,11 +46,11 @@ export interface PlanEdges {
   readonly refs: readonly number[];
 }
 
-/** Entities between two pauses. */
-const SLICE_ENTITIES = 500;
+/** Versions between two pauses: about half a millisecond. */
+const SLICE_VERSIONS = 4000;
 
 /**
- * Pauses every so many entities. `entities` may be asked for twice and must say the same; `edges` are the records with refs,
+ * Pauses every so many versions. `entities` may be asked for twice and must say the same; `edges` are the records with refs,
  * newest first.
  */
 export function* planDrops(
@@ -63,10 +59,12 @@ export function* planDrops(
   edges: () => Iterable<PlanEdges>,
 ): Generator<void, DropPlan, undefined> {
   const planner = new Planner(input);
-  let count = 0;
+  let seen = 0;
   for (const entity of entities()) {
     planner.take(entity);
-    if (++count % SLICE_ENTITIES === 0) yield;
+    if ((seen += entity.count) < SLICE_VERSIONS) continue;
+    seen = 0;
+    yield;
   }
   if (planner.drops.size === 0 && planner.endings.length === 0) return { drops: planner.drops, horizons: new Map() };
   let returned = false;
@@ -80,7 +78,9 @@ export function* planDrops(
   planner.horizons.clear();
   for (const entity of entities()) {
     planner.raise(entity);
-    if (++count % SLICE_ENTITIES === 0) yield;
+    if ((seen += entity.count) < SLICE_VERSIONS) continue;
+    seen = 0;
+    yield;
   }
   return { drops: planner.drops, horizons: planner.horizons };
 }
@@ -88,8 +88,15 @@ export function* planDrops(
 /** An entity whose newest version is a tombstone past its time: it goes only where nothing older survives. */
 interface Ending {
   readonly collection: string;
-  readonly tombstone: PlanVersion;
-  readonly older: readonly PlanVersion[];
+  readonly seq: number;
+  readonly time: number;
+  readonly older: readonly number[];
+}
+
+interface Policy {
+  /** Versions kept; 0: by time. */
+  readonly last: number;
+  readonly cutoff: number;
 }
 
 class Planner {
@@ -97,36 +104,44 @@ class Planner {
   readonly endings: Ending[] = [];
   readonly horizons = new Map<string, Horizon>();
   readonly #input: PlanInput;
-  readonly #policies = new Map<string, { readonly last: number; readonly cutoff: number } | undefined>();
+  readonly #policies = new Map<string, Policy | undefined>();
+  /** Of the collection asked for last: neighbours are of one. */
+  #lastCollection: string | undefined;
+  #lastPolicy: Policy | undefined;
   readonly #referred = new SeqSet();
 
   constructor(input: PlanInput) {
     this.#input = input;
   }
 
-  take({ collection, versions }: PlanEntity): void {
+  take({ collection, count, seqs, times, kinds }: PlanEntity): void {
     const policy = this.#policyOf(collection);
-    const newest = versions[0];
-    if (policy === undefined || newest === undefined) return;
+    if (policy === undefined || count === 0) return;
     let kept = policy.last;
     if (policy.last === 0) {
-      while (kept < versions.length && versions[kept]!.time > policy.cutoff) kept++;
+      while (kept < count && times[kept]! > policy.cutoff) kept++;
       // The next one was current at the start.
       kept++;
     }
-    const ends = policy.last === 0 && kept === 1 && newest.kind !== KIND_PUT;
-    if (kept >= versions.length && !ends) return;
+    const ends = policy.last === 0 && kept === 1 && kinds[0] !== KIND_PUT;
+    if (kept >= count && !ends) return;
     const { snapshots } = this.#input;
     let s = snapshots.length - 1;
     let survivors = 0;
-    for (let i = 0; i < versions.length; i++) {
-      const { seq } = versions[i]!;
+    for (let i = 0; i < count; i++) {
+      const seq = seqs[i]!;
       let isSeen = false;
       for (; s >= 0 && snapshots[s]! >= seq; s--) isSeen = true;
-      if (i >= kept && !isSeen) this.#drop(collection, versions, i);
-      else if (i > 0 || isSeen) survivors++;
+      if (i >= kept && !isSeen) {
+        this.drops.add(seq);
+        const ended = Math.max(0, i - 1);
+        this.#raise(collection, seqs[ended]!, times[ended]!);
+      } else if (i > 0 || isSeen) survivors++;
     }
-    if (ends && survivors === 0) this.endings.push({ collection, tombstone: newest, older: versions.slice(1) });
+    if (ends && survivors === 0) {
+      const older = Array.from({ length: count - 1 }, (_, i) => seqs[i + 1]!);
+      this.endings.push({ collection, seq: seqs[0]!, time: times[0]!, older });
+    }
   }
 
   /** Whether a record that was to go stays, for what refers to it does. */
@@ -139,40 +154,39 @@ class Planner {
 
   /** Once refs are known: tombstones with nothing behind them. */
   end(): void {
-    for (const { collection, tombstone, older } of this.endings) {
-      if (this.#referred.has(tombstone.seq) || older.some(({ seq }) => !this.drops.has(seq))) continue;
-      this.#drop(collection, [tombstone], 0);
+    for (const { collection, seq, time, older } of this.endings) {
+      if (this.#referred.has(seq) || older.some((one) => !this.drops.has(one))) continue;
+      this.drops.add(seq);
+      this.#raise(collection, seq, time);
     }
   }
 
   /** Takes the entity's part in the horizon, from what is dropped in the end. */
-  raise({ collection, versions }: PlanEntity): void {
-    for (let i = 0; i < versions.length; i++) {
-      if (this.drops.has(versions[i]!.seq)) this.#raise(collection, versions[Math.max(0, i - 1)]!);
+  raise({ collection, count, seqs, times }: PlanEntity): void {
+    for (let i = 0; i < count; i++) {
+      if (!this.drops.has(seqs[i]!)) continue;
+      const ended = Math.max(0, i - 1);
+      this.#raise(collection, seqs[ended]!, times[ended]!);
     }
   }
 
-  #drop(collection: string, versions: readonly PlanVersion[], i: number): void {
-    this.drops.add(versions[i]!.seq);
-    this.#raise(collection, versions[Math.max(0, i - 1)]!);
-  }
-
-  #raise(collection: string, { seq, time }: PlanVersion): void {
+  #raise(collection: string, seq: number, time: number): void {
     const horizon = this.horizons.get(collection);
     if (horizon === undefined || seq > horizon.seq) this.horizons.set(collection, { seq, time });
   }
 
-  /** `last` 0: by time. Undefined: keeps everything. */
-  #policyOf(collection: string): { readonly last: number; readonly cutoff: number } | undefined {
-    if (this.#policies.has(collection)) return this.#policies.get(collection);
-    const retention = this.#input.retentionOf(collection);
-    const policy =
-      retention.keep === 'all'
-        ? undefined
-        : retention.keep === 'last'
-          ? { last: retention.versions, cutoff: 0 }
-          : { last: 0, cutoff: this.#input.now - durationMicros(retention.duration) };
-    this.#policies.set(collection, policy);
+  /** Undefined: keeps everything. */
+  #policyOf(collection: string): Policy | undefined {
+    if (collection === this.#lastCollection) return this.#lastPolicy;
+    let policy = this.#policies.get(collection);
+    if (policy === undefined && !this.#policies.has(collection)) {
+      const retention = this.#input.retentionOf(collection);
+      if (retention.keep === 'last') policy = { last: retention.versions, cutoff: 0 };
+      else if (retention.keep === 'for') policy = { last: 0, cutoff: this.#input.now - durationMicros(retention.duration) };
+      this.#policies.set(collection, policy);
+    }
+    this.#lastCollection = collection;
+    this.#lastPolicy = policy;
     return policy;
   }
 }

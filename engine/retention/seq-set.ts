@@ -1,5 +1,5 @@
 /** A growing set of seqs, a bit each in pages: seqs of one epoch lie close together, epochs far apart. */
-import { runsOf, type SeqRun } from '../format/seq-runs.js';
+import type { SeqRun } from '../format/seq-runs.js';
 
 const PAGE_SEQS = 1 << 18;
 /** Bits set in each byte. */
@@ -10,17 +10,45 @@ const BITS = Uint8Array.from({ length: 256 }, (_, byte) => {
 });
 
 export class SeqSet {
-  readonly #pages = new Map<number, Uint8Array>();
+  readonly #pages: Map<number, Uint8Array>;
   #size = 0;
+  #lastNumber = -1;
+  #lastPage: Uint8Array | undefined;
+
+  /** `pages`: another set's, copied here; none: an empty set. */
+  constructor(pages?: ReadonlyMap<number, Uint8Array>) {
+    this.#pages = new Map();
+    for (const [number, page] of pages ?? []) {
+      this.#pages.set(number, page.slice());
+      for (const byte of page) this.#size += BITS[byte]!;
+    }
+  }
+
+  /** Survives a structured clone; not to be changed. */
+  get pages(): ReadonlyMap<number, Uint8Array> {
+    return this.#pages;
+  }
 
   get size(): number {
     return this.#size;
   }
 
+  /** The page asked for last is asked for again, mostly. */
+  #pageOf(number: number): Uint8Array | undefined {
+    if (number !== this.#lastNumber) {
+      this.#lastNumber = number;
+      this.#lastPage = this.#pages.get(number);
+    }
+    return this.#lastPage;
+  }
+
   add(seq: number): void {
     const number = Math.floor(seq / PAGE_SEQS);
-    let page = this.#pages.get(number);
-    if (page === undefined) this.#pages.set(number, (page = new Uint8Array(PAGE_SEQS / 8)));
+    let page = this.#pageOf(number);
+    if (page === undefined) {
+      this.#pages.set(number, (page = new Uint8Array(PAGE_SEQS / 8)));
+      this.#lastPage = page;
+    }
     const at = seq % PAGE_SEQS;
     const bit = 1 << (at & 7);
     if ((page[at >> 3]! & bit) !== 0) return;
@@ -29,7 +57,7 @@ export class SeqSet {
   }
 
   has(seq: number): boolean {
-    const page = this.#pages.get(Math.floor(seq / PAGE_SEQS));
+    const page = this.#pageOf(Math.floor(seq / PAGE_SEQS));
     const at = seq % PAGE_SEQS;
     return page !== undefined && (page[at >> 3]! & (1 << (at & 7))) !== 0;
   }
@@ -79,9 +107,23 @@ export class SeqSet {
 
   /** Those within, both ends included. */
   runsIn(fromSeq: number, toSeq: number): SeqRun[] {
-    const runs: SeqRun[] = [];
-    for (const { fromSeq: from, toSeq: to } of this.runs()) {
-      if (to >= fromSeq && from <= toSeq) runs.push({ fromSeq: Math.max(from, fromSeq), toSeq: Math.min(to, toSeq) });
+    const runs: { fromSeq: number; toSeq: number }[] = [];
+    let last: { fromSeq: number; toSeq: number } | undefined;
+    for (const number of [...this.#pages.keys()].sort((a, b) => a - b)) {
+      const start = number * PAGE_SEQS;
+      const page = this.#pages.get(number)!;
+      const end = Math.min(PAGE_SEQS - 1, toSeq - start);
+      for (let at = Math.max(0, fromSeq - start); at <= end; at++) {
+        const byte = page[at >> 3]!;
+        if (byte === 0) {
+          at |= 7;
+          continue;
+        }
+        if ((byte & (1 << (at & 7))) === 0) continue;
+        const seq = start + at;
+        if (last !== undefined && last.toSeq === seq - 1) last.toSeq = seq;
+        else runs.push((last = { fromSeq: seq, toSeq: seq }));
+      }
     }
     return runs;
   }
@@ -98,6 +140,6 @@ export class SeqSet {
   }
 
   runs(): SeqRun[] {
-    return runsOf(this.values());
+    return this.runsIn(0, Number.POSITIVE_INFINITY);
   }
 }

@@ -8,16 +8,16 @@
  * same turn. A crash between events and fold: the replay meets the events and the next fold applies them; after the fold: what `beginning` logged leads to them.
  */
 
-import { splitEntityKey } from '../format/keys.js';
-import type { IndexEntry } from '../format/leaf-value.js';
 import { MAX_RUNS_PER_TRIM } from '../format/limits.js';
 import { countOfRuns, type SeqRun } from '../format/seq-runs.js';
 import { isGap, type ShardLog, type TrimEvent } from '../log/index.js';
 import type { Clock } from '../platform/platform.js';
+import type { LeafWalk } from '../tree/leaf-walk.js';
 import { type InsertItem, recordId, type ShardId } from '../types.js';
 import type { Exactness } from './exactness.js';
-import { type Horizon, type PlanEdges, type PlanEntity, type PlanInput, planDrops } from './plan.js';
+import { type DropPlan, type Horizon, type PlanEdges, type PlanInput, planDrops } from './plan.js';
 import type { SeqSet } from './seq-set.js';
+import { entitiesOf } from './tree-entities.js';
 
 export const HORIZONS = '_horizons';
 
@@ -28,8 +28,8 @@ export interface TrimmedShard {
   readonly exactness: Exactness;
   /** Everything visible is in the tree when this resolves, trims that were logged included. */
   fold(): Promise<void>;
-  /** The tree as it is now, in key order: whoever reads on reads this one. */
-  treeEntries(): Iterable<{ readonly entity: string; readonly entry: IndexEntry }>;
+  /** The tree as it is now, readable until it is let go. */
+  heldTree(): { walk(): LeafWalk; letGo(): void };
   insertSystem(items: readonly InsertItem[]): Promise<void>;
   /** Says in the log that events may follow: whoever opens it looks for them. */
   beginning(): InsertItem;
@@ -55,8 +55,7 @@ export async function trimShard(shard: TrimmedShard, input: PlanInput, cancelled
   const unwatch = shard.watchRefs((seq) => referred.push(seq));
   try {
     await shard.fold();
-    const entries = shard.treeEntries();
-    const plan = await planned(shard, input, () => entitiesOf(entries), cancelled);
+    const plan = await planned(shard, input, cancelled);
     if (plan === undefined || plan.drops.size === 0) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
     const raised = [...plan.horizons].filter(([collection, { seq }]) => seq > shard.exactness.horizonOf(collection));
     await shard.insertSystem([...raised.map(([collection, horizon]) => horizonItem(shard.id, collection, horizon)), shard.beginning()]);
@@ -80,29 +79,23 @@ export async function trimShard(shard: TrimmedShard, input: PlanInput, cancelled
   }
 }
 
-async function planned(shard: TrimmedShard, input: PlanInput, entities: () => Iterable<PlanEntity>, cancelled: () => boolean) {
-  const edges = await edgesOf(shard, cancelled);
-  const planning = planDrops(input, entities, () => edges);
-  for (let step = planning.next(); ; step = planning.next()) {
-    if (step.done === true) return step.value;
-    await shard.clock.yield();
-    if (cancelled()) return undefined;
-  }
-}
-
-/** Gathers a tree's entries by entity. */
-function* entitiesOf(entries: Iterable<{ readonly entity: string; readonly entry: IndexEntry }>): Generator<PlanEntity, void, undefined> {
-  let current: string | undefined;
-  let versions: { seq: number; time: number; kind: number }[] = [];
-  for (const { entity, entry } of entries) {
-    if (entity !== current) {
-      if (current !== undefined) yield { collection: splitEntityKey(current).collection, versions };
-      current = entity;
-      versions = [];
+async function planned(shard: TrimmedShard, input: PlanInput, cancelled: () => boolean): Promise<DropPlan | undefined> {
+  const tree = shard.heldTree();
+  try {
+    const edges = await edgesOf(shard, cancelled);
+    const planning = planDrops(
+      input,
+      () => entitiesOf(tree.walk()),
+      () => edges,
+    );
+    for (let step = planning.next(); ; step = planning.next()) {
+      if (step.done === true) return step.value;
+      await shard.clock.yield();
+      if (cancelled()) return undefined;
     }
-    versions.push({ seq: entry.seq, time: entry.time, kind: entry.kind });
+  } finally {
+    tree.letGo();
   }
-  if (current !== undefined) yield { collection: splitEntityKey(current).collection, versions };
 }
 
 const SLICE_BATCHES = 500;

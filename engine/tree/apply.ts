@@ -101,6 +101,15 @@ class LevelFold {
       this.removed.addKeyOf(node, node.count - 1);
       let i = 0;
       while (this.#more) {
+        if (changes.leaf === node) {
+          const at = changes.leafIndex!;
+          this.#keep(node, i, at, untested);
+          untested = 0;
+          i = at + 1;
+          if (this.#sliceIsOver()) yield;
+          this.#more = changes.advance();
+          continue;
+        }
         const { key, length, value } = changes;
         const at = node.search(key, length, i);
         this.#keep(node, i, at, untested);

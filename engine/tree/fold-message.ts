@@ -26,11 +26,19 @@ export interface FoldRequest {
   readonly root: TreeRoot | undefined;
   readonly run: VersionRun;
   readonly seq: number;
+  /** Versions that go: pages of a SeqSet. */
+  readonly drops?: ReadonlyMap<number, Uint8Array>;
 }
 
 export type FoldAnswer =
   | { readonly kind: 'progress'; readonly share: number }
-  | { readonly kind: 'folded'; readonly root: TreeRoot; readonly state: WriterState }
+  | {
+      readonly kind: 'folded';
+      readonly root: TreeRoot;
+      readonly state: WriterState;
+      /** How many versions of each collection went. */
+      readonly dropped: ReadonlyMap<string, number>;
+    }
   | { readonly kind: 'failed'; readonly error: SentError };
 
 /** An error on its way between threads: classes do not survive it. */

@@ -7,6 +7,8 @@
  * answered. If it dies, whatever it wrote is reached by no root that was announced.
  */
 import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
+import { SeqSet } from '../retention/seq-set.js';
+import { DroppedVersions } from './dropped-versions.js';
 import { type FoldAnswer, type FoldRequest, sendError } from './fold-message.js';
 import { NodeCache, TreeStore } from './tree-store.js';
 import { SortedVersions } from './version-run.js';
@@ -36,16 +38,19 @@ async function foldFor(
   request: FoldRequest,
 ): Promise<FoldAnswer> {
   const { directory, shard, databaseId, fileBytes, targetBytes, state, run, seq } = request;
+  const drops = request.drops && new SeqSet(request.drops);
   let store = stores.get(directory);
   if (store === undefined) {
     store = TreeStore.forFolding({ platform, directory, shard, databaseId, fileBytes, targetBytes, cache });
     stores.set(directory, store);
   }
   store.takeOver(state);
-  const changes = new SortedVersions(run);
+  const added = new SortedVersions(run);
+  const changes = drops === undefined ? added : new DroppedVersions(store.reader, request.root, drops, added);
+  const count = run.count + (drops?.size ?? 0);
   let slices = 0;
   const root = await store.fold(request.root, changes, seq, async () => {
-    if (++slices % SLICES_A_REPORT === 0) port.post({ kind: 'progress', share: changes.done / run.count } satisfies FoldAnswer);
+    if (++slices % SLICES_A_REPORT === 0) port.post({ kind: 'progress', share: changes.done / count } satisfies FoldAnswer);
   });
-  return { kind: 'folded', root, state: store.handOver() };
+  return { kind: 'folded', root, state: store.handOver(), dropped: changes instanceof DroppedVersions ? changes.counts : new Map() };
 }

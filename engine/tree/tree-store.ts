@@ -12,9 +12,11 @@ import { assert } from '../errors.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { Finding } from '../log/types.js';
 import type { Platform } from '../platform/platform.js';
+import type { SeqSet } from '../retention/seq-set.js';
 import { applyChanges, EMPTY_ROOT } from './apply.js';
 import { BoundaryRule, TARGET_BYTES } from './boundary.js';
 import { Cursor } from './cursor.js';
+import { DroppedVersions } from './dropped-versions.js';
 import { type FoldHost, ThreadLost } from './fold-host.js';
 import type { WriterState } from './fold-message.js';
 import { sourceOf } from './listed-changes.js';
@@ -167,37 +169,66 @@ export class TreeStore {
     pause: () => Promise<void>,
     progress: (share: number) => void = () => undefined,
   ): Promise<TreeRoot> {
+    return (await this.#foldHereOrThere(root, versions, makeRun, undefined, seq, pause, progress)).root;
+  }
+
+  /** The same, and takes out of the tree, in one pass, the versions in `drops`; `makeRun`'s are none of them. Tells how many went of each collection. */
+  foldDropping(
+    root: TreeRoot | undefined,
+    versions: number,
+    makeRun: () => Promise<VersionRun>,
+    drops: SeqSet,
+    seq: number,
+    pause: () => Promise<void>,
+    progress: (share: number) => void = () => undefined,
+  ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
+    return this.#foldHereOrThere(root, versions + drops.size, makeRun, drops, seq, pause, progress);
+  }
+
+  async #foldHereOrThere(
+    root: TreeRoot | undefined,
+    count: number,
+    makeRun: () => Promise<VersionRun>,
+    drops: SeqSet | undefined,
+    seq: number,
+    pause: () => Promise<void>,
+    progress: (share: number) => void,
+  ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
     const { host } = this.#options;
-    if (host?.takes(versions) === true) {
+    if (host?.takes(count) === true) {
       try {
-        return await this.#foldElsewhere(host, root, await makeRun(), seq, progress);
+        return await this.#foldElsewhere(host, root, await makeRun(), drops, seq, progress);
       } catch (error) {
         if (!(error instanceof ThreadLost)) throw error;
       }
     }
-    const changes = new SortedVersions(await makeRun());
-    return this.fold(root, changes, seq, () => {
-      progress(changes.done / versions);
+    const added = new SortedVersions(await makeRun());
+    const changes = drops === undefined ? added : new DroppedVersions(this.reader, root, drops, added);
+    const folded = await this.fold(root, changes, seq, () => {
+      progress(changes.done / count);
       return pause();
     });
+    return { root: folded, dropped: changes instanceof DroppedVersions ? changes.counts : new Map() };
   }
 
   async #foldElsewhere(
     host: FoldHost,
     root: TreeRoot | undefined,
     run: VersionRun,
+    drops: SeqSet | undefined,
     seq: number,
     progress: (share: number) => void,
-  ): Promise<TreeRoot> {
+  ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
     const { directory, shard, databaseId, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = this.#options;
     this.#writer.begin();
     const fold = ++this.#fold;
     const state = this.handOver();
     try {
-      const done = await host.fold({ directory, shard, databaseId, fileBytes, targetBytes, state, root, run, seq }, progress);
+      const request = { directory, shard, databaseId, fileBytes, targetBytes, state, root, run, seq };
+      const done = await host.fold(drops === undefined ? request : { ...request, drops: drops.pages }, progress);
       assert(fold === this.#fold, 'a fold goes on only until the next one begins');
       this.takeOver(done.state);
-      return done.root;
+      return done;
     } catch (error) {
       // What it wrote, and how far, is not known: its files are left alone.
       this.#writer.resume(state.last, undefined);
@@ -248,6 +279,11 @@ export class TreeStore {
   /** How many entries have a key in [fromKey, toKey). */
   countRange(root: TreeRoot, fromKey: Uint8Array, toKey: Uint8Array): number {
     return Math.max(0, rank(this.reader, root, toKey) - rank(this.reader, root, fromKey));
+  }
+
+  /** Keeps every root there is now readable until the answer is called. */
+  hold(): () => void {
+    return () => undefined;
   }
 
   /** For a rebuild. Every root and cursor of this store is void afterwards. */

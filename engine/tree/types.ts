@@ -1,4 +1,5 @@
 /** What the tree and its callers say to each other. */
+import type { Node } from './node.js';
 
 /** Bytes of a leaf entry's value: hash 32, kind 1, time 8, supersedes 6. See docs/FORMAT.md, "Tree". */
 export const LEAF_VALUE_BYTES = 47;
@@ -16,6 +17,9 @@ export interface ChangeSource {
   readonly length: number;
   /** Its value from byte 0 on; undefined removes the entry. Overwritten by `advance`. */
   readonly value: Uint8Array | undefined;
+  /** Where the entry stands that goes, for a source that knows: the key need not be searched for there, nor made. */
+  readonly leaf?: Node | undefined;
+  readonly leafIndex?: number;
   /** Moves to the next change, the first one at first; false where there is none. Keys must be strictly ascending. */
   advance(): boolean;
 }

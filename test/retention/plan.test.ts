@@ -6,14 +6,30 @@ import type { Retention } from '../../engine/retention/policy.js';
 
 const DAY = 86_400e6;
 
+interface Told {
+  readonly collection: string;
+  readonly versions: readonly { readonly seq: number; readonly time: number; readonly kind: number }[];
+}
+
+/** As columns that are used again for the next one. */
+function* columns(entities: readonly Told[]): Generator<PlanEntity> {
+  const entity = { collection: '', count: 0, seqs: [0], times: [0], kinds: [0] };
+  for (const { collection, versions } of entities) {
+    entity.collection = collection;
+    entity.count = versions.length;
+    for (const [i, { seq, time, kind }] of versions.entries()) [entity.seqs[i], entity.times[i], entity.kinds[i]] = [seq, time, kind];
+    yield entity;
+  }
+}
+
 function plan(
-  entities: readonly PlanEntity[],
+  entities: readonly Told[],
   retention: Retention,
   more: { snapshots?: number[]; now?: number; edges?: PlanEdges[] } = {},
 ): DropPlan {
   const planning = planDrops(
     { retentionOf: () => retention, snapshots: more.snapshots ?? [], now: more.now ?? 0 },
-    () => entities,
+    () => columns(entities),
     () => more.edges ?? [],
   );
   for (;;) {
@@ -23,7 +39,7 @@ function plan(
 }
 
 /** Newest first; `d` a tombstone. Seq 10, 20, … from the oldest, a day apart. */
-function entity(text: string, collection = 'c', first = 10): PlanEntity {
+function entity(text: string, collection = 'c', first = 10): Told {
   const versions = [...text].map((letter, i) => {
     const n = text.length - i;
     return { seq: first + (n - 1) * 10, time: n * DAY, kind: letter === 'd' ? KIND_TOMBSTONE : KIND_PUT };

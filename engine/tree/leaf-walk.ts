@@ -1,0 +1,115 @@
+/**
+ * Walks the entries of a tree in key order, leaf by leaf, where they lie: no entry becomes an object, none of its keys a string.
+ *
+ * Reads only; the tree under it never changes. After a throw (CORRUPT) it is of no use.
+ */
+import { getU64 } from '../format/bytes.js';
+import { KIND_AT, TIME_AT } from '../format/leaf-value.js';
+import { LevelWalker } from './level-walker.js';
+import type { Node } from './node.js';
+import type { NodeReader } from './node-reader.js';
+import { SEQ_BYTES, type TreeRoot } from './types.js';
+import { sameEntities, sameEntity, seqAt } from './version-key.js';
+
+const NO_KEY = new Uint8Array(0);
+
+export class LeafWalk {
+  readonly #walker: LevelWalker | undefined;
+  #leaf: Node | undefined;
+  #index = -1;
+  /** The entity of the last entry of the leaf before, and whether the entry stood on is of another than the one before it. */
+  #entity = Buffer.alloc(256);
+  #entityBytes = 0;
+  #isNew = true;
+  /** Whether another entity was met since the collection was looked at. */
+  #isCollectionOpen = true;
+  #collection = '';
+  /** With the zero that ends it. */
+  #collectionBytes: Uint8Array = NO_KEY;
+
+  constructor(reader: NodeReader, root: TreeRoot | undefined) {
+    const top = root === undefined ? undefined : reader.root(root);
+    if (top === undefined) return;
+    this.#walker = new LevelWalker(reader, top, 0);
+  }
+
+  /** To the next entry, at first to the first one; false where there is none. */
+  next(): boolean {
+    const leaf = this.#leaf;
+    if (leaf === undefined) {
+      if (this.#walker === undefined || this.#index >= 0) return false;
+      this.#enter(this.#walker.seek(NO_KEY, 0));
+      this.#isNew = true;
+      return true;
+    }
+    if (this.#index + 1 < leaf.count) {
+      this.#index++;
+      this.#isNew = !sameEntities(leaf, this.#index - 1, this.#index);
+      if (this.#isNew) this.#isCollectionOpen = true;
+      return true;
+    }
+    this.#keepEntity(leaf);
+    if (this.#walker!.isLast()) {
+      this.#leaf = undefined;
+      return false;
+    }
+    this.#enter(this.#walker!.next());
+    this.#isNew = !sameEntity(this.#leaf!, 0, this.#entity, this.#entityBytes);
+    if (this.#isNew) this.#isCollectionOpen = true;
+    return true;
+  }
+
+  // What it stands on.
+
+  /** Whether it is the first, and so the newest, of its entity. */
+  get isNewEntity(): boolean {
+    return this.#isNew;
+  }
+
+  get seq(): number {
+    return seqAt(this.#leaf!, this.#index);
+  }
+
+  get time(): number {
+    return getU64(this.#leaf!.bytes, this.#leaf!.valueAt(this.#index) + TIME_AT);
+  }
+
+  get kind(): number {
+    return this.#leaf!.bytes[this.#leaf!.valueAt(this.#index) + KIND_AT]!;
+  }
+
+  get leaf(): Node {
+    return this.#leaf!;
+  }
+
+  get leafIndex(): number {
+    return this.#index;
+  }
+
+  /** The same string for neighbours of one collection. */
+  get collection(): string {
+    if (!this.#isCollectionOpen) return this.#collection;
+    this.#isCollectionOpen = false;
+    const leaf = this.#leaf!;
+    const known = this.#collectionBytes;
+    if (known.length === 0 || leaf.keyLength(this.#index) < known.length || !leaf.beginsWith(this.#index, known, known.length)) {
+      const key = leaf.key(this.#index);
+      const end = key.indexOf(0);
+      this.#collection = key.toString('latin1', 0, end);
+      this.#collectionBytes = key.subarray(0, end + 1);
+    }
+    return this.#collection;
+  }
+
+  #enter(leaf: Node): void {
+    this.#leaf = leaf;
+    this.#index = 0;
+  }
+
+  #keepEntity(leaf: Node): void {
+    const length = leaf.keyLength(this.#index);
+    if (length > this.#entity.length) this.#entity = Buffer.alloc(length * 2);
+    leaf.copyKey(this.#index, this.#entity, 0);
+    this.#entityBytes = length - SEQ_BYTES;
+  }
+}
