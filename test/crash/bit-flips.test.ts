@@ -11,6 +11,8 @@ const ONE_BIT_IN = 24;
 
 const subject = await makeSubject();
 const files = subject.machine.fileList().filter((file) => file.size > 0);
+const packed = await makeSubject(true);
+const packedSegments = packed.machine.fileList().filter(({ path }) => path.endsWith('.seg') && !path.endsWith('-0000.seg'));
 
 describe('one flipped bit', () => {
   test('is looked for in every kind of file', () => {
@@ -19,17 +21,23 @@ describe('one flipped bit', () => {
     expect(kinds.some((kind) => kind.startsWith('shards/0001/tree/'))).toBe(true);
   });
 
-  test.each(files.map(({ path, size }) => [path, size] as const))(
-    'never gives a wrong answer: %s',
-    { timeout: 120_000 },
-    async (path, size) => {
-      const random = new Random(size);
-      const bits = path.startsWith('catalog')
-        ? Array.from({ length: CATALOG_BITS }, () => random.below(size * 8))
-        : Array.from({ length: Math.floor((size * 8) / ONE_BIT_IN) }, (_, i) => i * ONE_BIT_IN + random.below(ONE_BIT_IN));
-      const verdicts = { right: 0, refused: 0 };
-      for (const bit of bits) verdicts[await flipAndAsk(subject, path, bit)]++;
-      expect(verdicts.right + verdicts.refused).toBe(bits.length);
-    },
-  );
+  const cases = [
+    ...files.map(({ path, size }) => [path, size, subject] as const),
+    ...packedSegments.map(({ path, size }) => [`${path}, packed`, size, packed] as const),
+  ];
+
+  test('is looked for in packed segments', () => {
+    expect(packedSegments.length).toBeGreaterThan(0);
+    expect(packedSegments.some(({ path }) => packed.machine.contents(path)[8] === 2)).toBe(true);
+  });
+
+  test.each(cases)('never gives a wrong answer: %s', { timeout: 120_000 }, async (name, size, of) => {
+    const random = new Random(size);
+    const bits = name.startsWith('catalog')
+      ? Array.from({ length: CATALOG_BITS }, () => random.below(size * 8))
+      : Array.from({ length: Math.floor((size * 8) / ONE_BIT_IN) }, (_, i) => i * ONE_BIT_IN + random.below(ONE_BIT_IN));
+    const verdicts = { right: 0, refused: 0 };
+    for (const bit of bits) verdicts[await flipAndAsk(of, name.replace(/, packed$/, ''), bit)]++;
+    expect(verdicts.right + verdicts.refused).toBe(bits.length);
+  });
 });

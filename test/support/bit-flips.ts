@@ -23,8 +23,8 @@ export interface Subject {
   readonly answers: ReadonlyMap<string, string>;
 }
 
-/** Several segments, sealed and active, two checkpoints, a tombstone, refs, a batch, an idempotency key; then closed. */
-export async function makeSubject(): Promise<Subject> {
+/** Several segments, sealed and active, two checkpoints, a tombstone, refs, a batch, an idempotency key; compacted, where it is to be packed; then closed. */
+export async function makeSubject(packed = false): Promise<Subject> {
   const machine = new MemoryPlatform({ seed: 7 });
   const db = await openWith(machine, OPTIONS);
   const first = await db.put('c', 'a', { n: 1 });
@@ -37,6 +37,7 @@ export async function makeSubject(): Promise<Subject> {
   ]);
   await db.delete('c', 'b');
   for (let i = 0; i < 4; i++) await db.put('c', `k${i % 2}`, { i, pad: 'q'.repeat(60) });
+  if (packed) await db.jobEnded(db.compact({ force: true }).id);
   await db.close();
   return { machine, answers: await ask(await openWith(machine.clone(), OPTIONS)) };
 }

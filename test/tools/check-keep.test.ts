@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkDirectory } from '../../engine/check.js';
 import { type Database, open } from '../../engine/index.js';
+import { SeededRandom } from '../../engine/platform/seeded-random.js';
 import { temporaryDirectory, varve } from './cli.js';
 
 const root = temporaryDirectory();
@@ -18,7 +19,8 @@ async function ended(db: Database, id: string): Promise<void> {
 beforeAll(async () => {
   const db = await open(data, OPTIONS);
   for (let round = 0; round < 6; round++) {
-    for (let i = 0; i < 40; i++) await db.put('things', `key ${i}`, { round, i, pad: 'x'.repeat(60) });
+    for (let i = 0; i < 40; i++)
+      await db.put('things', `key ${i}`, { round, i, pad: Buffer.from(new SeededRandom(40 * round + i).bytes(45)).toString('base64') });
     await db.put('people', `person ${round % 2}`, { name: CANARY, round });
     if (round === 1) await db.createSnapshot('early', db.newestTime()!);
     if (round === 4) await db.setRetention('things', { keep: 'last', versions: 2 });
