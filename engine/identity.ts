@@ -17,6 +17,8 @@ export interface Identity {
   /** 32 hex digits: names this copy. */
   readonly node: string;
   readonly shards: number;
+  /** Made from another node's: it does not own what nobody is named the owner of. */
+  readonly copy?: true;
 }
 
 export function readIdentity(platform: Platform): Identity | undefined {

@@ -14,7 +14,7 @@ import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, segmentPla
 import { newIdentity, writeIdentity } from './identity.js';
 import { scanFrames } from './log/frame-scanner.js';
 import { nodePlatform } from './platform/node.js';
-import type { File } from './platform/platform.js';
+import type { File, FileSystem } from './platform/platform.js';
 import { shardDirectory } from './shard-contents.js';
 import type { HashHex } from './types.js';
 
@@ -48,7 +48,12 @@ export function isSegmentName(name: string): boolean {
 
 /** Reads the copy back, every byte. Throws CORRUPT with the place of what is wrong. */
 export function checkSegmentCopy(directory: string, copy: SegmentCopy): CheckedCopy {
-  const file = nodePlatform(directory).files.open(copy.file ?? copy.name, 'read');
+  return checkSegmentFile(nodePlatform(directory).files, copy.file ?? copy.name, copy);
+}
+
+/** The same of a file anywhere. */
+export function checkSegmentFile(files: FileSystem, path: string, copy: SegmentCopy): CheckedCopy {
+  const file = files.open(path, 'read');
   try {
     return { blake3: hashOf(file, copy), lastSeq: checkFrames(file, copy) };
   } finally {

@@ -12,6 +12,8 @@ export interface PeerRequest {
   readonly json?: unknown;
   /** How long the headers, and the body where it is no stream, may take. Default 5000. */
   readonly timeoutMs?: number;
+  /** The body lasts as long as it lasts, and is pulled; a call without this is read to its end within the time, and may be made again. */
+  readonly stream?: boolean;
   /** Ends the call, and the body where it is under way. */
   readonly signal?: AbortSignal;
 }

@@ -1,0 +1,380 @@
+/**
+ * One shard of this node following another: a loop that never gives up.
+ *
+ *   connect -> stream -> queue -> apply, several messages at once -> report
+ *           -> 409: rewind, or wait for a source that is behind     410: begin anew
+ *
+ * Invariants: what is taken was checked by the engine as if it came from a stranger, and nothing of a message that fails is kept; a source of another
+ * database, or one that knows less than this copy, takes nothing away from it; ten seconds without a word end the connection. A crash costs
+ * what was received and not yet synced: the next connection begins behind what is durable.
+ */
+import { type Clock, type ReplicaShard, recordSeedOf } from '../engine/copying.js';
+import { isVarveError } from '../engine/index.js';
+import { Backoff } from './backoff.js';
+import { readEpochs, wayTo } from './history.js';
+import { BadMessage, MessageDecoder, type StreamMessage } from './message.js';
+import { isRecord, readJson } from './peer-json.js';
+import { joined, joins } from './slices.js';
+import { PeerError, type PeerResponse, type Transport } from './transport.js';
+
+export const SILENCE_MS = 10_000;
+/** Applied at a time, where that much waits. */
+const APPLY_BYTES = 4 * 1024 * 1024;
+/** Received and not yet applied; beyond it nothing more is read. */
+const QUEUE_BYTES = 16 * 1024 * 1024;
+const CONNECT_MS = 10_000;
+/** After a goodbye: a source that closes is gone a moment later. */
+const GOODBYE_MS = 50;
+/** What a connection that ended in a rewind gives as its reason: the next one begins at once. */
+const REWOUND = '';
+
+export interface FollowerStatus {
+  /** The source. */
+  readonly url: string;
+  readonly connected: boolean;
+  /** Since it last had all that its source had, or began to follow; 0 while it has. */
+  readonly lagSeconds: number;
+  /** Newest word of the source. */
+  readonly sourceSeq: number;
+  readonly receivedBytes: number;
+  /** Taken over with one write each. */
+  readonly appliedSlices: number;
+  readonly connections: number;
+  /** Messages that were refused. */
+  readonly refused: number;
+  readonly rewinds: number;
+  readonly lastError: string | undefined;
+}
+
+export interface FollowerOptions {
+  readonly shard: ReplicaShard;
+  readonly database: string;
+  readonly url: string;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly randomBytes: (size: number) => Uint8Array;
+  /** It has more than before, or heard from its source: time to report. */
+  readonly onProgress: () => void;
+  /** Called before the log loses something, and after. */
+  readonly onRewind: (phase: 'before' | 'after', file?: string) => void;
+  /** The connection failed or ended, with a goodbye where no error is given: perhaps somebody else owns the shard by now. */
+  readonly onTrouble: (error: string | undefined) => void;
+  /** The source's log does not reach back to where this one ends. */
+  readonly onTooOld: () => void;
+  /** Bytes were refused. */
+  readonly onRefused: (error: string) => void;
+}
+
+export class Follower {
+  readonly #options: FollowerOptions;
+  readonly #backoff: Backoff;
+  readonly #stop = new AbortController();
+  readonly #ended: Promise<void>;
+  #connected = false;
+  #currentMs: number;
+  #sourceSeq = 0;
+  #isCurrent = false;
+  #receivedBytes = 0;
+  #appliedSlices = 0;
+  #connections = 0;
+  #refused = 0;
+  #rewinds = 0;
+  #lastError: string | undefined;
+
+  constructor(options: FollowerOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff(options.randomBytes);
+    this.#currentMs = options.clock.monotonicMs();
+    this.#ended = this.#run();
+  }
+
+  get url(): string {
+    return this.#options.url;
+  }
+
+  get status(): FollowerStatus {
+    const { clock, url } = this.#options;
+    return {
+      url,
+      connected: this.#connected,
+      lagSeconds: this.#connected && this.#isCurrent ? 0 : (clock.monotonicMs() - this.#currentMs) / 1000,
+      sourceSeq: this.#sourceSeq,
+      receivedBytes: this.#receivedBytes,
+      appliedSlices: this.#appliedSlices,
+      connections: this.#connections,
+      refused: this.#refused,
+      rewinds: this.#rewinds,
+      lastError: this.#lastError,
+    };
+  }
+
+  /** Resolves once nothing more of it touches the shard. */
+  close(): Promise<void> {
+    this.#stop.abort();
+    return this.#ended;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      let why: string | undefined;
+      let waitMs = 0;
+      try {
+        why = await this.#once();
+      } catch (error) {
+        why = error instanceof Error ? error.message : String(error);
+        if (error instanceof BadMessage || isVarveError(error, 'UNSOUND')) {
+          this.#refused++;
+          this.#options.onRefused(why);
+        }
+      }
+      this.#noteCurrency();
+      this.#connected = false;
+      if (signal.aborted) return;
+      if (why === undefined) waitMs = GOODBYE_MS;
+      else if (why !== REWOUND) {
+        this.#lastError = why;
+        waitMs = this.#backoff.next();
+      }
+      if (why !== REWOUND) this.#options.onTrouble(why);
+      await this.#pause(waitMs);
+    }
+  }
+
+  /** One connection, to its end. Why it ended; undefined after a goodbye. */
+  async #once(): Promise<string | undefined> {
+    const { shard, transport, url, database } = this.#options;
+    const { durableSeq, epoch } = shard;
+    const path = `/replication/v1/shards/${shard.id}/log?after=${durableSeq}&epoch=${durableSeq === 0 ? 0 : epoch}`;
+    const connection = new AbortController();
+    const hangUp = (): void => connection.abort();
+    this.#stop.signal.addEventListener('abort', hangUp);
+    try {
+      const request = { method: 'GET', path, timeoutMs: CONNECT_MS, stream: true, signal: connection.signal } as const;
+      const response = await transport.request(url, request);
+      const theirs = response.headers['varve-database'];
+      if (theirs !== database) {
+        hangUp();
+        return theirs === undefined
+          ? `${url}: it answered ${response.status} and is no node`
+          : `${url}: it holds another database (${theirs})`;
+      }
+      if (response.status !== 200) return await this.#refusal(response);
+      this.#connections++;
+      await this.#read(response, connection);
+      return undefined;
+    } finally {
+      this.#stop.signal.removeEventListener('abort', hangUp);
+      hangUp();
+    }
+  }
+
+  async #refusal(response: PeerResponse): Promise<string> {
+    const { shard, url, onTooOld, onRewind } = this.#options;
+    const answer = await readJson(url, response);
+    if (answer.status === 410) {
+      onTooOld();
+      return `${url}: its log does not reach back to seq ${shard.durableSeq}`;
+    }
+    const epochs = answer.status === 409 && isRecord(answer.json) ? readEpochs(answer.json['epochs']) : undefined;
+    if (epochs === undefined) return `${url}: it answered ${answer.status}`;
+    const way = wayTo(shard.epochs(), epochs);
+    if (way.way === 'behind') return `${url}: ${way.why}`;
+    if (way.way === 'stream') return `${url}: it refuses a position that is in its history`;
+    onRewind('before');
+    const aside = await shard.rewind(way.seq);
+    this.#rewinds++;
+    onRewind('after', aside?.file);
+    return REWOUND;
+  }
+
+  async #read(response: PeerResponse, connection: AbortController): Promise<void> {
+    const { shard, database, clock, onProgress } = this.#options;
+    const decoder = new MessageDecoder(recordSeedOf(database, shard.id));
+    const intake = new Intake(shard, () => {
+      this.#appliedSlices++;
+      this.#settled();
+      this.#noteCurrency();
+      noteCaughtUp();
+      onProgress();
+    });
+    let goal: number | undefined;
+    /** It had all that its source had when it connected: from then on it may have a say in promotions. */
+    const noteCaughtUp = (): void => {
+      if (goal === undefined || shard.durableSeq < goal) return;
+      goal = undefined;
+      if (!shard.promised.caughtUp) shard.noteCaughtUp().catch(() => connection.abort());
+    };
+    let first = true;
+    let heardMs = clock.monotonicMs();
+    let silent = false;
+    const watch = (): void => {
+      const left = heardMs + SILENCE_MS - clock.monotonicMs();
+      // While bytes wait here it is not the source that is slow.
+      if (left > 0 || intake.isFull) cancel = clock.after(Math.max(left, 1_000), watch);
+      else {
+        silent = true;
+        connection.abort();
+      }
+    };
+    let cancel = clock.after(SILENCE_MS, watch);
+    intake.onFailure(() => connection.abort());
+    try {
+      for await (const chunk of response.body) {
+        heardMs = clock.monotonicMs();
+        this.#receivedBytes += chunk.length;
+        decoder.push(chunk);
+        for (let message = decoder.next(); message !== undefined; message = decoder.next()) {
+          this.#connected = true;
+          this.#sourceSeq = message.durableSeq;
+          if (message.kind === 'goodbye') return;
+          if (message.kind === 'batches') intake.add(message);
+          else {
+            if (first) goal = message.durableSeq;
+            // It has lasted: whatever was wrong is over.
+            else this.#settled();
+            this.#noteCurrency();
+            noteCaughtUp();
+            onProgress();
+          }
+          first = false;
+        }
+        if (intake.isFull) await intake.room();
+        if (intake.failed) break;
+      }
+      throw new PeerError(this.url, 'the stream ended without a goodbye');
+    } catch (error) {
+      if (silent) throw new PeerError(this.url, `nothing was heard for ${SILENCE_MS / 1000} s`, true, { cause: error });
+      throw error;
+    } finally {
+      cancel();
+      // What was received is good whatever became of the connection; if it is not, that is the reason to tell.
+      await intake.drain();
+    }
+  }
+
+  #settled(): void {
+    this.#backoff.reset();
+    this.#lastError = undefined;
+  }
+
+  /** Whether it has all that the source said it has. */
+  #noteCurrency(): void {
+    this.#isCurrent = this.#connected && this.#options.shard.durableSeq >= this.#sourceSeq;
+    if (this.#isCurrent) this.#currentMs = this.#options.clock.monotonicMs();
+  }
+
+  #pause(ms: number): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock } = this.#options;
+    if (ms === 0) return clock.yield();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const cancel = clock.after(ms, done);
+      signal.addEventListener('abort', done);
+      if (signal.aborted) done();
+    });
+  }
+}
+
+/** Messages on their way into the log: what waits while one is applied goes in together with what joins it. */
+class Intake {
+  readonly #shard: ReplicaShard;
+  readonly #applied: () => void;
+  #queue: StreamMessage[] = [];
+  #bytes = 0;
+  #running: Promise<void> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+  #failed: () => void = () => {};
+  #wake: (() => void) | undefined;
+
+  constructor(shard: ReplicaShard, applied: () => void) {
+    this.#shard = shard;
+    this.#applied = applied;
+  }
+
+  get isFull(): boolean {
+    return this.#bytes >= QUEUE_BYTES;
+  }
+
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  onFailure(failed: () => void): void {
+    this.#failed = failed;
+  }
+
+  add(message: StreamMessage): void {
+    if (this.#failure !== undefined) return;
+    this.#queue.push(message);
+    this.#bytes += message.batches.length;
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves once it is no longer full, or has failed. */
+  async room(): Promise<void> {
+    while (this.isFull && this.#failure === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Resolves once everything is applied; throws what applying threw. */
+  async drain(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  async #run(): Promise<void> {
+    // In a later turn, so that what came in one piece goes in together.
+    await undefined;
+    while (this.#queue.length > 0) {
+      const taken = this.#take();
+      try {
+        await this.#apply(taken);
+      } catch (error) {
+        this.#failure = { error };
+        this.#queue = [];
+        this.#bytes = 0;
+        this.#failed();
+      }
+      for (const message of taken) this.#bytes = Math.max(0, this.#bytes - message.batches.length);
+      this.#wake?.();
+    }
+    this.#running = undefined;
+  }
+
+  #take(): StreamMessage[] {
+    let count = 1;
+    let bytes = this.#queue[0]!.batches.length;
+    while (count < this.#queue.length && joins(this.#queue[count - 1]!, this.#queue[count]!)) {
+      bytes += this.#queue[count]!.batches.length;
+      if (bytes > APPLY_BYTES) break;
+      count++;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #apply(messages: readonly StreamMessage[]): Promise<void> {
+    if (messages.length > 1) {
+      try {
+        await this.#shard.apply(joined(messages));
+        this.#applied();
+        return;
+      } catch (error) {
+        if (!isVarveError(error, 'UNSOUND')) throw error;
+        // One of them is bad: those before it are not.
+      }
+    }
+    for (const message of messages) {
+      await this.#shard.apply(message);
+      this.#applied();
+    }
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * Copies of a database on several nodes: one owner a shard writes, the others follow it. docs/PROTOCOL.md is what they say to each other.
+ *
+ *   await prepareReplica({ platform, transport, url });          // an empty directory becomes a copy
+ *   const db = await open(directory);
+ *   const replicator = await startReplication({ db, platform, transport, config: { follow: url } });
+ */
+export type { AckReport, FollowerPosition } from './ack-book.js';
+export { type Prepared, type PrepareEvent, type PrepareOptions, prepareReplica } from './bootstrap.js';
+export type { FollowerStatus } from './follower.js';
+export { type HttpTransport, type HttpTransportOptions, httpTransport, type PeerHealth } from './http-transport.js';
+export { STREAM_TYPE } from './message.js';
+export { type PeerHandler, type PeerHandlers, PeerRefusal } from './peer-service.js';
+export { type ReplicationConfig, type ReplicationOptions, type Replicator, type ShardReplication, startReplication } from './replicator.js';
+export type { Decision } from './roles.js';
+export type { ReplicationLog } from './shard-copy.js';
+export * from './transport.js';

@@ -1,0 +1,206 @@
+/**
+ * One shard's place on this node: decides again whenever something may have changed, and carries it out.
+ *
+ *   takeRole -> hear peers -> decide -> lead | follow a URL | wait and look again
+ *
+ * Invariants: one decision at a time, the last asked for always carried out; nothing is applied while the role changes: the follower is over
+ * before the shard is told; an owner that was established gives way to a newer epoch that a peer knows, never to silence. A crash starts
+ * from the log and the promise; nothing here is durable.
+ */
+import type { Clock, Platform, ReplicaShard } from '../engine/copying.js';
+import { Follower, type FollowerStatus } from './follower.js';
+import type { Hearing } from './hearing.js';
+import { type Decision, decide, mustHear, type RoleConfig } from './roles.js';
+import type { Transport } from './transport.js';
+
+/** As pino's. */
+export interface ReplicationLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface ShardCopyOptions {
+  readonly shard: ReplicaShard;
+  readonly config: RoleConfig;
+  readonly database: string;
+  readonly node: string;
+  /** Whether this directory was made from another node's. */
+  readonly isCopy: boolean;
+  readonly platform: Pick<Platform, 'clock' | 'randomBytes'>;
+  readonly transport: Transport;
+  readonly hearing: Hearing;
+  readonly log: ReplicationLog;
+  /** The shard has more than before, or its source is to know that it is there. */
+  readonly onProgress: (shard: number, sourceUrl: string) => void;
+  /** Those who follow this node must connect again. */
+  readonly onInterrupt: (shard: number) => void;
+  /** It leads, follows or waits now. */
+  readonly onRole: (shard: number, decision: Decision) => void;
+  readonly onTooOld: (shard: number) => void;
+}
+
+/** To the next look, where there is nobody to follow yet: about. */
+const LOOK_MS = 500;
+
+export class ShardCopy {
+  readonly #options: ShardCopyOptions;
+  readonly #clock: Clock;
+  #follower: Follower | undefined;
+  #decision: Decision | undefined;
+  #ownerSeen: string | undefined;
+  #turning: Promise<void> | undefined;
+  #again = false;
+  #cancelLook: (() => void) | undefined;
+  #closed = false;
+
+  constructor(options: ShardCopyOptions) {
+    this.#options = options;
+    this.#clock = options.platform.clock;
+  }
+
+  get decision(): Decision | undefined {
+    return this.#decision;
+  }
+
+  get source(): FollowerStatus | undefined {
+    return this.#follower?.status;
+  }
+
+  /** What must be so before anything can be written: alone it leads, else it takes no writes until it is decided who does. */
+  async begin(): Promise<void> {
+    const { config } = this.#options;
+    if (mustHear(config) || config.follow !== undefined) {
+      await this.#options.shard.fence('who owns this shard is being found out');
+      void this.takeRole();
+    } else await this.takeRole();
+  }
+
+  /** Decides anew; resolves once that is carried out. Never rejects: what fails is tried again. */
+  takeRole(): Promise<void> {
+    this.#again = true;
+    this.#turning ??= this.#turn().finally(() => {
+      this.#turning = undefined;
+    });
+    return this.#turning;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelLook?.();
+    await this.#turning;
+    await this.#stopFollowing();
+  }
+
+  async #turn(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      this.#cancelLook?.();
+      this.#cancelLook = undefined;
+      try {
+        await this.#carryOut(await this.#decide());
+      } catch (error) {
+        if (this.#closed) return;
+        this.#options.log.warn({ shard: this.#options.shard.id, err: error }, 'the place of a shard could not be taken');
+        this.#look();
+      }
+    }
+  }
+
+  async #decide(): Promise<Decision> {
+    const { shard, config, node, isCopy, hearing } = this.#options;
+    const heard = mustHear(config) ? await hearing.heard(shard.id) : [];
+    const { epoch, promised, owner } = shard;
+    const own = { node, epoch, promised: promised.epoch, promisedTo: promised.candidate, owner, isCopy };
+    // An election may have just made this node the owner.
+    if (shard.role === 'owner' && this.#decision !== undefined && owner?.node === node && promised.epoch <= epoch && !newer(heard, epoch)) {
+      return { kind: 'lead' };
+    }
+    return decide(own, config, heard);
+  }
+
+  async #carryOut(decision: Decision): Promise<void> {
+    const { shard, onInterrupt, log } = this.#options;
+    const before = this.#decision;
+    const changed = describe(before) !== describe(decision);
+    if (decision.kind === 'lead') {
+      await this.#stopFollowing();
+      if (shard.role !== 'owner' || before?.kind !== 'lead') await shard.lead();
+    } else if (decision.kind === 'follow') {
+      if (this.#follower?.url !== decision.url) {
+        await this.#stopFollowing();
+        if (shard.role === 'owner') onInterrupt(shard.id);
+      }
+      if (this.#closed) return;
+      if (shard.role !== 'follower' || changed) await shard.follow(decision.owner);
+      this.#follower ??= this.#follow(decision.url);
+    } else {
+      // Silence is no reason for an owner to stop, and none for a follower.
+      const isEstablished = before?.kind === 'lead' && shard.role === 'owner' && shard.promised.epoch <= shard.epoch;
+      if (isEstablished) return;
+      if (shard.promised.epoch > shard.epoch) await this.#stopFollowing();
+      if (shard.role !== 'follower') await shard.fence(decision.reason);
+      this.#look();
+    }
+    this.#decision = decision;
+    if (!changed) return;
+    this.#options.onRole(shard.id, decision);
+    if (decision.kind === 'wait') log.warn({ shard: shard.id, reason: decision.reason }, 'a shard takes no writes');
+    else if (decision.kind === 'follow') log.info({ shard: shard.id, url: decision.url }, 'a shard is followed');
+    else log.info({ shard: shard.id, epoch: shard.epoch }, 'a shard is owned');
+  }
+
+  #follow(url: string): Follower {
+    const { shard, database, transport, platform, config, log, onProgress, onInterrupt, onTooOld } = this.#options;
+    this.#ownerSeen = shard.owner?.node;
+    return new Follower({
+      shard,
+      database,
+      url,
+      transport,
+      clock: platform.clock,
+      randomBytes: (size) => platform.randomBytes(size),
+      onProgress: () => {
+        onProgress(shard.id, url);
+        // The log has told of another owner.
+        if (shard.owner?.node === this.#ownerSeen) return;
+        this.#ownerSeen = shard.owner?.node;
+        void this.takeRole();
+      },
+      onRewind: (phase, file) => {
+        onInterrupt(shard.id);
+        if (phase === 'after') log.warn({ shard: shard.id, file, seq: shard.durableSeq }, 'what a newer epoch left behind was set aside');
+      },
+      onTrouble: (error) => {
+        if (error !== undefined) log.info({ shard: shard.id, url, error }, 'a source cannot be followed at the moment');
+        if (mustHear(config)) void this.takeRole();
+      },
+      onTooOld: () => onTooOld(shard.id),
+      onRefused: (error) => log.warn({ shard: shard.id, url, error }, 'bytes of a source were refused'),
+    });
+  }
+
+  async #stopFollowing(): Promise<void> {
+    const follower = this.#follower;
+    this.#follower = undefined;
+    await follower?.close();
+  }
+
+  #look(): void {
+    if (this.#closed || this.#cancelLook !== undefined) return;
+    const [jitter = 0] = this.#options.platform.randomBytes(1);
+    this.#cancelLook = this.#clock.after(LOOK_MS / 2 + (LOOK_MS * jitter) / 256, () => {
+      this.#cancelLook = undefined;
+      void this.takeRole();
+    });
+  }
+}
+
+function newer(heard: readonly { readonly epoch: number }[], epoch: number): boolean {
+  return heard.some((each) => each.epoch > epoch);
+}
+
+function describe(decision: Decision | undefined): string {
+  if (decision === undefined) return '';
+  if (decision.kind === 'follow') return `follow ${decision.url} ${decision.owner?.node ?? ''}`;
+  return decision.kind === 'wait' ? `wait ${decision.reason}` : 'lead';
+}
