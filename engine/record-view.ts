@@ -1,5 +1,6 @@
 /** Records as users see them, over bytes as they are stored: strings and JSON are made when asked for. */
 import { HASH_BYTES, hex } from './format/hash.js';
+import { splitEntityKey } from './format/keys.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
@@ -18,22 +19,54 @@ import {
   type VersionRecord,
 } from './types.js';
 
+/** The names of an entity, made once for all of its versions, when first asked for. */
+export class EntityNames {
+  readonly #entity: string;
+  #names: { readonly collection: string; readonly key: string } | undefined;
+
+  /** Key bytes, one char a byte. */
+  constructor(entity: string) {
+    this.#entity = entity;
+  }
+
+  get collection(): string {
+    return this.#split().collection;
+  }
+
+  get key(): string {
+    return this.#split().key;
+  }
+
+  #split(): { readonly collection: string; readonly key: string } {
+    this.#names ??= splitEntityKey(this.#entity);
+    return this.#names;
+  }
+}
+
 /** A record read back from the log. */
 export class StoredVersion implements VersionRecord {
   readonly shard: ShardId;
   readonly #stored: ReadRecord;
   readonly #indexed: { readonly hash: Uint8Array } | undefined;
   readonly #erasures: Erasures;
+  readonly #names: EntityNames | undefined;
 
   /**
    * `indexed`: what the index tells of it, the hash among it; without it the hash is computed when asked for. `erasures`: those of
-   * its shard; a body they cover is not told, whether or not it is still in a file.
+   * its shard; a body they cover is not told, whether or not it is still in a file. `names`: where others share them.
    */
-  constructor(shard: ShardId, stored: ReadRecord, indexed: { readonly hash: Uint8Array } | undefined, erasures: Erasures) {
+  constructor(
+    shard: ShardId,
+    stored: ReadRecord,
+    indexed: { readonly hash: Uint8Array } | undefined,
+    erasures: Erasures,
+    names: EntityNames | undefined = undefined,
+  ) {
     this.shard = shard;
     this.#stored = stored;
     this.#indexed = indexed;
     this.#erasures = erasures;
+    this.#names = names;
   }
 
   get id(): RecordId {
@@ -49,11 +82,11 @@ export class StoredVersion implements VersionRecord {
   }
 
   get collection(): string {
-    return this.#stored.collectionText;
+    return this.#names?.collection ?? this.#stored.collectionText;
   }
 
   get key(): string {
-    return this.#stored.keyText;
+    return this.#names?.key ?? this.#stored.keyText;
   }
 
   get supersedes(): RecordId | null {

@@ -12,6 +12,7 @@
 
 import { latin1ToText, treeKey } from './format/keys.js';
 import type { IndexEntry } from './format/leaf-value.js';
+import { MAX_TREE_KEY_BYTES } from './format/limits.js';
 import type { SeqRun } from './format/seq-runs.js';
 import { KIND_PUT } from './log/index.js';
 import { Memtable, NO_SLOT } from './memtable.js';
@@ -24,8 +25,11 @@ import type { Cursor } from './tree/cursor.js';
 import { LeafWalk } from './tree/leaf-walk.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
+import { versionsInLeaf } from './tree/version-key.js';
 import type { VersionRun } from './tree/version-run.js';
 import { MAX_SEQ } from './types.js';
+
+const SCRATCH = new Uint8Array(MAX_TREE_KEY_BYTES);
 
 /** A version as a listing finds it. */
 export interface ListedEntry extends IndexEntry {
@@ -194,6 +198,11 @@ export class ShardIndex {
       }
     }
     if (this.#root === undefined || found.length >= limit) return found;
+    const inLeaf = versionsInLeaf(this.#store.reader, this.#root, entity, fromSeq, toSeq, SCRATCH);
+    if (inLeaf !== undefined) {
+      for (let i = 0; i < inLeaf.length && found.length < limit; i++) found.push(inLeaf[i]!);
+      return found;
+    }
     const cursor = this.#store.cursor(this.#root);
     cursor.seek(treeKey(entity, toSeq));
     for (; found.length < limit && cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq; cursor.next())
@@ -203,23 +212,29 @@ export class ShardIndex {
 
   /** The oldest `limit` of them, oldest first. */
   oldestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
-    const found: IndexEntry[] = [];
-    if (this.#root !== undefined) {
-      const cursor = this.#store.cursor(this.#root);
-      // Lands on the oldest wanted version or just behind it.
-      if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
-      else if (!cursor.isAt(entity) || cursor.seq() < fromSeq) cursor.previous();
-      for (; found.length < limit && cursor.valid && cursor.isAt(entity); cursor.previous()) {
-        const seq = cursor.seq();
-        if (seq < fromSeq || seq > toSeq) break;
-        found.push(cursor.entry());
-      }
-    }
-    for (const table of this.#tables().reverse()) {
+    const found = this.#root === undefined ? [] : this.#oldestInTree(this.#root, entity, fromSeq, toSeq, limit);
+    for (let table = this.#frozen?.table ?? this.#active; found.length < limit; table = this.#active) {
       const newer: IndexEntry[] = [];
       for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && table.seqAt(slot) >= fromSeq; slot = table.previousOf(slot))
         newer.push(new MemtableEntry(table, slot, entity));
       for (let i = newer.length - 1; i >= 0 && found.length < limit; i--) found.push(newer[i]!);
+      if (table === this.#active) break;
+    }
+    return found;
+  }
+
+  #oldestInTree(root: TreeRoot, entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
+    const inLeaf = versionsInLeaf(this.#store.reader, root, entity, fromSeq, toSeq, SCRATCH)?.reverse();
+    if (inLeaf !== undefined) return inLeaf.length > limit ? inLeaf.slice(0, limit) : inLeaf;
+    const found: IndexEntry[] = [];
+    const cursor = this.#store.cursor(root);
+    // Lands on the oldest wanted version or just behind it.
+    if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
+    else if (!cursor.isAt(entity) || cursor.seq() < fromSeq) cursor.previous();
+    for (; found.length < limit && cursor.valid && cursor.isAt(entity); cursor.previous()) {
+      const seq = cursor.seq();
+      if (seq < fromSeq || seq > toSeq) break;
+      found.push(cursor.entry());
     }
     return found;
   }

@@ -2,7 +2,7 @@
 import { isVarveError, VarveError } from './errors.js';
 import type { IndexEntry } from './format/leaf-value.js';
 import type { ShardLog } from './log/index.js';
-import { ListedVersion, StoredVersion } from './record-view.js';
+import { EntityNames, ListedVersion, StoredVersion } from './record-view.js';
 import type { Erasures } from './retention/erasures.js';
 import type { ShardIndex } from './shard-index.js';
 import type { ShardId } from './types.js';
@@ -42,12 +42,12 @@ export class ShardReader {
 
   /** Versions newest first, seqs within [fromSeq, toSeq], at most `limit`. */
   newestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#index.newestFirst(entity, fromSeq, toSeq, limit).map((entry) => this.#read(entry));
+    return this.#readAll(entity, this.#index.newestFirst(entity, fromSeq, toSeq, limit));
   }
 
   /** The oldest `limit` of those, oldest first. */
   oldestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#index.oldestFirst(entity, fromSeq, toSeq, limit).map((entry) => this.#read(entry));
+    return this.#readAll(entity, this.#index.oldestFirst(entity, fromSeq, toSeq, limit));
   }
 
   /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order; bodies are read when asked for. */
@@ -67,9 +67,16 @@ export class ShardReader {
     }
   }
 
-  #read(entry: IndexEntry): StoredVersion {
+  #readAll(entity: string, entries: readonly IndexEntry[]): StoredVersion[] {
+    const names = new EntityNames(entity);
+    const versions = new Array<StoredVersion>(entries.length);
+    for (let i = 0; i < versions.length; i++) versions[i] = this.#read(entries[i]!, names);
+    return versions;
+  }
+
+  #read(entry: IndexEntry, names?: EntityNames): StoredVersion {
     const stored = this.#log.read(entry.seq);
-    if (stored !== undefined) return new StoredVersion(this.#shard, stored, entry, this.#erasures);
+    if (stored !== undefined) return new StoredVersion(this.#shard, stored, entry, this.#erasures, names);
     const what = `the index names seq ${entry.seq}, which the log does not hold`;
     throw new VarveError('CORRUPT', `shard ${this.#shard}: ${what}`, { file: this.#log.context.directory, offset: 0, what });
   }

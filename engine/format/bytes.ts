@@ -60,6 +60,16 @@ export function view(bytes: Uint8Array, from: number, to: number): Buffer {
   return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset + from, to - from);
 }
 
+/** What a buffer decodes text with, behind `toString` and its checks, which cost as much as a short text. */
+interface TextSlices {
+  utf8Slice(from: number, to: number): string;
+}
+
+/** The text in `bytes[from, to)`, bounds that lie within it. */
+export function utf8Text(bytes: Buffer, from: number, to: number): string {
+  return (bytes as unknown as TextSlices).utf8Slice(from, to);
+}
+
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

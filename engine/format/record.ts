@@ -11,7 +11,7 @@ import type { NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/typ
 import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
 import { MAX_SEQ } from '../types.js';
 import type { ByteArena } from './byte-arena.js';
-import { clear, getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, view } from './bytes.js';
+import { clear, getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, utf8Text, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { HASH_BYTES } from './hash.js';
 import { SALT_BYTES } from './limits.js';
@@ -268,11 +268,11 @@ class DecodedRecord implements ReadRecord {
   }
 
   get keyText(): string {
-    return this.#bytes.toString('utf8', this.#keyAt, this.#proofAt);
+    return utf8Text(this.#bytes, this.#keyAt, this.#proofAt);
   }
 
   get bodyText(): string {
-    return this.#bytes.toString('utf8', this.#bodyAt, this.#end);
+    return utf8Text(this.#bytes, this.#bodyAt, this.#end);
   }
 
   isOf(entity: string): boolean {

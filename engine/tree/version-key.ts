@@ -101,3 +101,31 @@ export function rank(reader: NodeReader, root: TreeRoot, key: Uint8Array): numbe
   }
   return sum;
 }
+
+/**
+ * All versions of an entity with seqs within [fromSeq, toSeq], newest first, where one leaf holds them: most entities have few. Undefined
+ * where they may go on in the next leaf.
+ */
+export function versionsInLeaf(
+  reader: NodeReader,
+  root: TreeRoot,
+  entity: string,
+  fromSeq: number,
+  toSeq: number,
+  scratch: Uint8Array,
+): TreeEntry[] | undefined {
+  const found: TreeEntry[] = [];
+  let node = reader.root(root);
+  if (node === undefined) return found;
+  const length = writeEntity(scratch, entity);
+  writeSeq(scratch, length, toSeq);
+  let index = node.search(scratch, length + SEQ_BYTES);
+  for (; index < node.count && node.level > 0; index = node.search(scratch, length + SEQ_BYTES)) node = reader.child(node, index);
+  if (index === node.count || !sameEntity(node, index, scratch, length)) return found;
+  for (let seq = seqAt(node, index); seq >= fromSeq; seq = seqAt(node, index)) {
+    found.push(new TreeEntry(seq, node, index));
+    if (++index === node.count) return undefined;
+    if (!sameEntities(node, index - 1, index)) return found;
+  }
+  return found;
+}
