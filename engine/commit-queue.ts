@@ -89,14 +89,14 @@ export class CommitQueue {
     this.#capacityBytes = capacityBytes;
   }
 
-  /** The group to encode the next batch into. Throws where the queue is broken or full. */
-  gathering(): Group {
+  /** The group to encode the next batch into, another one where `mayJoin` says no. Throws where the queue is broken or full. */
+  gathering(mayJoin: (group: Group) => boolean = isOwn): Group {
     if (this.#broken !== undefined) throw this.#broken;
     if (this.#queuedBytes > this.#capacityBytes) {
       throw new VarveError('OVERLOADED', 'too many bytes are waiting to be written', { retryAfterMs: 1000 });
     }
     const last = this.#groups.at(-1);
-    if (last !== undefined && last.builder.bytes < GROUP_BYTES) return last;
+    if (last !== undefined && last.builder.bytes < GROUP_BYTES && mayJoin(last)) return last;
     const group = new Group(this.#hooks.newBuilder());
     this.#groups.push(group);
     return group;
@@ -200,6 +200,11 @@ export class CommitQueue {
     for (const waiter of group.waiters) waiter.committed();
     group.resolve();
   }
+}
+
+/** Not of another node's batches. */
+function isOwn({ builder }: Group): boolean {
+  return builder.origin === undefined;
 }
 
 function fail(group: Group, error: VarveError): void {

@@ -23,6 +23,7 @@ import type {
   View,
 } from './database.js';
 import { VarveError } from './errors.js';
+import { Following } from './following.js';
 import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime } from './format/time.js';
@@ -75,6 +76,7 @@ export class Engine implements Database, ViewSource {
   readonly #decisions: PlacementDecisions;
   readonly #keeping: Keeping;
   readonly #upkeep: Upkeep;
+  readonly #following = new Following(() => this.#loadLogged());
   #closed: Promise<void> | undefined;
 
   private constructor(parts: {
@@ -124,10 +126,10 @@ export class Engine implements Database, ViewSource {
       const identity = await openDataDirectory(platform, options.shards);
       const databaseId = Buffer.from(identity.database, 'hex');
       catalog = new Catalog(platform, databaseId);
-      shards = await openShards(platform, options, identity.shards, databaseId, catalog, foldHost);
+      shards = await openShards(platform, options, identity, databaseId, catalog, foldHost);
       const engine = new Engine({ platform, options, identity, catalog, shards, lock, foldHost });
-      await engine.#decisions.load();
-      await engine.#loadKept();
+      await engine.#loadLogged();
+      for (const shard of shards) shard.replica.onChange = () => engine.#following.changed();
       engine.#upkeep.start();
       return engine;
     } catch (error) {
@@ -278,9 +280,11 @@ export class Engine implements Database, ViewSource {
   // ---- keeping, and giving back
 
   /** Damaged shards tell nothing; they refuse what rests on it. */
-  async #loadKept(): Promise<void> {
-    for (const shard of this.shardList) if (!shard.damaged) await shard.upkeep.load(this.#limits);
+  async #loadLogged(): Promise<void> {
+    await this.#decisions.load();
+    for (const shard of this.shardList) if (shard.tells) await shard.upkeep.load(this.#limits);
     await this.#keeping.load();
+    this.#upkeep.resume();
   }
 
   retention(collection: string): Retention {
@@ -389,6 +393,7 @@ export class Engine implements Database, ViewSource {
   }
 
   async #close(): Promise<void> {
+    await this.#following.close();
     await this.#upkeep.close();
     const results = await Promise.allSettled(this.shardList.map((shard) => shard.close()));
     await this.#foldHost.close();

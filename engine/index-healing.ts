@@ -77,6 +77,12 @@ export class IndexHealing {
     }
   }
 
+  /** Builds the index anew, whatever its state. */
+  rebuild(): Promise<void> {
+    this.#start();
+    return this.#rebuilding ?? Promise.resolve();
+  }
+
   /** Anything but a bad tree is not for us to mend. */
   #after(error: unknown): void {
     if (isTreeDamage(error)) this.#start();

@@ -34,6 +34,9 @@ export interface IndexParts {
   readonly upkeep: Pick<ShardUpkeep, 'met'>;
   /** Whether the memtable has grown enough to be folded on the way. */
   foldIsDue(): boolean;
+  /** A seq that the tree is to stop at on the way, so that its root can be told. */
+  readonly rootWanted?: number | undefined;
+  rootFound?(root: TreeRoot | undefined): void;
 }
 
 export interface LoadedIndex {
@@ -91,11 +94,19 @@ async function replayFrom(parts: IndexParts, counts: ShardCounts, fromSeq: numbe
   let gap: SeqRange | undefined;
   let replayed = 0;
   let canFold = true;
+  let wanted = parts.rootWanted;
+  const tellRoot = async (through: number) => {
+    if (wanted === undefined || gap !== undefined || through < wanted) return;
+    await parts.index.fold(wanted);
+    wanted = undefined;
+    parts.rootFound?.(parts.index.root);
+  };
   for (const batch of parts.log.batches(fromSeq)) {
     if (isGap(batch)) {
       gap ??= batch.gap;
       continue;
     }
+    await tellRoot(batch.firstSeq - 1);
     replayBatch(parts, counts, batch);
     replayed += batch.records.length;
     if (replayed >= SLICE_RECORDS) {
@@ -108,6 +119,7 @@ async function replayFrom(parts: IndexParts, counts: ShardCounts, fromSeq: numbe
       canFold = false; // a disk that takes no tree: the memtable holds it all meanwhile
     });
   }
+  await tellRoot(parts.log.durableSeq);
   return gap;
 }
 

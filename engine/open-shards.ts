@@ -6,6 +6,7 @@
 import type { Catalog } from './catalog.js';
 import type { OpenOptions } from './database.js';
 import { VarveError } from './errors.js';
+import type { Identity } from './identity.js';
 import { BlockCache } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { Shard } from './shard.js';
@@ -34,7 +35,7 @@ export function checkOptions(platform: Platform, options: OpenOptions): void {
 export async function openShards(
   platform: Platform,
   options: OpenOptions,
-  count: number,
+  { shards: count, node: nodeId }: Identity,
   databaseId: Uint8Array,
   catalog: Catalog,
   foldHost: FoldHost,
@@ -46,6 +47,8 @@ export async function openShards(
       platform,
       shard: (i + 1) as ShardId,
       databaseId,
+      nodeId,
+      hold: options.replication?.hold === true,
       catalog,
       nodeCache,
       foldHost,

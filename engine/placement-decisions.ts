@@ -110,10 +110,12 @@ export class PlacementDecisions {
   /** Opening: reads what every shard says, and completes what a crash left in only some of them. */
   async load(): Promise<void> {
     const { placements, shards } = this.#options;
-    const said = await Promise.all(shards.map((shard) => (shard.damaged ? undefined : shard.healing(() => placementsIn(shard)))));
+    const said = await Promise.all(shards.map((shard) => (shard.tells ? shard.healing(() => placementsIn(shard)) : undefined)));
+    // What another node undid is not said any more.
+    if (this.#underWay.size === 0 && this.#undone.size === 0 && said.every((each) => each !== undefined)) placements.clear();
     for (const each of said) for (const [collection, placement] of each ?? []) placements.set(collection, placement);
     for (const [i, each] of said.entries()) {
-      if (each === undefined) continue;
+      if (each === undefined || shards[i]?.replica.takesWrites !== true) continue;
       for (const collection of placements.names()) {
         const placement = placements.of(collection);
         if (each.get(collection) !== placement) await this.#log(shards[i] as Shard, collection, placement);

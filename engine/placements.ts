@@ -32,6 +32,11 @@ export class Placements {
     this.#byCollection.set(collection, placement);
   }
 
+  /** Before all of them are said again. */
+  clear(): void {
+    this.#byCollection.clear();
+  }
+
   /** Whether the collection was given a placement, the usual one too. */
   has(collection: string): boolean {
     return this.#byCollection.has(collection);

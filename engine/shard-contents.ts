@@ -15,7 +15,7 @@ import type { Platform } from './platform/platform.js';
 import type { ShardCounts } from './shard-counts.js';
 import { ShardIndex } from './shard-index.js';
 import type { ShardUpkeep } from './shard-upkeep.js';
-import { type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
+import { EMPTY_ROOT_HASH, type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import type { ShardId } from './types.js';
 
@@ -31,6 +31,10 @@ export interface ShardOptions {
   readonly segmentBytes: number;
   readonly memtableBytes: number;
   readonly checkpointRecords: number;
+  /** 32 hex digits: this copy. */
+  readonly nodeId: string;
+  /** Takes no writes until told what it is. */
+  readonly hold: boolean;
 }
 
 export function shardDirectory(shard: number): string {
@@ -55,6 +59,11 @@ export class ShardContents {
   index!: ShardIndex;
   counts!: ShardCounts;
   visibleSeq = 0;
+  /** Why nothing is answered although the log is sound, or undefined. */
+  refusal: VarveError | undefined;
+  /** A seq whose root the next loading anew stops to look at, and what it found. */
+  rootWanted: number | undefined;
+  rootFound: Uint8Array | undefined;
   #gap: SeqRange | undefined;
 
   constructor(deps: ShardContentsDeps) {
@@ -128,13 +137,20 @@ export class ShardContents {
     return this.#gap;
   }
 
+  /** Throws BEHIND or DIVERGED where this copy may not answer. */
+  checkServing(): void {
+    if (this.refusal !== undefined) throw this.refusal;
+  }
+
   /** Throws DAMAGED where damage could change an answer at `seq`. */
   checkReadable(seq: number): void {
+    this.checkServing();
     if (this.#gap !== undefined && seq >= this.#gap.fromSeq) throw this.damage(this.#gap);
   }
 
   /** Throws DAMAGED where anything behind the tree is damaged. */
   checkWhole(): void {
+    this.checkServing();
     if (this.#gap !== undefined) throw this.damage(this.#gap);
   }
 
@@ -160,6 +176,10 @@ export class ShardContents {
       chain,
       upkeep,
       foldIsDue: () => this.#deps.foldIsDue(),
+      rootWanted: this.rootWanted,
+      rootFound: (root) => {
+        this.rootFound = root?.hash ?? EMPTY_ROOT_HASH;
+      },
     });
     this.counts = loaded.counts;
     this.#gap = loaded.gap;

@@ -14,6 +14,7 @@ import { messageOf } from './errors.js';
 import type { Clock } from './platform/platform.js';
 import type { ShardIndex } from './shard-index.js';
 import type { ShardCounters } from './stats.js';
+import type { TreeRoot } from './tree/types.js';
 
 /** A tree's share: at a sixteenth a fold of random keys rewrites nearly every leaf already, so a larger one writes less for each entry. */
 const FOLD_SHARE = 8;
@@ -29,6 +30,8 @@ export interface FolderOptions {
   readonly checkpointRecords: number;
   index(): ShardIndex;
   visibleSeq(): number;
+  /** Times what makes a fold due: a copy waits for its owner's checkpoint, to fold exactly through it. Default 1. */
+  patience?(): number;
   /** A fold, and what follows from it: the checkpoint event. Runs in the background. */
   checkpoint(): Promise<void>;
   readonly counters: ShardCounters;
@@ -56,7 +59,7 @@ export class ShardFolder {
   }
 
   get isDue(): boolean {
-    return this.#isOver(1);
+    return this.#isOver(this.#patience);
   }
 
   /** Why no more can be taken into memory, or undefined. */
@@ -83,7 +86,11 @@ export class ShardFolder {
   }
 
   get #holdsWriters(): boolean {
-    return this.#share !== undefined && this.#isOver(1 + this.#share);
+    return this.#share !== undefined && this.#isOver(this.#patience + this.#share);
+  }
+
+  get #patience(): number {
+    return this.#options.patience?.() ?? 1;
   }
 
   async #untilLetGo(): Promise<void> {
@@ -94,16 +101,19 @@ export class ShardFolder {
     }
   }
 
-  /** Folds what is visible when its turn comes; rejects with what the disk said. */
-  fold(): Promise<void> {
+  /** Folds what is visible when its turn comes, or exactly through a seq unless the tree is beyond it; rejects with what the disk said. */
+  fold(throughSeq?: number): Promise<{ readonly seq: number; readonly root: TreeRoot | undefined }> {
     let began: number | undefined;
     const { clock, counters } = this.#options;
-    const run = this.#last.then(() => {
+    const run = this.#last.then(async () => {
       const index = this.#options.index();
-      if (index.memoryCount === 0 && !index.hasDrops) return undefined;
-      this.#share = 0;
-      began = clock.monotonicMs();
-      return index.fold(this.#options.visibleSeq(), (share) => this.#moved(share));
+      const isDone = throughSeq === undefined ? index.memoryCount === 0 && !index.hasDrops : index.treeSeq >= throughSeq;
+      if (!isDone) {
+        this.#share = 0;
+        began = clock.monotonicMs();
+        await index.fold(throughSeq ?? this.#options.visibleSeq(), (share) => this.#moved(share));
+      }
+      return { seq: index.treeSeq, root: index.root };
     });
     this.#last = run.then(
       () => {

@@ -293,6 +293,7 @@ export class ShardIndex {
     if (this.#frozen !== undefined && (this.#drops[0]?.eventSeq ?? Number.POSITIVE_INFINITY) <= this.#frozen.throughSeq)
       await this.#foldDrops(this.#frozen.throughSeq, progress);
     await this.#foldFrozen(progress);
+    if (throughSeq < this.#treeSeq) return;
     // What came before a trim first: usually most, and done elsewhere. Then the trim and what is left in one step, for a tree that
     // covers a trim's event without its effect would never see it again.
     for (let [first] = this.#drops; first !== undefined && first.eventSeq <= throughSeq; [first] = this.#drops) {

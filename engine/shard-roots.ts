@@ -28,6 +28,8 @@ export interface ShardRootsDeps {
   readonly folder: ShardFolder;
   readonly healing: IndexHealing;
   readonly erasures: Erasures;
+  /** Whether this node owns the shard: others log nothing. */
+  mayLog(): boolean;
   /** Why writes are refused, or undefined. */
   stopped(): string | undefined;
   insertEvent(event: CheckpointEvent): Promise<number>;
@@ -42,8 +44,8 @@ export class ShardRoots {
   }
 
   /** Everything visible is in the tree when this resolves, logged trims carried out. */
-  fold(): Promise<void> {
-    return this.#deps.healing.healing(() => this.#deps.folder.fold());
+  async fold(): Promise<void> {
+    await this.#deps.healing.healing(() => this.#deps.folder.fold());
   }
 
   /** Folds, logs the checkpoint event and notes it in the catalog. Does nothing where nothing is newer. */
@@ -57,9 +59,11 @@ export class ShardRoots {
     const { contents, chain, stopped } = this.#deps;
     if (stopped() !== undefined) return;
     await this.fold();
+    if (!this.#deps.mayLog()) return this.#saveCounts();
     const { root, treeSeq } = contents.index;
     const last = await chain.newest();
     if (root === undefined || stopped() !== undefined || last?.throughSeq === treeSeq) return;
+    if (!this.#deps.mayLog()) return this.#saveCounts();
     const event = chain.next(last, root, treeSeq);
     chain.logged({ ...event, seq: await this.#deps.insertEvent(event) }, last);
     await this.#saveCounts();

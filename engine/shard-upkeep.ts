@@ -49,6 +49,7 @@ export class ShardUpkeep {
   /** Dropped, and still in the files. */
   readonly #drops = new SeqSet();
   #trimmedThrough = 0;
+  #quorumSeq = Number.POSITIVE_INFINITY;
   /** Event seqs of trims that the replay met: their record in `_trims` may be missing. */
   readonly #met: number[] = [];
   #limits: BatchLimits | undefined;
@@ -68,6 +69,7 @@ export class ShardUpkeep {
   async load(limits: BatchLimits): Promise<void> {
     const { shard } = this.#deps;
     this.#limits = limits;
+    const isAlone = shard.replica.takesWrites && shard.replica.epoch === 1;
     const read = (collection: string) => shard.healing(() => Promise.resolve(systemEntities(shard, collection)));
     for (const [collection, body] of await read(HORIZONS)) {
       const { horizon, time } = body as unknown as { horizon: string; time: number };
@@ -75,7 +77,10 @@ export class ShardUpkeep {
     }
     for (const body of (await read(ERASURES)).values()) {
       const erasure = body as unknown as Erasure;
-      this.erasures.set(entityKey(erasure.collection, erasure.key), erasure);
+      const entity = entityKey(erasure.collection, erasure.key);
+      // What is done elsewhere may be left to do here.
+      const done = erasure.done && (isAlone || !this.#holdsBodies(entity, erasure));
+      this.erasures.set(entity, { ...erasure, done });
     }
     const known = new Set<number>();
     const open: string[] = [];
@@ -96,10 +101,31 @@ export class ShardUpkeep {
       }
     }
     this.#met.length = 0;
-    if (shard.stopped !== undefined) return;
+    if (shard.stopped !== undefined || !shard.replica.takesWrites) return;
     const found = [...unknown];
     if (found.length > 0) await this.#noteTrim(open[0] ?? recordId(shard.id, found[0]!), found, limits);
     for (const key of found.length > 0 ? open.slice(1) : open) await forgetSystemEntity(shard, TRIMS, key, limits);
+  }
+
+  /** One that another node logged: whether it is carried out in the files here is this copy's own to say. */
+  erasureCame(erasure: Erasure): void {
+    const entity = entityKey(erasure.collection, erasure.key);
+    const known = this.erasures.get(entity);
+    this.erasures.set(entity, { ...erasure, done: known?.seq === erasure.seq && known.done });
+  }
+
+  get quorumSeq(): number {
+    return this.#quorumSeq;
+  }
+
+  /** What is logged above it is not carried out in files yet. */
+  setQuorumSeq(seq: number): void {
+    this.#quorumSeq = seq;
+  }
+
+  /** Through which event every erasure is carried out in the files here. */
+  get erasedThrough(): number {
+    return this.erasures.open.reduce((through, { seq }) => Math.min(through, seq - 1), this.#deps.shard.visibleSeq);
   }
 
   isDropped(seq: number): boolean {
@@ -237,6 +263,10 @@ export class ShardUpkeep {
       );
     }
     this.#removeSetAside();
+    if (!shard.replica.takesWrites) {
+      this.erasures.set(entity, { ...erasure, done: true });
+      return { certificate, versions: seqs.length };
+    }
     const done = { ...erasure, done: true };
     await logSystemItems(shard, [{ collection: ERASURES, key: erasureKey(entity), body: erasureBody(done) }], limits);
     this.erasures.set(entity, done);
@@ -252,6 +282,10 @@ export class ShardUpkeep {
       if (record !== undefined && equalText(record.collection, collection) && equalText(record.key, key)) seqs.add(seq);
     }
     return [...seqs].sort((a, b) => a - b);
+  }
+
+  #holdsBodies(entity: string, { collection, key, seq }: Erasure): boolean {
+    return this.#seqsOf(entity, collection, key, seq).some((each) => (this.#deps.log().read(each)?.body.length ?? 0) > 0);
   }
 
   /** Files that recovery kept because nothing in them could be believed may hold anything. */
@@ -294,7 +328,7 @@ export class ShardUpkeep {
   /** Once no file holds anything that was dropped. */
   async #forgetTrims(): Promise<void> {
     const { shard } = this.#deps;
-    if (this.#drops.size > 0) return;
+    if (this.#drops.size > 0 || !shard.replica.takesWrites) return;
     for (const key of systemEntities(shard, TRIMS).keys()) await forgetSystemEntity(shard, TRIMS, key, this.#limitsHere());
   }
 

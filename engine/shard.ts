@@ -36,6 +36,9 @@ import type { TreeRoot } from './tree/types.js';
 import { type InsertOptions, type InsertResult, recordId, type ShardId } from './types.js';
 import { Watchers } from './watchers.js';
 
+/** The owner's own folds begin when one is due and may let memory grow to twice that; its checkpoint event comes behind them. */
+const FOLLOWER_PATIENCE = 3;
+
 export class Shard {
   readonly id: ShardId;
   /** What of this shard can still be told exactly. */
@@ -88,6 +91,7 @@ export class Shard {
       index: () => this.#contents.index,
       visibleSeq: () => this.#contents.visibleSeq,
       checkpoint: () => this.checkpoint(),
+      patience: () => (this.replica.takesWrites ? 1 : FOLLOWER_PATIENCE),
       counters: this.counters,
     });
     this.#chain = new CheckpointChain({
@@ -134,6 +138,7 @@ export class Shard {
       folder: this.#folder,
       healing: this.#healing,
       erasures: this.upkeep.erasures,
+      mayLog: () => this.replica.takesWrites,
       stopped: () => this.stopped,
       insertEvent: (event) => this.#writer.insertEvent(event),
     });
@@ -191,6 +196,11 @@ export class Shard {
     return gap === undefined ? this.#recovery.stopped : `seqs ${gap.fromSeq} to ${gap.toSeq} of the log are damaged`;
   }
 
+  /** Whether what it says now can be believed. */
+  get tells(): boolean {
+    return this.#contents.gap === undefined && this.#contents.refusal === undefined;
+  }
+
   get damaged(): boolean {
     return this.#contents.gap !== undefined;
   }
@@ -240,7 +250,7 @@ export class Shard {
     const overflow = this.#folder.overflow;
     if (overflow !== undefined) throw new VarveError('OVERLOADED', `shard ${this.id}: ${overflow}`, { retryAfterMs: FOLD_RETRY_MS });
     const reason = this.#recovery.stopped;
-    if (reason === undefined) return;
+    if (reason === undefined) return this.replica.checkTakesWrites();
     throw new VarveError('NOT_WRITTEN', `shard ${this.id} takes no writes: ${reason}`, { shard: this.id, reason });
   }
 
@@ -249,6 +259,7 @@ export class Shard {
     await this.#contents.reopenLog();
     this.#watchers.wake();
     this.#writer.startFrom(this.log.durableSeq, this.log.lastTime);
+    this.replica.reopened();
   }
 
   #committed(seq: number, counts: Counts | undefined): void {
@@ -304,6 +315,7 @@ export class Shard {
 
   /** The record with this seq, or undefined where there is none (an event's seq, or one not given out). */
   record(seq: number): StoredVersion | undefined {
+    this.#contents.checkServing();
     if (seq > this.#contents.visibleSeq) return undefined;
     const stored = this.log.read(seq);
     if (!this.exactness.isWhole && (stored === undefined ? this.upkeep.wasRecord(seq) : this.upkeep.isDropped(seq))) {
@@ -320,6 +332,7 @@ export class Shard {
 
   /** The position of a time, once no group in flight can change it. The server's clock stamps later from now on. */
   async positionAt(time: number): Promise<number> {
+    this.#contents.checkServing();
     this.#writer.answeredFor(time);
     const covered = this.#queue.pending.filter((group) => group.firstTime <= time);
     await Promise.allSettled(covered.map((group) => group.settled));
@@ -374,7 +387,9 @@ export class Shard {
   // ---- opening, healing, closing
 
   async #open(): Promise<void> {
+    await this.replica.beforeOpening();
     await this.#contents.open();
+    this.replica.opened();
     this.#reader = new ShardReader(this.id, this.log, this.#contents.index, this.upkeep.erasures, () => {
       if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
     });

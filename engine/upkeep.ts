@@ -13,7 +13,7 @@ import { CompactHost } from './compaction/compact-host.js';
 import type { Certificate } from './compaction/compact-shard.js';
 import { Pace } from './compaction/pace.js';
 import { messageOf, VarveError } from './errors.js';
-import { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
+import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
 import { MAX_REASON_BYTES } from './format/limits.js';
 import { type JobControl, type JobInfo, type JobKind, Jobs } from './jobs.js';
 import type { CompactRequest, EraseRequest } from './keep.js';
@@ -64,6 +64,10 @@ export class Upkeep {
   #failure: string | undefined;
   #failures = 0;
   #cancelLook: () => void = () => undefined;
+  readonly #closing = false;
+  #started = false;
+  /** Erasures with a job under way: shard and event. */
+  readonly #erasing = new Set<string>();
   /** Per shard: when it was planned for last, and how far it had come. */
   readonly #planned = new Map<Shard, { readonly seq: number; readonly time: number }>();
 
@@ -79,10 +83,20 @@ export class Upkeep {
 
   /** After everything is open. */
   start(): void {
-    for (const shard of this.#parts.shards) {
-      for (const { collection, key } of shard.upkeep.erasures.open) this.#startErasing(shard, collection, key);
-    }
+    this.#started = true;
+    this.resume();
     this.#lookLater();
+  }
+
+  /** Goes on with erasures that are not carried out here: left by a crash, or logged by another node. */
+  resume(): void {
+    if (!this.#started || this.#closing) return;
+    for (const shard of this.#parts.shards) {
+      for (const { collection, key, seq } of shard.upkeep.erasures.open) {
+        const isUnderWay = this.#erasing.has(`${shard.id} ${seq}`) || seq > shard.upkeep.quorumSeq;
+        if (!isUnderWay) this.#startErasing(shard, collection, key);
+      }
+    }
   }
 
   async close(): Promise<void> {
@@ -111,11 +125,15 @@ export class Upkeep {
   }
 
   #startErasing(shard: Shard, collection: string, key: string): JobInfo {
-    return this.#start('erasure', { collection, key }, async (control) => {
+    const name = `${shard.id} ${shard.upkeep.erasures.get(entityKey(collection, key))?.seq}`;
+    this.#erasing.add(name);
+    const job = this.#start('erasure', { collection, key }, async (control) => {
       const pace = this.#pace(control);
       const erased = await shard.upkeep.carryOutErasure(collection, key, this.#host, pace, this.#parts.limits, control);
       return { ...certificateJson(erased.certificate), versions: erased.versions, outstanding: [] };
     });
+    void this.jobs.ended(job.id).then(() => this.#erasing.delete(name));
+    return job;
   }
 
   #start(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo {
@@ -161,7 +179,7 @@ export class Upkeep {
       const now = platform.clock.nowMicros();
       const retentionOf = (name: string) => (collection === undefined || name === collection ? keeping.retentionOf(name) : KEEP_ALL);
       this.#planned.set(shard, { seq: shard.visibleSeq, time: now });
-      if (!keeping.dropsAnything) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
+      if (!keeping.dropsAnything || !shard.replica.takesWrites) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
       return shard.upkeep.trim({ retentionOf, snapshots: keeping.snapshotSeqs(shard), now }, cancelled);
     });
   }
@@ -197,7 +215,7 @@ export class Upkeep {
     if (shard.stopped !== undefined) return false;
     const { deadShare = DEFAULT_DEAD_SHARE } = this.#parts.options;
     if (shard.upkeep.isWorthCompacting(deadShare)) return true;
-    if (!this.#parts.keeping.dropsAnything) return false;
+    if (!this.#parts.keeping.dropsAnything || !shard.replica.takesWrites) return false;
     const planned = this.#planned.get(shard);
     const entries = shard.tree?.root.entries ?? 0;
     if (planned === undefined) return entries > 0;

@@ -116,7 +116,7 @@ class Rewrite {
       replacesTo: last.lastSeq,
       // What was left out before is not forgotten by leaving out no more.
       compactedThrough: sources.reduce((most, { header }) => Math.max(most, header?.compactedThrough ?? 0), options.compactedThrough),
-      attestedSeq: first.base - 1,
+      attestedSeq: first.previousSeq,
       createdTime: first.header?.createdTime ?? 0,
       ...(options.compress ? { packed: true } : {}),
     };

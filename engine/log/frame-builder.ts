@@ -25,7 +25,27 @@ export interface NewBatch {
   readonly idempotency?: Idempotency;
 }
 
+/** What the header of the segment says that a group stands in. */
+export interface SegmentOrigin {
+  readonly epoch: number;
+  /** The trim event through which what was dropped is missing; 0 for none. */
+  readonly compactedThrough: number;
+  /** Where the epoch before ended; undefined where the group goes on right after what is there. */
+  readonly endsAt?: number;
+}
+
+/** Batches of another frame, one after the other. */
+export interface RawBatches {
+  /** What they stand for, holes included. */
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly count: number;
+  readonly batches: Uint8Array;
+}
+
 export class GroupBuilder {
+  /** Set where the group is not this node's own: it goes into a segment that says the same. */
+  origin: SegmentOrigin | undefined;
   readonly #recordSeed: number;
   #buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
   #end = FRAME_HEAD_BYTES;
@@ -85,6 +105,16 @@ export class GroupBuilder {
     this.#complete(start, at, firstSeq, lastSeq);
   }
 
+  /** Batches that another node made, as they are: whoever adds them has checked them. */
+  addRaw({ firstSeq, lastSeq, count, batches }: RawBatches): void {
+    this.#makeRoom(firstSeq, batches.length);
+    this.#buffer.set(batches, this.#end);
+    this.#end += batches.length;
+    this.#batches += count;
+    if (this.#firstSeq === 0) this.#firstSeq = firstSeq;
+    this.#lastSeq = lastSeq;
+  }
+
   addEvent(entry: { readonly seq: number; readonly time: number; readonly event: LogEvent }): void {
     const { seq, time, event } = entry;
     this.#makeRoom(seq, batchHeadBytes(undefined) + eventBytes(event));
@@ -113,6 +143,7 @@ export class GroupBuilder {
     if (this.#buffer.length > KEPT_BUFFER_BYTES) this.#buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
     this.#end = FRAME_HEAD_BYTES;
     this.#batches = this.#firstSeq = this.#lastSeq = 0;
+    this.origin = undefined;
   }
 
   #makeRoom(firstSeq: number, size: number): void {

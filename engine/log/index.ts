@@ -2,7 +2,7 @@
 export { BlockCache } from './block-cache.js';
 export type { LogOptions } from './context.js';
 export { LogFailure } from './failure.js';
-export { GroupBuilder, type NewBatch } from './frame-builder.js';
+export { GroupBuilder, type NewBatch, type RawBatches, type SegmentOrigin } from './frame-builder.js';
 export type { IdempotentAnswer } from './idempotency.js';
 export { isGap, type LogGap } from './replay.js';
 export type { ScrubProgress } from './scrub.js';

@@ -63,12 +63,14 @@ export async function recover(context: LogContext, knownDurable: number): Promis
     const survey = surveys.get(segment);
     const next = candidates[i + 1];
     if (survey !== undefined) {
-      const tail = adoptFrames(context, segment, context.pool.use(segment), survey, through, next?.base ?? Number.POSITIVE_INFINITY);
+      const limit = next === undefined ? Number.POSITIVE_INFINITY : next.previousSeq + 1;
+      const tail = adoptFrames(context, segment, context.pool.use(segment), survey, through, limit);
       reportTail(context, segment, survey, tail, next !== undefined);
       if (next === undefined && tail.length > 0) rescued = await rescue(context, segment, tail, through);
-      if (segment.lastSeq < segment.base && next === undefined) {
-        // Nothing of it counts: the next segment takes its name, and its place.
+      if (segment.lastSeq < segment.base && (next === undefined || next.previousSeq < segment.base)) {
+        // Nothing of it counts: the next segment takes its place, and its name unless a new epoch begins there.
         context.pool.drop(segment);
+        if (next !== undefined) context.platform.files.remove(segment.path);
         continue;
       }
       if (!segment.damaged) toSeal.push(segment);
@@ -187,7 +189,10 @@ async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt
     offset += frame.length;
   }
   const epoch = tail.reduce((highest, frame) => Math.max(highest, frame.head.epoch), 1);
-  const active = await createSegment(context, target, epoch, Buffer.concat(copies.map((copy) => copy.frame)));
+  const active = await createSegment(context, target, epoch, Buffer.concat(copies.map((copy) => copy.frame)), {
+    compactedThrough: from.header?.compactedThrough ?? 0,
+    attestedSeq: target.base === from.base ? from.previousSeq : target.base - 1,
+  });
   if (target.name === from.name) context.pool.drop(from);
   for (const copy of copies) target.admit(copy.frame, 0, copy.head, copy.at);
   return active;
@@ -218,15 +223,12 @@ function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey
 /** Holes between segments that no change of epoch explains. */
 function reportMissing(context: LogContext, segments: SegmentSet, through: number): void {
   let expected = 1;
-  let epoch = 1;
   for (const segment of segments.all) {
-    const begins = segment.header?.epoch ?? segment.epoch;
-    if (segment.base > expected && begins <= epoch) {
-      const range = { fromSeq: expected, toSeq: segment.base - 1 };
+    if (segment.previousSeq >= expected) {
+      const range = { fromSeq: expected, toSeq: segment.previousSeq };
       context.report({ kind: 'missing', file: segment.path, offset: 0, ...range, detail: 'the segment before this one is missing' });
     }
     expected = Math.max(expected, segment.lastSeq + 1);
-    epoch = Math.max(epoch, segment.epoch);
   }
   if (expected <= through) {
     const range = { fromSeq: expected, toSeq: through };

@@ -33,15 +33,14 @@ export interface ReplaySource {
 /** Batches with a last seq from `fromSeq` on and a first seq up to `toSeq`. */
 export function* replay(source: ReplaySource, fromSeq: number, toSeq: number): Generator<StoredBatch | LogGap, void, undefined> {
   let expected = Math.max(1, fromSeq);
-  let epoch = 0;
   while (expected <= toSeq) {
     const segment = segmentFrom(source.segmentSet, expected);
-    if (segment === undefined || segment.base > toSeq) break;
+    if (segment === undefined) break;
     // A new epoch begins far behind the one before: that hole holds nothing.
-    const begins = segment.header?.epoch ?? segment.epoch;
-    if (segment.base > expected && (epoch === 0 || begins <= epoch)) yield gap(expected, segment.base - 1);
+    const missingTo = Math.min(segment.previousSeq, toSeq);
+    if (expected <= missingTo) yield gap(expected, missingTo);
+    if (segment.base > toSeq) return;
     expected = Math.max(expected, segment.base);
-    epoch = Math.max(epoch, begins);
     const incarnation = source.incarnation;
     for (const frame of framesFrom(source, segment, expected, Math.min(toSeq, segment.lastSeq))) {
       const batches = decodeBatches(frame.bytes, frame.at, frame.head, segment.place);
@@ -53,13 +52,10 @@ export function* replay(source: ReplaySource, fromSeq: number, toSeq: number): G
         continue;
       }
       if (frame.head.firstSeq > expected) {
-        if (frame.head.epoch <= epoch) {
-          report(source, segment, frame.offset, expected, frame.head.firstSeq - 1, 'frames before this one cannot be read');
-          yield gap(expected, frame.head.firstSeq - 1);
-        }
+        report(source, segment, frame.offset, expected, frame.head.firstSeq - 1, 'frames before this one cannot be read');
+        yield gap(expected, frame.head.firstSeq - 1);
         expected = frame.head.firstSeq;
       }
-      epoch = frame.head.epoch;
       for (const batch of batches) {
         if (batch.lastSeq < expected) continue;
         if (batch.firstSeq > toSeq) return;
@@ -84,13 +80,14 @@ function gap(fromSeq: number, toSeq: number): LogGap {
 }
 
 /** The segment that stands for `seq`, or the first one after it. */
-function segmentFrom(segments: SegmentSet, seq: number): Segment | undefined {
+export function segmentFrom(segments: SegmentSet, seq: number): Segment | undefined {
   const at = segments.indexFor(seq);
   const here = segments.all[at];
   return here !== undefined && here.lastSeq >= seq ? here : segments.all[at + 1];
 }
 
-function* framesFrom(source: ReplaySource, segment: Segment, fromSeq: number, toSeq: number) {
+/** Sound data frames from the one that reaches `fromSeq` on; bad ones are left out. */
+export function* framesFrom(source: ReplaySource, segment: Segment, fromSeq: number, toSeq: number) {
   let start = SEGMENT_HEADER_BYTES;
   if (fromSeq > segment.base) {
     source.loadFooter(segment);

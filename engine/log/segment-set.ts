@@ -20,6 +20,11 @@ export class SegmentSet {
     else this.#segments.splice(at + 1, 0, segment);
   }
 
+  remove(segment: Segment): void {
+    const at = this.#segments.indexOf(segment);
+    if (at >= 0) this.#segments.splice(at, 1);
+  }
+
   /** Puts `target` in the place of neighbours that it stands for. */
   replace(sources: readonly Segment[], target: Segment): void {
     const at = this.#segments.indexOf(sources[0]!);

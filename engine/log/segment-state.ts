@@ -73,6 +73,11 @@ export class Segment {
     return this.place.base;
   }
 
+  /** The seq before it that counts: right before it, or where the epoch before ended. */
+  get previousSeq(): number {
+    return Math.min(this.base - 1, this.header?.attestedSeq ?? this.base - 1);
+  }
+
   get sealed(): boolean {
     return this.trailer !== undefined;
   }

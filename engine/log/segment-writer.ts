@@ -28,7 +28,13 @@ export interface ActiveSegment {
  * Makes a segment that begins with `frames` (finished for offset SEGMENT_HEADER_BYTES on), replacing a file of the same name whole.
  * The caller admits the frames once this resolves. Until the rename nothing has reached the disk.
  */
-export async function createSegment(context: LogContext, segment: Segment, epoch: number, frames: Uint8Array): Promise<ActiveSegment> {
+export async function createSegment(
+  context: LogContext,
+  segment: Segment,
+  epoch: number,
+  frames: Uint8Array,
+  said: Partial<Pick<SegmentHeader, 'compactedThrough' | 'attestedSeq'>> = {},
+): Promise<ActiveSegment> {
   const { files, clock } = context.platform;
   const temporary = segment.path + TEMPORARY_SUFFIX;
   const header: SegmentHeader = {
@@ -38,6 +44,7 @@ export async function createSegment(context: LogContext, segment: Segment, epoch
     compactedThrough: 0,
     attestedSeq: segment.base - 1,
     createdTime: Math.max(0, clock.nowMicros()),
+    ...said,
   };
   await step('the log directory cannot be made', 'sync', 'no', () => context.ensureDirectory());
   const file = await step('a segment cannot be created', 'write', 'no', () => {

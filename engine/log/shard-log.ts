@@ -51,6 +51,8 @@ export interface SegmentInfo {
 
 export class ShardLog implements ReplaySource {
   readonly context: LogContext;
+  /** Told of each group right after it is durable; the bytes are valid during the call only. */
+  onGroup: ((frame: Buffer, head: FrameHead, segment: Segment) => void) | undefined;
   #segments = new SegmentSet();
   #active: ActiveSegment | undefined;
   #sealer: Sealer;
@@ -157,8 +159,7 @@ export class ShardLog implements ReplaySource {
     const active = this.#active;
     const file = active?.file.now;
     if (active === undefined || file === undefined || this.#writers > 0 || this.#closed || this.#failure !== undefined) return false;
-    if (active.segment.dataEnd >= this.context.options.segmentBytes || group.bytes > BLOCKING_BYTES || !this.#blockingSync.paysHere())
-      return false;
+    if (!this.#continues(active.segment, group) || group.bytes > BLOCKING_BYTES || !this.#blockingSync.paysHere()) return false;
     try {
       const { segment } = active;
       const offset = segment.dataEnd;
@@ -317,22 +318,30 @@ export class ShardLog implements ReplaySource {
 
   async #append(group: GroupBuilder): Promise<AppendedLocation> {
     let active = this.#active;
-    const fits = active !== undefined && active.segment.dataEnd < this.context.options.segmentBytes;
+    const fits = active !== undefined && this.#continues(active.segment, group);
     const segment = fits ? active!.segment : this.context.segment(group.firstSeq, 0);
     const offset = fits ? segment.dataEnd : SEGMENT_HEADER_BYTES;
     const { frame, head } = this.#finish(group, segment, offset);
     if (fits) {
       await appendFrame(active!, frame);
     } else {
-      active = await createSegment(this.context, segment, this.#epoch, frame);
+      const { epoch = this.#epoch, compactedThrough = 0, endsAt = segment.base - 1 } = group.origin ?? {};
+      active = await createSegment(this.context, segment, epoch, frame, { compactedThrough, attestedSeq: endsAt });
     }
     this.#admit(segment, frame, head, offset, fits ? undefined : active);
     return { segment: segment.name, offset, length: frame.length };
   }
 
+  /** Whether the group may stand in this segment: there is room, and the header says what it would of one of its own. */
+  #continues({ dataEnd, header }: Segment, { origin }: GroupBuilder): boolean {
+    if (dataEnd >= this.context.options.segmentBytes) return false;
+    return origin === undefined || (origin.epoch === header?.epoch && origin.compactedThrough === header.compactedThrough);
+  }
+
   #finish(group: GroupBuilder, segment: Segment, offset: number): { frame: Buffer; head: FrameHead } {
-    assert(group.firstSeq === this.#durableSeq + 1, 'a group begins after what is durable');
-    return group.finish(segment.place, offset, this.#epoch, this.#durableSeq);
+    const { endsAt = group.firstSeq - 1, epoch = this.#epoch } = group.origin ?? {};
+    assert(endsAt === this.#durableSeq, 'a group begins after what is durable');
+    return group.finish(segment.place, offset, epoch, this.#durableSeq);
   }
 
   /** The frame is durable; `begun`: with the segment it begins. */
@@ -340,8 +349,10 @@ export class ShardLog implements ReplaySource {
     assert(segment.admit(frame, 0, head, offset), 'a frame we wrote is sound');
     if (begun !== undefined) this.#activate(begun);
     this.#durableSeq = head.lastSeq;
+    this.#epoch = Math.max(this.#epoch, head.epoch);
     this.#attestedSeq = Math.max(this.#attestedSeq, head.attestedSeq);
     this.#lastTime = Math.max(this.#lastTime, segment.maxTime);
+    this.onGroup?.(frame, head, segment);
   }
 
   async #mark(): Promise<void> {
@@ -364,7 +375,16 @@ export class ShardLog implements ReplaySource {
     this.#segments.add(active.segment);
     if (old === undefined) return;
     old.file.close();
-    this.#sealer.enqueue(old.segment);
+    if (old.segment.lastSeq >= old.segment.base) this.#sealer.enqueue(old.segment);
+    else this.#removeEmpty(old.segment, active.segment);
+  }
+
+  /** A segment that a mark began, and another takes the place of: under its name, or of another epoch. */
+  #removeEmpty(empty: Segment, next: Segment): void {
+    if (empty.name === next.name) return;
+    this.#segments.remove(empty);
+    this.context.pool.drop(empty);
+    this.context.platform.files.remove(empty.path);
   }
 
   #adopt(recovered: Recovered): void {

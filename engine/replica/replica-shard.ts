@@ -3,11 +3,14 @@
  *
  * Owns no bytes. See engine/replica.ts for what each call promises; what a crash does is told by the parts.
  */
-
 import type { CheckpointChain } from '../checkpoint-chain.js';
 import type { CommitQueue } from '../commit-queue.js';
-import { VarveError } from '../errors.js';
+import { assert, VarveError } from '../errors.js';
+import { FRAME_HEAD_BYTES } from '../format/frame.js';
+import { hex } from '../format/hash.js';
+import { EPOCH_SEQS } from '../format/limits.js';
 import type { IndexHealing } from '../index-healing.js';
+import type { LogEvent } from '../log/index.js';
 import type {
   EpochSpan,
   LogSlice,
@@ -20,12 +23,21 @@ import type {
   ShardRole,
 } from '../replica.js';
 import type { Shard } from '../shard.js';
-import type { ShardContents, ShardOptions } from '../shard-contents.js';
+import { type ShardContents, type ShardOptions, shardDirectory } from '../shard-contents.js';
 import type { Counts } from '../shard-counts.js';
 import type { ShardFolder } from '../shard-folder.js';
 import type { ShardRecovery } from '../shard-recovery.js';
 import type { ShardWriter } from '../shard-writer.js';
+import { EMPTY_ROOT_HASH } from '../tree/tree-store.js';
 import type { HashHex, ShardId } from '../types.js';
+import { Applier } from './applying.js';
+import { epochsOf, ownerOf } from './epochs.js';
+import { erasuresOf, gapsOf } from './gaps.js';
+import { mendLog, type Prove } from './mend.js';
+import { Ownership } from './ownership.js';
+import { RootChecks } from './root-checks.js';
+import { slicesOf } from './source.js';
+import { followSystem, type SystemRecord } from './system-following.js';
 
 export interface ReplicaParts {
   readonly shard: Shard;
@@ -41,24 +53,68 @@ export interface ReplicaParts {
 }
 
 export class ReplicaControl implements ReplicaShard {
+  /** Told after system collections, the role, or whether reads are answered has changed: what the database knows of them may be stale. */
+  onChange: () => void = () => undefined;
   readonly #parts: ReplicaParts;
-  readonly role: ShardRole = 'owner';
-  readonly owner: ShardOwner | undefined = undefined;
-  readonly promised: ReplicaPromise = { epoch: 0, candidate: '', caughtUp: false };
-  readonly unreadable: string | undefined = undefined;
-  readonly erasedThrough = 0;
-  readonly gaps: readonly { readonly fromSeq: number; readonly toSeq: number }[] = [];
+  readonly #ownership: Ownership;
+  readonly #applier: Applier;
+  readonly #checks: RootChecks;
+  readonly #watchers = new Set<(slice: LogSlice) => void>();
+  /** Where the roots differ. */
+  #divergedAt: number | undefined;
+  #mending = false;
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
+    const { options, contents, queue, chain, healing, folder } = parts;
+    const { platform, shard, nodeId } = options;
+    this.#ownership = new Ownership({ platform, shard, directory: shardDirectory(shard), nodeId });
+    this.#checks = new RootChecks({ contents, folder, healing, checked: (check, isSame) => this.#checked(check, isSame) });
+    this.#applier = new Applier({
+      shard,
+      contents,
+      queue,
+      chain,
+      healing,
+      checkMayApply: (epoch) => this.#checkMayApply(epoch),
+      met: (event, seq) => this.#met(event, seq),
+      metSystem: (records) => this.#metSystem(records),
+      committed: (seq, counts) => {
+        parts.committed(seq, counts);
+        this.#updateRefusal();
+      },
+    });
   }
+
+  // ---- state
 
   get id(): ShardId {
     return this.#parts.shard.id;
   }
 
+  get role(): ShardRole {
+    return this.#ownership.role;
+  }
+
+  get takesWrites(): boolean {
+    return this.#ownership.role === 'owner';
+  }
+
+  /** Why it takes no writes although nobody else is known to. */
+  get reason(): string | undefined {
+    return this.#ownership.reason;
+  }
+
   get epoch(): number {
     return this.#parts.contents.log.epoch;
+  }
+
+  get owner(): ShardOwner | undefined {
+    return this.#ownership.owner;
+  }
+
+  get promised(): ReplicaPromise {
+    return this.#ownership.promised;
   }
 
   get firstSeq(): number {
@@ -78,70 +134,285 @@ export class ReplicaControl implements ReplicaShard {
   }
 
   epochs(): readonly EpochSpan[] {
-    return [{ epoch: this.epoch, firstSeq: this.firstSeq, lastSeq: this.durableSeq }];
+    return epochsOf(this.#parts.contents.log);
   }
 
-  // biome-ignore lint/correctness/useYield: comes next
-  *slices(_fromSeq: number, _toSeq?: number): Generator<LogSlice, void, undefined> {
-    throw this.#notYet();
+  get unreadable(): string | undefined {
+    return this.#parts.contents.refusal?.message;
   }
 
-  watchGroups(_told: (slice: LogSlice) => void): () => void {
-    throw this.#notYet();
+  get gaps(): readonly { readonly fromSeq: number; readonly toSeq: number }[] {
+    return gapsOf(this.#parts.contents.log);
   }
 
-  async follow(_owner?: ShardOwner): Promise<void> {
-    throw this.#notYet();
+  /** Throws NOT_OWNER. */
+  checkTakesWrites(): void {
+    this.#ownership.checkTakesWrites();
   }
 
-  async apply(_slice: LogSlice): Promise<void> {
-    throw this.#notYet();
+  // ---- what the shard tells
+
+  /** Before its files are read. */
+  async beforeOpening(): Promise<void> {
+    this.#ownership.readPromise();
   }
 
-  onRootCheck(_told: (check: RootCheck) => void): void {}
+  opened(): void {
+    const { log } = this.#parts.contents;
+    this.#ownership.opened(log.epoch, ownerOf(log), this.#parts.options.hold);
+    this.#applier.startFromLog();
+    this.#updateRefusal();
+  }
+
+  /** The log was read again: what survived of failed groups is part of it now. */
+  reopened(): void {
+    this.#applier.startFromLog();
+    this.#updateRefusal();
+    if (!this.takesWrites) this.onChange();
+  }
+
+  // ---- source
+
+  slices(fromSeq: number, toSeq?: number): Generator<LogSlice, void, undefined> {
+    return slicesOf(this.#parts.contents.log, fromSeq, toSeq);
+  }
+
+  watchGroups(told: (slice: LogSlice) => void): () => void {
+    const watcher = (slice: LogSlice) => told(slice);
+    this.#watchers.add(watcher);
+    const { log } = this.#parts.contents;
+    log.onGroup = (frame, { epoch, firstSeq, lastSeq, payloadBytes }, { header }) => {
+      const batches = frame.subarray(FRAME_HEAD_BYTES, FRAME_HEAD_BYTES + payloadBytes);
+      const slice = { epoch, firstSeq, lastSeq, compactedThrough: header?.compactedThrough ?? 0, batches };
+      for (const each of this.#watchers) each(slice);
+    };
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) log.onGroup = undefined;
+    };
+  }
+
+  // ---- follower
+
+  async follow(owner?: ShardOwner): Promise<void> {
+    const wasOwner = this.takesWrites;
+    this.#ownership.follow(owner);
+    if (wasOwner) {
+      await this.#drained();
+      this.#applier.startFromLog();
+    }
+    this.onChange();
+  }
+
+  async apply(slice: LogSlice): Promise<void> {
+    await this.#applier.apply(slice);
+  }
+
+  onRootCheck(told: (check: RootCheck) => void): void {
+    this.#checks.onCheck(told);
+  }
 
   async rebuildTree(): Promise<RootCheck | undefined> {
-    throw this.#notYet();
+    const { contents, healing } = this.#parts;
+    await this.#checks.settled();
+    const { newest } = this.#checks;
+    contents.rootWanted = newest?.seq;
+    try {
+      await healing.rebuild();
+      const { rootFound } = contents;
+      return newest === undefined || rootFound === undefined ? undefined : this.#checks.conclude(newest, rootFound);
+    } finally {
+      contents.rootWanted = contents.rootFound = undefined;
+    }
   }
 
-  setQuorumSeq(_seq: number): void {}
-
-  async promise(_epoch: number, _candidate: string): Promise<boolean> {
-    throw this.#notYet();
+  setQuorumSeq(seq: number): void {
+    this.#parts.shard.upkeep.setQuorumSeq(seq);
   }
 
-  async noteCaughtUp(): Promise<void> {
-    throw this.#notYet();
+  get erasedThrough(): number {
+    return this.#parts.shard.upkeep.erasedThrough;
   }
 
-  async fence(_reason: string): Promise<void> {
-    throw this.#notYet();
+  // ---- ownership
+
+  async promise(epoch: number, candidate: string): Promise<boolean> {
+    const wasOwner = this.takesWrites;
+    const { log } = this.#parts.contents;
+    const given = await this.#ownership.promise(
+      epoch,
+      candidate,
+      () => log.epoch,
+      () => this.#drained(),
+    );
+    if (wasOwner && !this.takesWrites) this.onChange();
+    return given;
   }
 
-  async lead(): Promise<void> {}
+  noteCaughtUp(): Promise<void> {
+    return this.#ownership.noteCaughtUp();
+  }
 
-  async beginEpoch(_epoch: number, _owner: ShardOwner, _reason: string): Promise<void> {
-    throw this.#notYet();
+  async fence(reason: string): Promise<void> {
+    this.#ownership.fence(reason);
+    await this.#drained();
+    this.onChange();
+  }
+
+  async lead(): Promise<void> {
+    const { contents, options } = this.#parts;
+    if (this.takesWrites) return;
+    await this.#drained();
+    const owner = ownerOf(contents.log);
+    if (owner !== undefined && owner.node !== options.nodeId) {
+      const message = `shard ${this.id}: epoch ${this.epoch} is that of ${owner.url}`;
+      throw new VarveError('NOT_OWNER', message, { shard: this.id, owner: owner.node, url: owner.url });
+    }
+    await this.#ownership.noteCaughtUp();
+    this.#take(owner);
+  }
+
+  async beginEpoch(epoch: number, owner: ShardOwner, reason: string): Promise<void> {
+    const { contents, queue, options, writer, recovery } = this.#parts;
+    this.#ownership.checkNotPromised(epoch);
+    assert(epoch > this.epoch && owner.node === options.nodeId, 'an epoch is begun by its owner, after the one before');
+    this.#ownership.fence(`epoch ${epoch} begins`);
+    await this.#drained();
+    const why = recovery.stopped;
+    if (why !== undefined) throw new VarveError('NOT_WRITTEN', `shard ${this.id}: ${why}`, { shard: this.id, reason: why });
+    const { log } = contents;
+    const endsAt = log.durableSeq;
+    const seq = endsAt + EPOCH_SEQS;
+    const group = queue.gathering(() => false);
+    const event = {
+      type: 'epoch' as const,
+      epoch,
+      endsAt,
+      node: Buffer.from(owner.node, 'hex'),
+      url: Buffer.from(owner.url),
+      reason: Buffer.from(reason),
+    };
+    group.builder.addEvent({ seq, time: writer.lastTime, event });
+    group.builder.origin = { epoch, compactedThrough: 0, endsAt };
+    await new Promise<void>((resolve, reject) => {
+      const committed = () => {
+        this.#parts.committed(seq, undefined);
+        resolve();
+      };
+      queue.added(group, { committed, failed: reject }, writer.lastTime);
+    });
+    await this.#ownership.noteCaughtUp();
+    this.#take(owner);
   }
 
   async rewind(_seq: number): Promise<SetAside | undefined> {
-    throw this.#notYet();
+    throw new VarveError('UNAVAILABLE', 'rewinding is being built', { shard: this.id, reason: 'not built' });
   }
 
-  async rootAt(_seq: number): Promise<{ readonly seq: number; readonly root: HashHex; readonly entries: number }> {
-    throw this.#notYet();
+  // ---- verification and repair
+
+  async rootAt(seq: number): Promise<{ readonly seq: number; readonly root: HashHex; readonly entries: number }> {
+    const { contents, folder, healing, shard } = this.#parts;
+    while (contents.visibleSeq < seq) await new Promise<void>((resolve) => void shard.onceVisible(resolve));
+    if (contents.gap !== undefined) throw contents.damage(contents.gap);
+    const tree = await healing.healing(() => folder.fold(seq));
+    if (tree.seq !== seq) throw new VarveError('PASSED', `shard ${this.id}: its tree is at ${tree.seq}`, { shard: this.id, seq: tree.seq });
+    return { seq, root: hex(tree.root?.hash ?? EMPTY_ROOT_HASH), entries: tree.root?.entries ?? 0 };
   }
 
-  async mend(
-    _fromSeq: number,
-    _toSeq: number,
-    _slices: readonly LogSlice[],
-    _prove: (seq: number, root: HashHex) => Promise<boolean>,
-  ): Promise<MendReport> {
-    throw this.#notYet();
+  async mend(fromSeq: number, toSeq: number, slices: readonly LogSlice[], prove: Prove): Promise<MendReport> {
+    const { contents, folder, healing, options, shard } = this.#parts;
+    if (this.#mending) throw new VarveError('UNAVAILABLE', `shard ${this.id} is being mended`, { shard: this.id, reason: 'being mended' });
+    this.#mending = true;
+    try {
+      const mended = await mendLog(
+        {
+          shard: this.id,
+          clock: options.platform.clock,
+          log: contents.log,
+          store: contents.store,
+          erasures: contents.gap === undefined ? shard.upkeep.erasures : await erasuresOf(contents.log, shard.upkeep.erasures),
+          trimmedThrough: shard.upkeep.trimmedThrough,
+          wasTrimmed: !shard.exactness.isWhole || contents.log.compactedThrough > 0,
+          tree: () => ({ seq: contents.index.treeSeq, root: contents.index.root }),
+          betweenFolds: (work) => healing.healing(() => folder.betweenFolds(work)),
+        },
+        fromSeq,
+        toSeq,
+        slices,
+        prove,
+      );
+      if (mended.isTreeStale || contents.gap !== undefined) {
+        await this.rebuildTree();
+        this.onChange();
+      }
+      return mended;
+    } finally {
+      this.#mending = false;
+    }
   }
 
-  #notYet(): VarveError {
-    return new VarveError('UNAVAILABLE', 'replication of this shard is being built', { shard: this.id, reason: 'not built' });
+  // ---- inside
+
+  /** What was queued is in the log, or has failed. */
+  async #drained(): Promise<void> {
+    await this.#parts.queue.drained();
+  }
+
+  #take(owner: ShardOwner | undefined): void {
+    const { contents, writer } = this.#parts;
+    const { log } = contents;
+    writer.startFrom(log.durableSeq, Math.max(log.lastTime, writer.lastTime));
+    this.#ownership.lead(log.epoch, owner);
+    this.onChange();
+  }
+
+  #checkMayApply(epoch: number): void {
+    const { recovery, folder } = this.#parts;
+    if (this.role !== 'follower') {
+      const reason = `it is ${this.role} here`;
+      throw new VarveError('UNAVAILABLE', `shard ${this.id} takes nothing from others: ${reason}`, { shard: this.id, reason });
+    }
+    this.#ownership.checkMayApply(epoch);
+    const reason = recovery.stopped ?? folder.overflow;
+    if (reason !== undefined) throw new VarveError('NOT_WRITTEN', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
+  }
+
+  #met(event: LogEvent, seq: number): void {
+    this.#parts.shard.upkeep.met(event, seq);
+    if (event.type === 'checkpoint') this.#checks.met(event.throughSeq, event.root);
+    if (event.type === 'epoch') {
+      this.#ownership.follow({ node: hex(event.node), url: Buffer.from(event.url).toString() });
+    }
+  }
+
+  #metSystem(records: readonly SystemRecord[]): void {
+    if (followSystem(this.#parts.shard, records)) this.onChange();
+  }
+
+  #checked({ seq }: RootCheck, isSame: boolean): void {
+    this.#divergedAt = isSame ? undefined : seq;
+    this.#updateRefusal();
+  }
+
+  #updateRefusal(): void {
+    const { contents } = this.#parts;
+    const before = contents.refusal;
+    contents.refusal = this.#refusal();
+    if (before !== undefined && contents.refusal === undefined) this.onChange();
+  }
+
+  #refusal(): VarveError | undefined {
+    const { contents } = this.#parts;
+    const { id: shard } = this;
+    if (this.#divergedAt !== undefined) {
+      const seq = this.#divergedAt;
+      return new VarveError('DIVERGED', `shard ${shard}: its tree has another root than its owner's at seq ${seq}`, { shard, seq });
+    }
+    const seq = this.#applier.compactedThrough;
+    if (seq <= contents.visibleSeq) return undefined;
+    const before = contents.refusal;
+    if (before?.code === 'BEHIND' && (before as VarveError<'BEHIND'>).details.seq === seq) return before;
+    return new VarveError('BEHIND', `shard ${shard}: what its source dropped is not known before seq ${seq}`, { shard, seq });
   }
 }

@@ -168,13 +168,17 @@ export class Keeping {
     });
   }
 
-  /** Opening: completes, or takes back, what a crash left in some of the logs only. Damaged shards are left alone. */
-  async load(): Promise<void> {
-    const { shards } = this.#options;
-    const sound = shards.filter((shard) => !shard.damaged);
-    await this.#loadRetention(await said(sound, RETENTION));
-    await this.#loadSnapshots(await said(sound, SNAPSHOTS));
-    this.#tellShards();
+  /**
+   * Opening, and when other nodes have decided: completes, or takes back, what a crash left in some of the logs only. Shards that tell
+   * nothing are left alone, and nothing is logged in those of other nodes.
+   */
+  load(): Promise<void> {
+    return this.inTurn(async () => {
+      const sound = this.#options.shards.filter((shard) => shard.tells);
+      await this.#loadRetention(await said(sound, RETENTION));
+      await this.#loadSnapshots(await said(sound, SNAPSHOTS));
+      this.#tellShards();
+    });
   }
 
   /** What the first shard says counts: it is told first. */
@@ -182,18 +186,21 @@ export class Keeping {
     const [decided] = said.values();
     if (decided === undefined) return;
     for (const [shard, entities] of said) {
+      if (!shard.replica.takesWrites) continue;
       for (const key of entities.keys()) if (!decided.has(key)) await forgetSystemEntity(shard, RETENTION, key, this.#options.limits);
       for (const [key, body] of decided) {
         if (JSON.stringify(entities.get(key)) !== JSON.stringify(body))
           await logSystemItems(shard, [{ collection: RETENTION, key, body }], this.#options.limits);
       }
     }
+    this.#retention.clear();
     for (const [collection, body] of decided) this.#retention.set(collection, parseRetention(body));
   }
 
   /** A snapshot that is missing somewhere was never acknowledged, or its end was. */
   async #loadSnapshots(said: Said): Promise<void> {
     const all = [...said.values()];
+    this.#snapshots.clear();
     for (const name of new Set(all.flatMap((entities) => [...entities.keys()]))) {
       if (all.every((entities) => entities.has(name))) {
         const bodies = this.#options.shards.map((shard) => said.get(shard)?.get(name) as SnapshotBody | undefined);
@@ -201,7 +208,7 @@ export class Keeping {
         this.#snapshots.set(name, { name, asOf, positions: bodies.map((body) => body?.seq ?? undefined) });
       } else
         for (const [shard, entities] of said)
-          if (entities.has(name)) await forgetSystemEntity(shard, SNAPSHOTS, name, this.#options.limits);
+          if (entities.has(name) && shard.replica.takesWrites) await forgetSystemEntity(shard, SNAPSHOTS, name, this.#options.limits);
     }
   }
 
