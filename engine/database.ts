@@ -242,8 +242,8 @@ export interface Database extends Keep {
   logFiles(): LogFile[];
   /** Up to `length` bytes of one of them from `offset`; undefined where there is no such file any more. */
   readLogFile(shard: number, name: string, offset: number, length: number): Uint8Array | undefined;
-  /** Newest record time over all shards, or undefined while empty. */
-  newestTime(): Timestamp | undefined;
+  /** Newest record time of one shard, or over all shards; undefined while empty. */
+  newestTime(shard?: number): Timestamp | undefined;
   /** Finishes what is queued, folds, marks, syncs, closes. */
   close(): Promise<void>;
 }

@@ -235,8 +235,9 @@ export class Engine implements Database, ViewSource {
     return this.#placements.shardOf(collection, entityKey(collection, key));
   }
 
-  newestTime(): Timestamp | undefined {
-    const newest = Math.max(...this.shardList.map((shard) => shard.log.lastTime));
+  newestTime(shard?: number): Timestamp | undefined {
+    const shards = shard === undefined ? this.shardList : [this.#shard(shard)];
+    const newest = Math.max(...shards.map((each) => each.log.lastTime));
     return newest === 0 ? undefined : (formatTime(newest) as Timestamp);
   }
 

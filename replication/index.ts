@@ -7,6 +7,8 @@
  */
 export type { AckReport, FollowerPosition } from './ack-book.js';
 export { type Prepared, type PrepareEvent, type PrepareOptions, prepareReplica } from './bootstrap.js';
+export { Candidate, type CandidateOptions, type Position, PromotionRefused, type Vote } from './election.js';
+export { electionHandlers } from './election-service.js';
 export type { FollowerStatus } from './follower.js';
 export { type HttpTransport, type HttpTransportOptions, httpTransport, type PeerHealth } from './http-transport.js';
 export { STREAM_TYPE } from './message.js';
@@ -14,4 +16,5 @@ export { type PeerHandler, type PeerHandlers, PeerRefusal } from './peer-service
 export { type ReplicationConfig, type ReplicationOptions, type Replicator, type ShardReplication, startReplication } from './replicator.js';
 export type { Decision } from './roles.js';
 export type { ReplicationLog } from './shard-copy.js';
+export { sourceOnly } from './source-only.js';
 export * from './transport.js';

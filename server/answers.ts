@@ -91,7 +91,7 @@ const RUN_OUT_BYTES = 64 * 1024 * 1024;
 const RUN_OUT_MS = 5_000;
 
 /** Discards what is left of a request body, so that the client reads the refusal instead of a reset; only so much and so long. */
-function letRunOut(req: IncomingMessage): void {
+export function letRunOut(req: IncomingMessage): void {
   if (req.complete || req.destroyed) return;
   let bytes = 0;
   const cut = setTimeout(() => req.destroy(), RUN_OUT_MS);

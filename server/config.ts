@@ -4,6 +4,7 @@
  * (`maxBodyBytes`: `--max-body-bytes`, `VARVE_MAX_BODY_BYTES`, `"maxBodyBytes"`).
  */
 import { type OpenOptions, parseStrict } from '../engine/index.js';
+import { readPeerUrl, readPeerUrls } from './copies-config.js';
 import { ConfigError, parseListen } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { LOG_LEVELS, type LogLevel } from './logging.js';
@@ -85,6 +86,17 @@ const requestLogging: Reader<RequestLogging> = (value, name) => {
   throw new ConfigError(`${name} must be off, problems, all or a number from 1, not '${value}'`);
 };
 
+const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** `500ms`, `5s`, `12h`, `7d`; milliseconds. */
+const duration: Reader<number> = (value, name) => {
+  const match = /^(\d{1,6})(ms|s|m|h|d)$/.exec(value);
+  const ms = Number(match?.[1]) * (TIME_UNITS[match?.[2] ?? ''] ?? Number.NaN);
+  if (!(ms > 0)) throw new ConfigError(`${name} must be a time such as 500ms, 5s, 12h or 7d, not '${value}'`);
+  return ms;
+};
+/** As a duration, or 0 for `off`. */
+const durationOrOff: Reader<number> = (value, name) => (value === 'off' ? 0 : duration(value, name));
+
 /** A part of a whole, above 0. */
 const share: Reader<number> = (value, name) => {
   const number = /^\d?\.?\d{1,6}$/.test(value) ? Number(value) : Number.NaN;
@@ -112,6 +124,20 @@ export const SETTINGS = {
   tlsClientCa: setting(maybe(text), undefined, 'FILE', 'authorities in PEM; clients must show a certificate of theirs'),
   hostNames: setting(maybe(names), undefined, 'NAMES', 'names that clients may call this server by, with commas between'),
   shards: setting(maybe(integer(1, 65_535)), undefined, 'N', 'number of shards, fixed when the database is created'),
+  follow: setting(maybe(readPeerUrl), undefined, 'URL', 'be a copy of the server there; an empty directory is filled from it'),
+  replicas: setting(maybe(readPeerUrls), undefined, 'URLS', 'the servers that hold this database, this one too, with commas between'),
+  advertise: setting(maybe(readPeerUrl), undefined, 'URL', 'what the others call this server'),
+  acksTimeout: setting(maybe(duration), undefined, 'TIME', 'how long a write with acks=quorum waits for the others (5s)'),
+  peerTokenFile: setting(maybe(text), undefined, 'FILE', 'the access token to show to the others, of the role replica'),
+  peerCa: setting(maybe(text), undefined, 'FILE', 'authorities in PEM that certificates of the others come from'),
+  peerCert: setting(maybe(text), undefined, 'FILE', 'certificate in PEM to show to the others'),
+  peerKey: setting(maybe(text), undefined, 'FILE', 'private key of that certificate, in PEM'),
+  scrubEvery: setting(
+    maybe(durationOrOff),
+    undefined,
+    'TIME',
+    'how often every byte on the disk is read back and checked; off: never (7d)',
+  ),
   logLevel: setting<LogLevel>(oneOf(LOG_LEVELS), 'info', 'LEVEL', `one of ${LOG_LEVELS.join(', ')}`),
   logRequests: setting<RequestLogging>(
     requestLogging,

@@ -12,15 +12,9 @@ import { splitToken } from './tokens.js';
 
 /** `http://10.0.0.2:7411`: no path, no query, no name and password. */
 export function readPeerUrl(value: string, name: string): string {
-  let url: URL | undefined;
-  try {
-    url = new URL(value);
-  } catch {
-    // told below
-  }
-  const bare =
-    url !== undefined && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
-  if (!bare || !/^https?:$/.test(url.protocol) || url.hostname === '')
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const rest = url === undefined ? '' : `${url.pathname}${url.search}${url.hash}${url.username}${url.password}`;
+  if (url === undefined || rest !== '/' || !/^https?:$/.test(url.protocol))
     throw new ConfigError(`${name} must be the URL of a server, such as http://10.0.0.2:7411, not '${value}'`);
   return url.origin;
 }

@@ -7,6 +7,7 @@ import { send, sendProblem } from './answers.js';
 import { authorize, callerOf, type Scope, scopeOfPath } from './auth.js';
 import type { Endpoint, Exchange, Method, Route, ServerContext } from './exchange.js';
 import { routed } from './figures.js';
+import { untilMinIds } from './freshness.js';
 import { Problem, problemOf } from './problem.js';
 import { noteProblem, requestIdOf } from './request-log.js';
 import { readQuery } from './requests.js';
@@ -43,7 +44,11 @@ export function dispatch(
     const caller = callerOf(req);
     const query = readQuery(req.url ?? '/');
     authorize(caller, endpoint.role, scopeOf(route, endpoint), params, query);
-    const handled = endpoint.handle({ req, res, params, query, caller, context });
+    const exchange = { req, res, params, query, caller, context };
+    const handled =
+      req.headers['varve-min-id'] === undefined || endpoint.role !== 'read'
+        ? endpoint.handle(exchange)
+        : untilMinIds(exchange).then(() => endpoint.handle(exchange));
     if (handled instanceof Promise) handled.catch((error: unknown) => answerError(error, req, res));
   } catch (error) {
     answerError(error, req, res);

@@ -8,7 +8,9 @@ import type { z } from 'zod';
 import type { Database } from '../engine/index.js';
 import type { Caller, NeededRole, Scope } from './auth.js';
 import type { ByteBudget } from './body.js';
+import type { Copies } from './copies.js';
 import type { RequestFigures } from './figures.js';
+import type { Forwarder } from './forward.js';
 import type { Limits } from './limits.js';
 import type { Metrics } from './metrics.js';
 import { Problem, type ProblemFields } from './problem.js';
@@ -20,6 +22,9 @@ export type Phase = 'recovering' | 'ready' | 'draining';
 export interface ServerContext {
   phase: Phase;
   db: Database | undefined;
+  /** What other nodes hold; undefined where there are none and never will be. */
+  copies: Copies | undefined;
+  forwarder: Forwarder | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
   readonly figures: RequestFigures;

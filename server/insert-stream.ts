@@ -19,7 +19,8 @@ import { Problem, problemOf } from './problem.js';
 /** Inserts what one line says, or throws. Called in the order of the lines; the order of the calls is the order in the log. */
 export type InsertLine = (bytes: Buffer) => Promise<InsertResult>;
 
-export async function insertStream(exchange: Exchange, insert: InsertLine): Promise<void> {
+/** `head`: what of the request has been read already. */
+export async function insertStream(exchange: Exchange, insert: InsertLine, head?: Buffer): Promise<void> {
   const { req, res, context } = exchange;
   const { limits, bodyMemory } = context;
   const db = database(exchange);
@@ -41,6 +42,7 @@ export async function insertStream(exchange: Exchange, insert: InsertLine): Prom
     };
     let whole = false;
     try {
+      if (head !== undefined) await submit(splitter.push(head));
       for await (const chunk of chunks(req, context.draining)) await submit(splitter.push(chunk));
       if (req.complete && req.readableEnded) {
         await submit(splitter.end());

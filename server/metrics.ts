@@ -7,16 +7,22 @@
  */
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import type { Database, DatabaseStats, ShardStats } from '../engine/index.js';
+import type { Copies, ShardCopies } from './copies.js';
 import { BUCKETS, CLASSES, METHODS, type RequestFigures } from './figures.js';
+import type { ForwardFigures } from './forward.js';
 import type { Figures } from './start.js';
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 /** More shards than this are added up. */
 const MOST_SHARDS = 64;
+/** More peers than this are left out. */
+const MOST_PEERS = 32;
 
 export interface Scraped {
   readonly phase: string;
   readonly db: Database | undefined;
+  readonly copies: Copies | undefined;
+  readonly forwards: ForwardFigures | undefined;
   readonly doors: Figures;
   readonly bodyBytes: number;
 }
@@ -43,11 +49,12 @@ export class Metrics {
   constructor(figures: RequestFigures, scrape: () => Scraped) {
     this.#figures = figures;
     this.#scrape = scrape;
-    this.#scraped = { phase: 'recovering', db: undefined, doors: NO_FIGURES, bodyBytes: 0 };
+    this.#scraped = { phase: 'recovering', db: undefined, copies: undefined, forwards: undefined, doors: NO_FIGURES, bodyBytes: 0 };
     this.#serverFamilies();
     this.#shardFamilies();
     this.#cacheFamilies();
     this.#upkeepFamilies();
+    this.#copyFamilies();
   }
 
   async text(): Promise<string> {
@@ -179,6 +186,58 @@ export class Metrics {
     this.#one('varve_upkeep_failing', 'gauge', '1 from the failure of a compaction or erasure until one succeeds', () =>
       Number(database()?.upkeepFailure !== undefined),
     );
+  }
+
+  #copyFamilies(): void {
+    const figures = () => this.#scraped.copies?.figures;
+    this.#family('varve_shard_roles', 'gauge', 'Shards by what this server is to them', () => {
+      const { copies } = this.#scraped;
+      const roles = (this.#stats?.shards ?? []).map(({ shard }) => copies?.status(shard).role ?? 'owner');
+      return ['owner', 'follower', 'fenced'].map((role) => ({ labels: { role }, value: roles.filter((each) => each === role).length }));
+    });
+    const worst = (value: (status: ShardCopies) => readonly { readonly peer: string; readonly value: number }[]) => () =>
+      this.#perPeer(value);
+    this.#family(
+      'varve_follower_lag_seconds',
+      'gauge',
+      'Since a follower last had all that this owner has; of its shards the one furthest behind',
+      worst(({ followers }) => followers.map(({ url, lagSeconds }) => ({ peer: url, value: lagSeconds }))),
+    );
+    this.#family(
+      'varve_follower_breaker_open',
+      'gauge',
+      '1 while calls to a follower are not let through',
+      worst(({ followers }) => followers.map(({ url, breaker }) => ({ peer: url, value: Number(breaker === 'open') }))),
+    );
+    this.#one(
+      'varve_copy_lag_seconds',
+      'gauge',
+      'Since this copy last had all that its source has; of its shards the one furthest behind',
+      () => Math.max(0, ...this.#statuses().map(({ lagSeconds }) => lagSeconds)),
+    );
+    this.#family('varve_replication_bytes_total', 'counter', 'Bytes of log streamed to followers, and from sources', () => [
+      { labels: { direction: 'out' }, value: figures()?.bytesStreamedOut ?? 0 },
+      { labels: { direction: 'in' }, value: figures()?.bytesStreamedIn ?? 0 },
+    ]);
+    this.#one('varve_replication_connections_total', 'counter', 'Connections made to sources', () => figures()?.reconnects ?? 0);
+    this.#one('varve_replication_refused_total', 'counter', 'Messages of sources that were refused', () => figures()?.refused ?? 0);
+    this.#family('varve_forwarded_total', 'counter', 'Writes passed on to their owner, by what became of them', () =>
+      Object.entries(this.#scraped.forwards ?? {}).map(([outcome, value]) => ({ labels: { outcome }, value: value as number })),
+    );
+  }
+
+  #statuses(): ShardCopies[] {
+    const { copies } = this.#scraped;
+    return copies === undefined ? [] : (this.#stats?.shards ?? []).map(({ shard }) => copies.status(shard));
+  }
+
+  /** The highest value of each peer over all shards; peers are few, and named by configuration. */
+  #perPeer(values: (status: ShardCopies) => readonly { readonly peer: string; readonly value: number }[]): Sample[] {
+    const highest = new Map<string, number>();
+    for (const { peer, value } of this.#statuses().flatMap(values)) {
+      if (highest.size < MOST_PEERS || highest.has(peer)) highest.set(peer, Math.max(value, highest.get(peer) ?? 0));
+    }
+    return [...highest].map(([peer, value]) => ({ labels: { peer }, value }));
   }
 
   /** Shards with their label; all under one where there are many. */

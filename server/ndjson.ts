@@ -6,7 +6,7 @@
  * Invariants: no line is held beyond its cap, however long it is; line numbers count every line, blank ones too; a line without its
  * newline counts once the request has ended whole. The writer holds no more than its cap plus what is given to it at once.
  */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 export interface Line {
   /** From 1. */
@@ -16,6 +16,17 @@ export interface Line {
 }
 
 const NEWLINE = 0x0a;
+
+/** What comes up to the end of the first line that is not blank, and perhaps more; the request goes on behind it. No more than the cap and a chunk. */
+export async function readFirstLine(req: IncomingMessage, capBytes: number): Promise<Buffer> {
+  let head: Buffer = Buffer.alloc(0);
+  for await (const chunk of req.iterator({ destroyOnReturn: false })) {
+    head = Buffer.concat([head, chunk as Buffer]);
+    const start = head.findIndex((byte) => byte > 0x20);
+    if (head.length > capBytes || (start >= 0 && head.indexOf(NEWLINE, start) >= 0)) break;
+  }
+  return head;
+}
 
 export class LineSplitter {
   readonly #capBytes: number;

@@ -63,7 +63,8 @@ const INTRODUCTION = [
 
 function operationObject(operation: Operation, shared: Shared): ZodOpenApiOperationObject {
   const { description, parameters, role, scope } = operation;
-  const headers = description.headers ?? [];
+  // Every read may ask for a copy that is there.
+  const headers = [...(description.headers ?? []), ...(role === 'read' ? (['Varve-Min-Id'] as const) : [])];
   const path = Object.fromEntries(parameters.map((name) => [name, PATH_PARAMETERS[name] ?? z.string()]));
   const header = Object.fromEntries(headers.map((name) => [name, REQUEST_HEADERS[name].optional()]));
   return {
@@ -82,7 +83,11 @@ function operationObject(operation: Operation, shared: Shared): ZodOpenApiOperat
     ...(description.body === undefined
       ? {}
       : {
-          requestBody: { description: description.body.description, required: true, content: contents(description.body.content, shared) },
+          requestBody: {
+            description: description.body.description,
+            required: description.body.optional !== true,
+            content: contents(description.body.content, shared),
+          },
         }),
     responses: responses(operation, shared),
   };

@@ -1,15 +1,19 @@
 /**
  * Points in time as requests name them: resolved to views of the database, with the parameter's name in what goes wrong.
  */
-import { type Database, formatTime, isVarveError, parseTime, VarveError, type View } from '../engine/index.js';
+import { formatTime, isVarveError, parseTime, VarveError, type View } from '../engine/index.js';
+import { database, type Exchange } from './exchange.js';
+import { untilReached } from './freshness.js';
 import { invalid } from './problem.js';
 
 const RECORD_ID = /^[0-9a-f]{16}$/;
 
-/** The view at `point`, or of now. An unusable point is a 400 that names `parameter`. */
-export async function viewAt(db: Database, point: string | undefined, parameter: string): Promise<View> {
+/** The view at `point`, or of now. An unusable point is a 400 that names `parameter`; one that this copy does not cover yet is waited for. */
+export async function viewAt(exchange: Exchange, point: string | undefined, parameter: string): Promise<View> {
+  const db = database(exchange);
   if (point === undefined) return db.now();
   try {
+    await untilReached(exchange, point);
     return await db.asOf(point);
   } catch (error) {
     if (isVarveError(error, 'INVALID')) throw invalid(parameter, 'an RFC 3339 time, or the id of a record');
@@ -31,8 +35,9 @@ export function positionIn(view: View, shard: number): number {
  * The last seq of a shard before `point`: what `from` leaves out. A range keeps the batch that stands exactly at its `from`, as it
  * keeps the one at its `to`.
  */
-export async function positionBefore(db: Database, point: string, shard: number, parameter: string): Promise<number> {
-  const view = await viewAt(db, point, parameter);
+export async function positionBefore(exchange: Exchange, point: string, shard: number, parameter: string): Promise<number> {
+  const db = database(exchange);
+  const view = await viewAt(exchange, point, parameter);
   positionIn(view, shard);
   const time = RECORD_ID.test(point) ? db.record(point)?.time : point;
   if (time === undefined) throw invalid(parameter, 'an RFC 3339 time, or the id of a record');

@@ -31,6 +31,8 @@ export const KINDS = {
   'request-timeout': { status: 408, title: 'The request took too long to arrive' },
   'time-behind': { status: 409, title: 'The time is not later than the newest' },
   'snapshot-exists': { status: 409, title: 'The name is in use for another point in time' },
+  'no-majority': { status: 409, title: 'Too few of the replica set agree' },
+  'candidate-behind': { status: 409, title: 'Another replica has what this one has not' },
   'placement-fixed': { status: 409, title: 'The placement is fixed once a collection has records' },
   deleted: { status: 410, title: 'The entity was deleted' },
   trimmed: { status: 410, title: 'The point in time lies before what is kept' },
@@ -49,6 +51,7 @@ export const KINDS = {
   'not-written': { status: 503, title: 'The write did not reach the disk', retryAfter: 1 },
   'outcome-unknown': { status: 503, title: 'The write may or may not survive', retryAfter: 1 },
   damaged: { status: 503, title: 'Part of the log is damaged and the answer would not be exact', retryAfter: 60 },
+  'owner-unreachable': { status: 503, title: 'The owner of the shard cannot be reached', retryAfter: 1 },
   'not-owner': { status: 503, title: 'Another node takes the writes of this shard', retryAfter: 1 },
   behind: { status: 503, title: 'This copy has not caught up yet', retryAfter: 1 },
   diverged: { status: 503, title: 'This copy differs from its owner and answers nothing until it is mended', retryAfter: 30 },
@@ -57,6 +60,7 @@ export const KINDS = {
   recovering: { status: 503, title: 'The database is being opened', retryAfter: 1 },
   draining: { status: 503, title: 'The server is shutting down', retryAfter: 5 },
   unavailable: { status: 503, title: 'The database cannot be used', retryAfter: 30 },
+  'acks-timeout': { status: 504, title: 'Durable here, and not yet on a majority of the replicas' },
 } as const satisfies Record<string, Kind>;
 
 export type Slug = keyof typeof KINDS;

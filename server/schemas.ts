@@ -223,7 +223,9 @@ export const collectionsAnswer = z.strictObject({ collections: z.array(collectio
 export const shardAnswer = z
   .strictObject({
     shard: z.number().int().positive(),
-    role: z.string(),
+    role: z
+      .enum(['owner', 'follower', 'fenced'])
+      .meta({ description: 'Writes go to the owner; fenced: nobody writes here until it is known whom to follow.' }),
     state: z.enum(['open', 'read-only', 'damaged']),
     epoch: count,
     firstSeq: count,
@@ -232,9 +234,26 @@ export const shardAnswer = z
     checkpoint: z.strictObject({ seq: count, root: hashText }).nullable(),
     liveBytes: count,
     deadBytes: count,
-    followers: z.array(z.strictObject({ url: z.string(), ackedSeq: count, lagSeconds: z.number() })),
+    owner: z
+      .strictObject({ node: z.string(), url: z.string() })
+      .nullable()
+      .meta({ description: 'As the newest epoch names it; null in the first one.' }),
+    quorumSeq: count.meta({ description: 'What a majority of the replica set has made durable, as far as is known here.' }),
+    lagSeconds: z.number().meta({ description: 'Of a follower: since it last had all that its source had.' }),
+    followers: z.array(
+      z.strictObject({
+        url: z.string(),
+        ackedSeq: count,
+        lagSeconds: z.number(),
+        breaker: z.enum(['closed', 'half-open', 'open']).meta({ description: 'Whether calls to it are let through.' }),
+        lastError: z.string().nullable(),
+      }),
+    ),
   })
   .meta({ id: 'Shard' });
+export const promotionEnvelope = z.strictObject({
+  force: z.boolean().optional().meta({ description: 'Without a majority, and whatever others have that this copy has not.' }),
+});
 export const shardsAnswer = z.strictObject({ shards: z.array(shardAnswer) });
 export const rootAnswer = z
   .strictObject({ shard: z.number().int().positive(), seq: count, root: hashText, entries: count })

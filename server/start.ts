@@ -15,10 +15,12 @@ import { createApp } from './app.js';
 import { Access } from './auth.js';
 import { ByteBudget } from './body.js';
 import { DEFAULT_LISTEN } from './config.js';
+import type { Copies } from './copies.js';
 import { answerError } from './dispatch.js';
 import { Doors } from './doors.js';
 import type { Phase, ServerContext } from './exchange.js';
 import { RequestFigures } from './figures.js';
+import type { Forwarder } from './forward.js';
 import { ConfigError, Hosts, isLoopback, parseListen, requireTokensBeyondLoopback } from './guard.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { createLogger, type Logger } from './logging.js';
@@ -32,6 +34,10 @@ import type { TokenRecord } from './tokens.js';
 export interface ServerOptions {
   /** Without one the server answers 503 `recovering` until `attach`. */
   db?: Database;
+  /** What other nodes hold of it. */
+  copies?: Copies;
+  /** Passes writes on to them. */
+  forwarder?: Forwarder;
   /** `HOST:PORT`; any but a loopback one needs access tokens. Port 0 lets the system choose. */
   listen?: string;
   /** Who may come in; anyone by default. */
@@ -54,7 +60,7 @@ export interface RunningServer {
   /** What waits and what is under way, for metrics. */
   readonly figures: Figures;
   /** Gives the server its database: it is ready then. */
-  attach(db: Database): void;
+  attach(db: Database, copies?: Copies, forwarder?: Forwarder): void;
   /** Puts other tokens in force; requests and feeds of those that are gone end at once. Undefined: their file is gone. */
   setTokens(tokens: readonly TokenRecord[] | undefined): void;
   /** Other certificates for connections from now on. */
@@ -88,12 +94,16 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
   const context: ServerContext = {
     phase: options.db === undefined ? 'recovering' : 'ready',
     db: options.db,
+    copies: options.copies,
+    forwarder: options.forwarder,
     limits,
     logger: options.logger ?? createLogger('silent'),
     figures,
     metrics: new Metrics(figures, () => ({
       phase: context.phase,
       db: context.db,
+      copies: context.copies,
+      forwards: context.forwarder?.figures,
       doors: figuresNow(),
       bodyBytes: context.bodyMemory.heldBytes,
     })),
@@ -180,7 +190,9 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     get figures() {
       return figuresNow();
     },
-    attach(db) {
+    attach(db, copies, forwarder) {
+      context.copies = copies;
+      context.forwarder = forwarder;
       context.db = db;
       if (context.phase === 'recovering') context.phase = 'ready';
       look();

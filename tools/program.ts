@@ -20,6 +20,7 @@ const VERBS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   changes: async () => (await import('./commands/changes.js')).addChanges,
   diff: async () => (await import('./commands/diff.js')).addDiff,
   shards: async () => (await import('./commands/shards.js')).addShards,
+  promote: async () => (await import('./commands/promote.js')).addPromote,
   retain: async () => (await import('./commands/retain.js')).addRetain,
   snapshot: async () => (await import('./commands/snapshot.js')).addSnapshot,
   compact: async () => (await import('./commands/compact.js')).addCompact,

@@ -83,14 +83,18 @@ export class Client {
 
   // ---- select
 
-  /** The newest version, or the one then; undefined where the entity never existed or was deleted. */
+  /**
+   * The newest version, or the one then; undefined where the entity never existed or was deleted. `minIds`: from a copy that holds these
+   * records, such as the one just written.
+   */
   async get<T = JsonValue>(
     collection: string,
     key: string,
-    options: CallOptions & { readonly asOf?: string } = {},
+    options: CallOptions & { readonly asOf?: string; readonly minIds?: readonly string[] } = {},
   ): Promise<VarveRecord<T> | undefined> {
-    const { asOf, signal } = options;
-    return this.#unless<VarveRecord<T>>(['not-found', 'deleted'], entityPath(collection, key), { asOf }, signal);
+    const { asOf, minIds, signal } = options;
+    const headers = minIds === undefined || minIds.length === 0 ? {} : { 'Varve-Min-Id': minIds.join(', ') };
+    return this.#unless<VarveRecord<T>>(['not-found', 'deleted'], entityPath(collection, key), { asOf }, signal, headers);
   }
 
   /** Versions, newest first unless told otherwise. `historyPage` tells too whether they are all. */
@@ -192,10 +196,19 @@ export class Client {
     return this.#unless<RootInfo>(['not-found'], `/v1/shards/${shard}/root`, { seq }, signal);
   }
 
+  /** Makes the server that is asked the owner of the shard. `no-majority`, `candidate-behind`. Not tried again by itself. */
+  async promote(shard: number, options: CallOptions & { readonly force?: boolean } = {}): Promise<ShardInfo> {
+    const { force = false, signal } = options;
+    const headers = { 'Content-Type': JSON_TYPE };
+    const body = JSON.stringify({ force });
+    return (await this.#transport.request('POST', `/v1/shards/${shard}/promotion`, { headers, body, signal, again: false }))
+      .json as ShardInfo;
+  }
+
   // ---- how
 
-  async #read<R>(path: string, query: Query, signal: AbortSignal | undefined): Promise<R> {
-    return (await this.#transport.request('GET', path, { query, signal, again: true })).json as R;
+  async #read<R>(path: string, query: Query, signal: AbortSignal | undefined, headers: Record<string, string> = {}): Promise<R> {
+    return (await this.#transport.request('GET', path, { query, headers, signal, again: true })).json as R;
   }
 
   async #unless<R>(
@@ -203,9 +216,10 @@ export class Client {
     path: string,
     query: Query,
     signal: AbortSignal | undefined,
+    headers: Record<string, string> = {},
   ): Promise<R | undefined> {
     try {
-      return await this.#read<R>(path, query, signal);
+      return await this.#read<R>(path, query, signal, headers);
     } catch (error) {
       if (absent.some((slug) => isProblem(error, slug))) return undefined;
       throw error;

@@ -61,7 +61,7 @@ export interface CollectionInfo {
 
 export interface ShardInfo {
   readonly shard: number;
-  readonly role: string;
+  readonly role: 'owner' | 'follower' | 'fenced';
   readonly state: 'open' | 'read-only' | 'damaged';
   readonly epoch: number;
   readonly firstSeq: number;
@@ -70,7 +70,21 @@ export interface ShardInfo {
   readonly checkpoint: { readonly seq: number; readonly root: string } | null;
   readonly liveBytes: number;
   readonly deadBytes: number;
-  readonly followers: readonly { readonly url: string; readonly ackedSeq: number; readonly lagSeconds: number }[];
+  /** As the newest epoch names it; null in the first one. */
+  readonly owner: { readonly node: string; readonly url: string } | null;
+  /** What a majority of the replica set has made durable. */
+  readonly quorumSeq: number;
+  /** Of a follower. */
+  readonly lagSeconds: number;
+  readonly followers: readonly ShardFollower[];
+}
+
+export interface ShardFollower {
+  readonly url: string;
+  readonly ackedSeq: number;
+  readonly lagSeconds: number;
+  readonly breaker: 'closed' | 'half-open' | 'open';
+  readonly lastError: string | null;
 }
 
 export interface RootInfo {

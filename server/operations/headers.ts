@@ -30,6 +30,10 @@ export const REQUEST_HEADERS = {
     }),
   'Accept-Datetime': text('As `asOf`, to the second (RFC 7089).', 'Sat, 21 Nov 2026 08:00:00 GMT'),
   'Last-Event-ID': text('The `id:` of the last event that was seen: the feed goes on behind it. `after` says the same.'),
+  'Varve-Min-Id': text(
+    'Ids, with commas between: the answer comes from a copy that holds them, or is 503 `behind`. To read what was just written.',
+    '0001000000000a3f',
+  ),
   Range: text('One range of bytes.', 'bytes=4096-'),
 } as const satisfies Record<string, z.ZodType>;
 export type RequestHeader = keyof typeof REQUEST_HEADERS;

@@ -12,7 +12,7 @@ import {
   snapshotsAnswer,
 } from '../keep-schemas.js';
 import { noQuery } from '../schemas.js';
-import type { Answer, Descriptions } from './operation.js';
+import { type Answer, type Descriptions, OF_PASSED_ON } from './operation.js';
 
 const TIME = '2026-11-21T08:00:00.000000Z';
 const SNAPSHOT = { name: 'audit-2026', asOf: TIME, positions: ['0001000000000a3f'] };
@@ -66,7 +66,7 @@ export const keepDescriptions: Descriptions = {
       content: { [JSON_TYPE]: { schema: retentionEnvelope, example: { keep: 'for', duration: 'P30D' } } },
     },
     answers: { 200: retention },
-    problems: [...WRITES, 'system-collection'],
+    problems: [...WRITES, ...OF_PASSED_ON, 'system-collection'],
   },
   'GET /v1/snapshots': {
     id: 'listSnapshots',
@@ -94,7 +94,7 @@ export const keepDescriptions: Descriptions = {
     query: noQuery,
     body: { description: 'The point.', content: { [JSON_TYPE]: { schema: snapshotEnvelope, example: { asOf: TIME } } } },
     answers: { 200: { ...snapshot, description: 'It was there already.' }, 201: { ...snapshot, headers: ['Location'] } },
-    problems: [...WRITES, 'snapshot-exists', 'time-ahead', 'trimmed'],
+    problems: [...WRITES, ...OF_PASSED_ON, 'snapshot-exists', 'time-ahead', 'trimmed'],
   },
   'DELETE /v1/snapshots/:name': {
     id: 'deleteSnapshot',
@@ -103,7 +103,7 @@ export const keepDescriptions: Descriptions = {
     text: 'What only it kept goes with the next compaction.',
     query: noQuery,
     answers: { 204: { description: 'It is gone.' } },
-    problems: ['not-found', 'not-written', 'outcome-unknown'],
+    problems: ['not-found', 'not-written', ...OF_PASSED_ON],
   },
   'POST /v1/compactions': {
     id: 'postCompaction',
@@ -128,7 +128,7 @@ export const keepDescriptions: Descriptions = {
       },
     },
     answers: { 202: accepted },
-    problems: [...WRITES, 'system-collection'],
+    problems: [...WRITES, ...OF_PASSED_ON, 'system-collection'],
   },
   'GET /v1/jobs': {
     id: 'listJobs',

@@ -38,6 +38,7 @@ export interface Answer {
 
 export interface RequestBody {
   readonly description: string;
+  readonly optional?: true;
   readonly content: Readonly<Record<string, Content>>;
 }
 
@@ -68,7 +69,7 @@ export const ANYWHERE: readonly Slug[] = [
   'draining',
 ];
 /** What any question of the database may meet beside that. */
-export const OF_THE_DATABASE: readonly Slug[] = ['recovering', 'unavailable', 'damaged', 'corrupt'];
+export const OF_THE_DATABASE: readonly Slug[] = ['recovering', 'unavailable', 'damaged', 'corrupt', 'behind', 'diverged'];
 export const BEHIND_TOKENS: readonly Slug[] = ['unauthorized', 'forbidden'];
 /** An insert, in whatever form. */
 export const OF_INSERTS: readonly Slug[] = [
@@ -84,4 +85,9 @@ export const OF_INSERTS: readonly Slug[] = [
   'not-written',
   'outcome-unknown',
   'read-only',
+  'not-owner',
+  'owner-unreachable',
+  'acks-timeout',
 ];
+/** A write of another kind that a copy passes on to its owner. */
+export const OF_PASSED_ON: readonly Slug[] = ['outcome-unknown', 'not-owner', 'owner-unreachable'];

@@ -10,6 +10,22 @@ const strings = z.array(z.string());
 const readiness = { reasons: strings.optional(), checks: z.array(readyCheck).optional() };
 const shard = { shard: z.number().int().positive() };
 
+/** What each node of the replica set answered to a candidate. */
+const votes = {
+  ...shard,
+  epoch: count.meta({ description: 'The epoch that was asked for.' }),
+  answers: z.array(
+    z.strictObject({
+      url: z.string(),
+      promised: z.boolean(),
+      epoch: count.optional().meta({ description: 'The highest that it has promised or seen.' }),
+      position: z.tuple([count, count]).optional().meta({ description: 'How far its log goes: epoch, seq.' }),
+      caughtUp: z.boolean().optional(),
+      error: z.string().optional().meta({ description: 'Why there is no answer of it.' }),
+    }),
+  ),
+};
+
 /** Where a question has two points in time: the one that has no answer. */
 const parameter = z.string().optional().meta({ description: 'The query parameter that asked for it.', example: 'from' });
 
@@ -36,6 +52,14 @@ const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
   'not-acceptable': { available: strings },
   'time-behind': { newest: timeText.meta({ description: 'The newest time of the shard.' }) },
   'snapshot-exists': { name: z.string(), asOf: z.string() },
+  'no-majority': votes,
+  'candidate-behind': {
+    ...votes,
+    ahead: z
+      .strictObject({ url: z.string(), position: z.tuple([count, count]) })
+      .optional()
+      .meta({ description: 'Who has more; promote that one.' }),
+  },
   'placement-fixed': { collection: z.string(), placement: z.string() },
   deleted: { tombstone: recordHeader, parameter },
   trimmed: {
@@ -55,6 +79,7 @@ const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
     shardCount: count.optional(),
     limit: count.optional().meta({ description: 'A feed over more shards than this is read one shard at a time.' }),
   },
+  'owner-unreachable': shard,
   'not-owner': { ...shard, owner: z.string().nullable(), url: z.string().nullable() },
   behind: { ...shard, seq: count },
   diverged: { ...shard, seq: count },
@@ -69,6 +94,11 @@ const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
   recovering: readiness,
   draining: readiness,
   unavailable: { shard: shard.shard.optional() },
+  'acks-timeout': {
+    ...shard,
+    id: recordIdText.optional().meta({ description: 'The record: durable on the owner.' }),
+    ids: z.array(recordIdText).optional().meta({ description: 'Of a batch of several.' }),
+  },
 };
 
 const made = new Map<Slug, z.ZodType>();

@@ -12,7 +12,7 @@ import {
   placementEnvelope,
 } from '../schemas.js';
 import { HEADER_EXAMPLE } from './examples.js';
-import { type Descriptions, OF_INSERTS } from './operation.js';
+import { type Descriptions, OF_INSERTS, OF_PASSED_ON } from './operation.js';
 
 const ITEM = { collection: 'customers', key: 'alice', body: { name: 'Alice' } };
 const COLLECTION = { name: 'customers', placement: 'key', entities: 1, versions: 2 };
@@ -100,8 +100,8 @@ export const collectionDescriptions: Descriptions = {
       'unsupported-media-type',
       'request-timeout',
       'not-written',
-      'outcome-unknown',
       'read-only',
+      ...OF_PASSED_ON,
     ],
   },
 };

@@ -4,6 +4,7 @@
 import { type CollectionInfo, isSystemCollection, parseStrict, VarveError } from '../../engine/index.js';
 import { sendJson } from '../answers.js';
 import { requireMediaType, withBody } from '../body.js';
+import { elsewhere, FIRST_SHARD, passOn } from '../copies.js';
 import { database, type Exchange, param, parseEnvelope, parseQuery, type Route } from '../exchange.js';
 import { Problem } from '../problem.js';
 import { type CollectionAnswer, noQuery, placementEnvelope } from '../schemas.js';
@@ -34,6 +35,8 @@ async function putCollection(exchange: Exchange): Promise<void> {
   const db = database(exchange);
   const name = param(exchange, 'collection');
   if (isSystemCollection(name)) throw new VarveError('SYSTEM_COLLECTION', `${name} is a system collection`, { collection: name });
+  const other = elsewhere(exchange, () => FIRST_SHARD);
+  if (other !== undefined) return passOn(exchange, other);
   requireMediaType(exchange.req, ['application/json'], true);
   const { placement } = await withBody(exchange, 'collection', ENVELOPE_BYTES, (bytes) =>
     parseEnvelope(placementEnvelope, parseStrict(bytes)),

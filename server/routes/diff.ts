@@ -58,8 +58,8 @@ async function readQuestion(exchange: Exchange, db: Database): Promise<Asked> {
   for (const name of ['from', 'to', 'collection'] as const) if (asked[name] !== undefined) given[name] = asked[name];
   if (asked.cursor === undefined) {
     if (asked.from === undefined) throw invalid('from', 'an RFC 3339 time, or the id of a record');
-    const from = await viewAt(db, asked.from, 'from');
-    const to = await viewAt(db, asked.to, 'to');
+    const from = await viewAt(exchange, asked.from, 'from');
+    const to = await viewAt(exchange, asked.to, 'to');
     return { from, to, options: inCollection(asked.collection), question: { ...fixed, ...given } };
   }
   const { question, place } = decodeCursor(asked.cursor, fixed, given, diffPlace);

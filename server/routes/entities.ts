@@ -3,10 +3,18 @@
  */
 
 import { z } from 'zod';
-import { canonicalFromBytes, type InsertItem, type InsertResult, type VersionRecord, type View } from '../../engine/index.js';
+import {
+  canonicalFromBytes,
+  type Database,
+  type InsertItem,
+  type InsertResult,
+  type VersionRecord,
+  type View,
+} from '../../engine/index.js';
 import { type Headers, JSON_TYPE, pageBytes, recordBytes, send, sendHeader, sendRecord } from '../answers.js';
 import { requireCollection } from '../auth.js';
 import { readBody, requireMediaType } from '../body.js';
+import { elsewhere, passOn, untilSafe } from '../copies.js';
 import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
 import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
 import { acceptedDatetime, mementoHeaders } from '../memento.js';
@@ -31,25 +39,36 @@ const entityPath = ({ collection, key }: VersionRecord) => `/v1/collections/${co
 // --- insert
 
 async function putEntity(exchange: Exchange): Promise<void> {
-  parseQuery(insertQuery, exchange);
+  const { acks } = parseQuery(insertQuery, exchange);
   requireMediaType(exchange.req, JSON_ALONE, true);
   const db = database(exchange);
+  const other = elsewhere(exchange, () => entityShard(exchange, db));
+  if (other !== undefined) return passOn(exchange, other);
   const item = conditions(exchange);
   const options = readInsertOptions(exchange.req);
   const held = await readBody(exchange, 'body', exchange.context.limits.maxBodyBytes);
   try {
     item.bodyBytes = canonicalFromBytes(held.bytes);
-    answerInsert(exchange, 201, await db.insert([item], options));
+    const result = await db.insert([item], options);
+    if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
+    answerInsert(exchange, 201, result);
   } finally {
     held.release();
   }
 }
 
 async function deleteEntity(exchange: Exchange): Promise<void> {
-  parseQuery(insertQuery, exchange);
+  const { acks } = parseQuery(insertQuery, exchange);
   const db = database(exchange);
+  const other = elsewhere(exchange, () => entityShard(exchange, db));
+  if (other !== undefined) return passOn(exchange, other);
   const result = await db.insert([{ ...conditions(exchange), deleted: true }], readInsertOptions(exchange.req));
+  if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
   answerInsert(exchange, 200, result);
+}
+
+function entityShard(exchange: Exchange, db: Database): number {
+  return db.shardOf(param(exchange, 'collection'), param(exchange, 'key'));
 }
 
 /** The entity, and what headers say of the version to insert. */
@@ -80,7 +99,9 @@ function getEntity(exchange: Exchange): void | Promise<void> {
   const db = database(exchange);
   const asOf = asked ?? datetime;
   if (asOf === undefined) return answerEntity(exchange, db.now(), form, false);
-  return viewAt(db, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) => answerEntity(exchange, view, form, true));
+  return viewAt(exchange, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) =>
+    answerEntity(exchange, view, form, true),
+  );
 }
 
 function answerEntity(exchange: Exchange, view: View, form: 'record' | 'body', asOf: boolean): void {
@@ -145,9 +166,9 @@ async function getHistory(exchange: Exchange): Promise<void> {
   let fromSeq = 1;
   let toSeq: number;
   if (asked.cursor === undefined) {
-    if (asked.to !== undefined) view = await viewAt(db, asked.to, 'to');
+    if (asked.to !== undefined) view = await viewAt(exchange, asked.to, 'to');
     toSeq = positionIn(view, shard);
-    if (asked.from !== undefined) fromSeq = (await positionBefore(db, asked.from, shard, 'from')) + 1;
+    if (asked.from !== undefined) fromSeq = (await positionBefore(exchange, asked.from, shard, 'from')) + 1;
   } else {
     const decoded = decodeCursor(asked.cursor, fixed, given, historyPlace);
     question = decoded.question;

@@ -3,7 +3,7 @@
  */
 import type { VersionRecord } from '../../engine/index.js';
 import { PATCH_TYPE, send } from '../answers.js';
-import { database, type Exchange, parseQuery, type Route } from '../exchange.js';
+import { type Exchange, parseQuery, type Route } from '../exchange.js';
 import { patchOf } from '../patch.js';
 import { viewAt } from '../points.js';
 import { invalid, Problem } from '../problem.js';
@@ -22,7 +22,7 @@ async function getEntityDiff(exchange: Exchange): Promise<void> {
 
 /** The version then. Its absence is told with the parameter that asked for it. */
 async function versionAt(exchange: Exchange, point: string | undefined, parameter: string): Promise<VersionRecord> {
-  const view = await viewAt(database(exchange), point, parameter);
+  const view = await viewAt(exchange, point, parameter);
   try {
     const record = entityOf(exchange, view, point !== undefined);
     requireBody(record);

@@ -5,6 +5,7 @@
 
 import type { Database, ShardInfo } from '../../engine/index.js';
 import { sendJson } from '../answers.js';
+import type { Copies } from '../copies.js';
 import { type Exchange, parseQuery, type Route, type ServerContext } from '../exchange.js';
 import { Problem } from '../problem.js';
 import { noQuery, type ReadyCheck, readyQuery } from '../schemas.js';
@@ -25,10 +26,17 @@ function readyz(exchange: Exchange): void {
 }
 
 /** Whatever speaks for or against taking work. A shard's own reason may name files; the log of the server has it. */
-function readyChecks({ phase, db }: ServerContext): ReadyCheck[] {
+function readyChecks({ phase, db, copies }: ServerContext): ReadyCheck[] {
   const ofServer = { name: 'phase', state: phase, ok: phase === 'ready', ...(phase === 'ready' ? {} : { reason: PHASES[phase] }) };
   if (phase !== 'ready' || db === undefined) return [ofServer];
-  return [ofServer, ...db.shards().map(shardCheck), ...upkeepChecks(db)];
+  return [ofServer, ...db.shards().map((info) => copyCheck(info, copies) ?? shardCheck(info)), ...upkeepChecks(db)];
+}
+
+/** What keeps a copy from doing all that it should; undefined where nothing does. */
+function copyCheck({ shard }: ShardInfo, copies: Copies | undefined): ReadyCheck | undefined {
+  const trouble = copies?.status(shard).trouble;
+  if (trouble === undefined) return undefined;
+  return { name: `shard ${shard}`, state: trouble.state, ok: !trouble.serious, reason: `shard ${shard} ${trouble.reason}` };
 }
 
 /** Nothing is lost by it, and it is tried again: until then space does not come back. */

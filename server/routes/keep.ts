@@ -4,6 +4,7 @@
 import { type JobInfo, type JsonValue, parseStrict, recordId, type Snapshot } from '../../engine/index.js';
 import { beginStream, send, sendJson } from '../answers.js';
 import { requireMediaType, withBody } from '../body.js';
+import { elsewhere, elsewhereWhole, FIRST_SHARD, passOn } from '../copies.js';
 import { database, type Exchange, param, parseEnvelope, parseQuery, type Route } from '../exchange.js';
 import { compactionEnvelope, erasureEnvelope, retentionEnvelope, type SnapshotAnswer, snapshotEnvelope } from '../keep-schemas.js';
 import { enterStream } from '../overload.js';
@@ -22,6 +23,8 @@ function getRetention(exchange: Exchange): void {
 }
 
 async function putRetention(exchange: Exchange): Promise<void> {
+  const other = elsewhere(exchange, () => FIRST_SHARD);
+  if (other !== undefined) return passOn(exchange, other);
   const value = await envelope(exchange, 'retention', (body) => parseEnvelope(retentionEnvelope, body));
   sendJson(exchange.res, 200, await database(exchange).setRetention(param(exchange, 'collection'), value as JsonValue));
 }
@@ -46,6 +49,8 @@ function getSnapshot(exchange: Exchange): void {
 }
 
 async function putSnapshot(exchange: Exchange): Promise<void> {
+  const other = elsewhere(exchange, () => FIRST_SHARD);
+  if (other !== undefined) return passOn(exchange, other);
   const db = database(exchange);
   const name = param(exchange, 'name');
   const { asOf } = await envelope(exchange, 'snapshot', (body) => parseEnvelope(snapshotEnvelope, body));
@@ -61,6 +66,8 @@ async function putSnapshot(exchange: Exchange): Promise<void> {
 
 async function deleteSnapshot(exchange: Exchange): Promise<void> {
   parseQuery(noQuery, exchange);
+  const other = elsewhere(exchange, () => FIRST_SHARD);
+  if (other !== undefined) return passOn(exchange, other);
   const name = param(exchange, 'name');
   if (!(await database(exchange).deleteSnapshot(name))) throw noSnapshot(name);
   send(exchange.res, 204, {});
@@ -86,7 +93,17 @@ async function postCompaction(exchange: Exchange): Promise<void> {
 }
 
 async function postErasure(exchange: Exchange): Promise<void> {
-  accepted(exchange, await database(exchange).erase(await envelope(exchange, 'erasure', (body) => parseEnvelope(erasureEnvelope, body))));
+  const db = database(exchange);
+  const all = elsewhereWhole(exchange, db);
+  if (all !== undefined) return passOn(exchange, all);
+  parseQuery(noQuery, exchange);
+  requireMediaType(exchange.req, ['application/json'], true);
+  const job = await withBody(exchange, 'erasure', ENVELOPE_BYTES, async (bytes) => {
+    const asked = parseEnvelope(erasureEnvelope, parseStrict(bytes));
+    const other = elsewhere(exchange, () => db.shardOf(asked.collection, asked.key));
+    return other === undefined ? db.erase(asked) : passOn(exchange, other, bytes);
+  });
+  if (job !== undefined) accepted(exchange, job); // else passed on, and answered
 }
 
 function accepted(exchange: Exchange, job: JobInfo): void {

@@ -22,7 +22,7 @@ export async function listEntities(exchange: Exchange): Promise<void> {
   const collection = param(exchange, 'collection');
   if (type === NDJSON_TYPE) {
     if (asked.cursor !== undefined) throw invalid('cursor', 'no cursor: a stream holds everything');
-    const view = await viewAt(db, asked.asOf, 'asOf');
+    const view = await viewAt(exchange, asked.asOf, 'asOf');
     const limit = exchange.query.limit === undefined ? undefined : asked.limit;
     return streamEntities(exchange, view, collection, options(asked.prefix, asked.after, limit), asked.bodies);
   }
@@ -35,7 +35,7 @@ export async function listEntities(exchange: Exchange): Promise<void> {
   let view: View;
   let after = asked.after;
   if (asked.cursor === undefined) {
-    view = await viewAt(db, asked.asOf, 'asOf');
+    view = await viewAt(exchange, asked.asOf, 'asOf');
   } else {
     const decoded = decodeCursor(asked.cursor, fixed, given, listPlace);
     question = decoded.question;

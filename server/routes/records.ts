@@ -1,12 +1,15 @@
 /**
  * Inserts of many: one batch as JSON, or a stream of lines, each a batch of its own.
  */
-import { type InsertItem, type JsonValue, parseStrict } from '../../engine/index.js';
+import { type Database, type InsertItem, type InsertResult, type JsonValue, parseStrict } from '../../engine/index.js';
 import { headerJson, JSON_TYPE, NDJSON_TYPE, send } from '../answers.js';
 import { requireCollection } from '../auth.js';
 import { requireMediaType, withBody } from '../body.js';
+import { type Elsewhere, elsewhere, elsewhereWhole, FIRST_SHARD, passOn, untilSafe } from '../copies.js';
 import { database, type Exchange, parseEnvelope, parseQuery, type Route } from '../exchange.js';
 import { insertStream } from '../insert-stream.js';
+import { readFirstLine } from '../ndjson.js';
+import { enterStream } from '../overload.js';
 import { readInsertOptions, refuseHeaders } from '../requests.js';
 import { type BatchItem, batchEnvelope, insertQuery, type LineEnvelope, lineEnvelope } from '../schemas.js';
 
@@ -14,26 +17,63 @@ const ITEM_HEADERS = ['If-Match', 'If-None-Match', 'Varve-Refs', 'Varve-Time'];
 /** A body may be nested this deep; its envelope adds to it: `{"body": …` for a line, `{"records":[{"body": …` for a batch. */
 const BODY_DEPTH = 64;
 const LINE_OPTIONS = { maxDepth: BODY_DEPTH + 1 };
+const NEWLINE = 0x0a;
 const BATCH_DEPTH = BODY_DEPTH + 3;
 
 async function postRecords(exchange: Exchange): Promise<void> {
-  parseQuery(insertQuery, exchange);
+  const { acks } = parseQuery(insertQuery, exchange);
   const type = requireMediaType(exchange.req, [JSON_TYPE, NDJSON_TYPE]);
-  if (type === JSON_TYPE) return postBatch(exchange);
+  if (type === JSON_TYPE) return postBatch(exchange, acks);
   const db = database(exchange);
   refuseHeaders(exchange.req, [...ITEM_HEADERS, 'Idempotency-Key'], 'each line says it for itself');
-  await insertStream(exchange, (bytes) => {
-    const line = parseStrict(bytes, LINE_OPTIONS);
-    if (isPlainLine(line)) {
-      requireCollection(exchange.caller, line.collection);
-      return db.insert([line]);
-    }
-    const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, line) as LineEnvelope;
-    requireCollection(exchange.caller, item.collection);
-    return db.insert([insertItem(item)], {
-      ...(time === undefined ? {} : { time }),
-      ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-    });
+  const all = elsewhereWhole(exchange, db);
+  if (all !== undefined) return passStream(exchange, all);
+  const head = isSplit(exchange) ? await readFirstLine(exchange.req, exchange.context.limits.maxLineBytes) : undefined;
+  const other = head === undefined ? undefined : elsewhere(exchange, () => shardOfLine(db, head));
+  if (other !== undefined) return passStream(exchange, other, head);
+  const insert = acks === 'quorum' ? insertLineSafely : insertLine;
+  await insertStream(exchange, (bytes) => insert(exchange, db, bytes), head);
+}
+
+function passStream(exchange: Exchange, other: Elsewhere, head?: Buffer): Promise<void> {
+  enterStream(exchange.res);
+  return passOn(exchange, other, head, true);
+}
+
+/** Whether other nodes own some of the shards. */
+function isSplit({ context }: Exchange): boolean {
+  return context.copies !== undefined && !context.copies.allHere;
+}
+
+/** Where the first line goes, all do. A line that says nothing of it is refused wherever it comes. */
+function shardOfLine(db: Database, head: Buffer): number {
+  const end = head.indexOf(NEWLINE);
+  try {
+    const line = parseStrict(end < 0 ? head : head.subarray(0, end), LINE_OPTIONS);
+    const { collection, key } = (line ?? {}) as Partial<BatchItem>;
+    return db.shardOf(String(collection), String(key));
+  } catch {
+    return FIRST_SHARD;
+  }
+}
+
+async function insertLineSafely(exchange: Exchange, db: Database, bytes: Buffer): Promise<InsertResult> {
+  const result = await insertLine(exchange, db, bytes);
+  await untilSafe(exchange, 'quorum', result.records);
+  return result;
+}
+
+function insertLine(exchange: Exchange, db: Database, bytes: Buffer): Promise<InsertResult> {
+  const line = parseStrict(bytes, LINE_OPTIONS);
+  if (isPlainLine(line)) {
+    requireCollection(exchange.caller, line.collection);
+    return db.insert([line]);
+  }
+  const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, line) as LineEnvelope;
+  requireCollection(exchange.caller, item.collection);
+  return db.insert([insertItem(item)], {
+    ...(time === undefined ? {} : { time }),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   });
 }
 
@@ -48,15 +88,23 @@ function isPlainLine(line: JsonValue): line is { collection: string; key: string
   return fields === 3 && typeof line.collection === 'string' && typeof line.key === 'string';
 }
 
-async function postBatch(exchange: Exchange): Promise<void> {
+async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<void> {
   const db = database(exchange);
+  const all = elsewhereWhole(exchange, db);
+  if (all !== undefined) return passOn(exchange, all);
   refuseHeaders(exchange.req, ITEM_HEADERS, 'the body says it: "time", and "refs" and "expect" of each record');
   const options = readInsertOptions(exchange.req);
-  const { records, replayed } = await withBody(exchange, 'batch', exchange.context.limits.maxBatchBytes, (bytes) => {
+  const result = await withBody(exchange, 'batch', exchange.context.limits.maxBatchBytes, async (bytes) => {
     const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: BATCH_DEPTH }));
     for (const item of records) requireCollection(exchange.caller, item.collection);
+    const [first] = records;
+    const other = elsewhere(exchange, () => db.shardOf(first!.collection, first!.key));
+    if (other !== undefined) return passOn(exchange, other, bytes);
     return db.insert(records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
   });
+  if (result === undefined) return; // passed on, and answered
+  const { records, replayed } = result;
+  await untilSafe(exchange, acks, records);
   const body = `{"records":[${records.map(headerJson).join(',')}]}`;
   send(exchange.res, 201, { 'Content-Type': JSON_TYPE, ...(replayed ? { 'Idempotent-Replay': 'true' } : {}) }, body);
 }

@@ -4,7 +4,16 @@ import { type FlagValues, limitsOf, loadConfig, openOptionsOf } from '../../serv
 import { environmentName, flagName, SETTINGS } from '../../server/index.js';
 
 /** Of the settings that a 1 does not fit. */
-const FITTING: Readonly<Record<string, string>> = { listen: '[::1]:1', logLevel: 'warn', compactHours: '22-6' };
+const FITTING: Readonly<Record<string, string>> = {
+  listen: '[::1]:1',
+  logLevel: 'warn',
+  compactHours: '22-6',
+  follow: 'http://a:1',
+  replicas: 'http://a:1,https://b:2',
+  advertise: 'http://a:1',
+  acksTimeout: '5s',
+  scrubEvery: 'off',
+};
 
 function load(flags: FlagValues = {}, env: Record<string, string> = {}, file?: string) {
   return loadConfig({
@@ -87,7 +96,19 @@ describe('settings', () => {
   });
 
   it('decides how the engine gives space back', () => {
-    const flags = { compactAuto: 'false', compactDeadShare: '.5', compactBytesPerSecond: '8MiB', compactHours: '22-6' };
-    expect(openOptionsOf(load(flags)).upkeep).toEqual({ automatic: false, deadShare: 0.5, bytesPerSecond: 2 ** 23, hours: [22, 6] });
+    const flags = {
+      compactAuto: 'false',
+      compactDeadShare: '.5',
+      compactDeadBytes: '1GB',
+      compactBytesPerSecond: '8MiB',
+      compactHours: '22-6',
+    };
+    expect(openOptionsOf(load(flags)).upkeep).toEqual({
+      automatic: false,
+      deadShare: 0.5,
+      deadBytes: 1e9,
+      bytesPerSecond: 2 ** 23,
+      hours: [22, 6],
+    });
   });
 });

@@ -14,6 +14,10 @@ interface ShardJson {
   readonly epoch: number;
   readonly lastSeq: number;
   readonly durableSeq: number;
+  readonly quorumSeq: number;
+  readonly lagSeconds: number;
+  readonly owner: { readonly url: string } | null;
+  readonly followers: readonly { readonly url: string; readonly ackedSeq: number; readonly lagSeconds: number; readonly breaker: string }[];
   readonly liveBytes: number;
   readonly deadBytes: number;
 }
@@ -21,6 +25,29 @@ interface ShardJson {
 interface RootJson {
   readonly root: string;
   readonly entries: number;
+}
+
+const COPY_COLUMNS = [
+  { title: 'SHARD', right: true },
+  { title: 'COPY' },
+  { title: 'IS' },
+  { title: 'ACKED SEQ', right: true },
+  { title: 'BEHIND', right: true },
+];
+
+/** Who follows here, and whom this server follows. */
+function copyRows(shards: readonly ShardJson[]): string[][] {
+  return shards.flatMap(({ shard, role, owner, followers, lagSeconds, durableSeq }) => {
+    if (role === 'follower')
+      return owner === null ? [] : [[String(shard), owner.url, 'owner', count(durableSeq), `${lagSeconds.toFixed(1)} s`]];
+    return followers.map(({ url, ackedSeq, lagSeconds: lag, breaker }) => [
+      String(shard),
+      url,
+      breaker === 'closed' ? 'follower' : `follower (calls to it: ${breaker})`,
+      count(ackedSeq),
+      `${lag.toFixed(1)} s`,
+    ]);
+  });
 }
 
 export const addShards: AddCommand = (program, io) => {
@@ -62,6 +89,8 @@ export const addShards: AddCommand = (program, io) => {
         ...(options.roots === true ? [roots.get(shard)?.root ?? ''] : []),
       ]);
       await write(io, table(io, columns, rows));
+      const copies = copyRows(shards);
+      if (copies.length > 0) await write(io, `\n${table(io, COPY_COLUMNS, copies)}`);
     }),
   );
 };
