@@ -342,6 +342,10 @@ export class Engine implements Database, ViewSource {
     return this.#upkeep.jobs.cancel(id);
   }
 
+  pauseJob(id: string, isPaused: boolean): JobInfo | undefined {
+    return this.#upkeep.jobs.pause(id, isPaused);
+  }
+
   watchJob(id: string, tell: (job: JobInfo) => void): () => void {
     return this.#upkeep.jobs.watch(id, tell);
   }

@@ -1,8 +1,11 @@
 /**
  * Long work that people start and watch: compactions, erasures, verifications. A job has a state, a progress and in the end a result
- * or a reason; it can be cancelled where the work listens.
+ * or a reason; it can be cancelled, and paused, where the work listens.
  *
  *   queued -> running -> done | failed | cancelled            one of a kind runs at a time, in the order they came
+ *
+ * A paused job keeps its state and its place: what waits for it waits on. One that is paused while it is queued begins, and stops at the
+ * first place where it listens.
  *
  * Jobs are memory of this process, for people; what they did is in the log and the files. After a restart there are none: work that was
  * cut short is begun again by those who want it.
@@ -19,6 +22,8 @@ export interface JobInfo {
   readonly id: string;
   readonly kind: JobKind;
   readonly state: JobState;
+  /** Nothing of it goes on until it is resumed. False once it has ended. */
+  readonly paused: boolean;
   /** 0 to 1. */
   readonly progress: number;
   /** What was asked for. */
@@ -36,6 +41,8 @@ export interface JobControl {
   progress(share: number): void;
   /** Called at once where it was cancelled already. */
   onCancel(cancel: () => void): void;
+  /** Told at once where it was paused already, and at every change from then on. */
+  onPause(change: (isPaused: boolean) => void): void;
   readonly cancelled: boolean;
 }
 
@@ -45,6 +52,7 @@ interface Job {
   info: JobInfo;
   cancelled: boolean;
   cancels: (() => void)[];
+  pauses: ((isPaused: boolean) => void)[];
   watchers: Set<(info: JobInfo) => void>;
   ended: Promise<void>;
 }
@@ -82,6 +90,7 @@ export class Jobs {
         id,
         kind,
         state: 'queued',
+        paused: false,
         progress: 0,
         request,
         created: this.#now(),
@@ -92,6 +101,7 @@ export class Jobs {
       },
       cancelled: false,
       cancels: [],
+      pauses: [],
       watchers: new Set(),
       ended: Promise.resolve(),
     };
@@ -108,8 +118,20 @@ export class Jobs {
     if (job === undefined) return undefined;
     if (!isEnded(job.info) && !job.cancelled) {
       job.cancelled = true;
+      if (job.info.paused) this.#change(job, { paused: false });
       for (const cancel of job.cancels.splice(0)) cancel();
       if (job.info.state === 'queued') this.#end(job, { state: 'cancelled' });
+    }
+    return job.info;
+  }
+
+  /** Undefined where there is none; a job that has ended, or is being cancelled, stays as it is. */
+  pause(id: string, isPaused: boolean): JobInfo | undefined {
+    const job = this.#jobs.get(id);
+    if (job === undefined) return undefined;
+    if (!isEnded(job.info) && !job.cancelled && job.info.paused !== isPaused) {
+      this.#change(job, { paused: isPaused });
+      for (const change of job.pauses) change(isPaused);
     }
     return job.info;
   }
@@ -140,6 +162,10 @@ export class Jobs {
     const control: JobControl = {
       progress: (share) => this.#change(job, { progress: Math.max(job.info.progress, Math.min(1, share)) }),
       onCancel: (cancel) => (job.cancelled ? cancel() : job.cancels.push(cancel)),
+      onPause: (change) => {
+        job.pauses.push(change);
+        if (job.info.paused) change(true);
+      },
       get cancelled() {
         return job.cancelled;
       },
@@ -153,7 +179,7 @@ export class Jobs {
   }
 
   #end(job: Job, change: Partial<JobInfo>): void {
-    this.#change(job, { ...change, ended: this.#now() });
+    this.#change(job, { ...change, paused: false, ended: this.#now() });
     job.watchers.clear();
   }
 

@@ -41,6 +41,8 @@ export interface Keep {
   job(id: string): JobInfo | undefined;
   /** What a compaction has swapped by then stays. */
   cancelJob(id: string): JobInfo | undefined;
+  /** Holds it where it is, or lets it go on; what waits for it waits on. One that has ended stays as it is. */
+  pauseJob(id: string, isPaused: boolean): JobInfo | undefined;
   /** Tells every change until the job has ended; returns how to end that before. */
   watchJob(id: string, tell: (job: JobInfo) => void): () => void;
   /** Resolves once it has ended. */

@@ -131,6 +131,16 @@ export class ShardFolder {
     return run;
   }
 
+  /** Runs `work` while no fold is under way; the next one waits for it. */
+  betweenFolds<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#last.then(work);
+    this.#last = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    return run;
+  }
+
   /** Resolves when no fold is running; what follows from one may still be. */
   async settled(): Promise<void> {
     await this.#last;

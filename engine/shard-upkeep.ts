@@ -12,15 +12,25 @@
 import type { BatchLimits } from './batch.js';
 import type { CompactHost } from './compaction/compact-host.js';
 import { type Certificate, type CompactOptions, compactShard } from './compaction/compact-shard.js';
+import {
+  type CompactedTree,
+  type CompactedTreeFiles,
+  compactTree,
+  isTreeWorthCompacting,
+  LEAST_DEAD_BYTES,
+  measureTree,
+  type TreeSize,
+} from './compaction/compact-tree.js';
 import type { Pace } from './compaction/pace.js';
 import type { ErasedEntity } from './compaction/task.js';
 import { VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { entityKey } from './format/keys.js';
 import type { SeqRun } from './format/seq-runs.js';
+import { isTreeDamage } from './index-loading.js';
 import type { JobControl } from './jobs.js';
 import { isGap, type LogEvent, type ShardLog } from './log/index.js';
-import type { Clock } from './platform/platform.js';
+import type { Platform } from './platform/platform.js';
 import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
 import type { PlanInput } from './retention/plan.js';
 import { SeqSet } from './retention/seq-set.js';
@@ -28,17 +38,24 @@ import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
 import type { Shard } from './shard.js';
 import type { ShardIndex } from './shard-index.js';
 import { forgetSystemEntity, logSystemItems, systemEntities } from './system-records.js';
+import type { TreeStore } from './tree/tree-store.js';
+import type { TreeRoot } from './tree/types.js';
 import { type InsertItem, MAX_SEQ, parseRecordId, recordId } from './types.js';
 
 const TRIMS = '_trims';
 
+/** From where on something is dead enough. */
+export type Thresholds = Pick<CompactOptions, 'deadShare' | 'deadBytes'>;
+
 export interface ShardUpkeepDeps {
   readonly shard: Shard;
-  readonly clock: Clock;
+  readonly platform: Platform;
   readonly databaseId: Uint8Array;
   readonly segmentBytes: number;
   log(): ShardLog;
   index(): ShardIndex;
+  tree(): TreeStore;
+  betweenFolds<T>(work: () => Promise<T>): Promise<T>;
   insertEvent(event: LogEvent): Promise<number>;
   watchRefs(told: (seq: number) => void): () => void;
 }
@@ -53,6 +70,7 @@ export class ShardUpkeep {
   /** Event seqs of trims that the replay met: their record in `_trims` may be missing. */
   readonly #met: number[] = [];
   #limits: BatchLimits | undefined;
+  #measured: { readonly root: TreeRoot; readonly size: TreeSize } | undefined;
 
   constructor(deps: ShardUpkeepDeps) {
     this.#deps = deps;
@@ -107,6 +125,11 @@ export class ShardUpkeep {
     for (const key of found.length > 0 ? open.slice(1) : open) await forgetSystemEntity(shard, TRIMS, key, limits);
   }
 
+  /** The newest trim whose drops are known here; 0 for none. */
+  get trimmedThrough(): number {
+    return this.#trimmedThrough;
+  }
+
   /** One that another node logged: whether it is carried out in the files here is this copy's own to say. */
   erasureCame(erasure: Erasure): void {
     const entity = entityKey(erasure.collection, erasure.key);
@@ -140,13 +163,27 @@ export class ShardUpkeep {
     return true;
   }
 
-  /** Whether enough is dead somewhere. */
-  isWorthCompacting(deadShare: number): boolean {
+  /** Whether enough is dead somewhere in the segments. */
+  isWorthCompacting({ deadShare, deadBytes }: Thresholds): boolean {
     if (this.#drops.size === 0) return false;
-    return this.#deps.log().segmentSet.all.some(({ base, lastSeq, records, sealed }) => {
-      const dead = sealed ? this.#drops.countIn(base, lastSeq) : 0;
-      return dead > 0 && dead >= records * deadShare;
+    let all = 0;
+    return this.#deps.log().segmentSet.all.some(({ base, lastSeq, records, fileBytes, sealed, damaged, gaps }) => {
+      const dead = sealed && !damaged && gaps.length === 0 ? this.#drops.countIn(base, lastSeq) : 0;
+      all += dead === 0 ? 0 : (fileBytes * dead) / records;
+      return dead > 0 && (dead >= records * deadShare || all >= deadBytes);
     });
+  }
+
+  /** Whether enough of the tree files is dead. Reads inner nodes, once for each state of the tree. */
+  async isTreeWorthCompacting(thresholds: Thresholds): Promise<boolean> {
+    const root = this.#deps.index().root;
+    if (root === undefined || this.#deps.tree().bytes < LEAST_DEAD_BYTES) return false;
+    if (this.#measured?.root !== root) {
+      const size = await this.#deps.shard.healing(() => measureTree(this.#compactedTree()));
+      if (size === undefined) return false;
+      this.#measured = { root, size };
+    }
+    return isTreeWorthCompacting(this.#measured.size, { ...thresholds, force: false });
   }
 
   /** As if records were all of a size. */
@@ -159,14 +196,14 @@ export class ShardUpkeep {
   }
 
   async trim(input: PlanInput, cancelled: () => boolean): Promise<TrimReport> {
-    const { shard, clock, watchRefs, insertEvent, index } = this.#deps;
+    const { shard, platform, watchRefs, insertEvent, index } = this.#deps;
     const limits = this.#limitsHere();
     const key = recordId(shard.id, shard.visibleSeq + 1);
     let begun = false;
     const report = await trimShard(
       {
         id: shard.id,
-        clock,
+        clock: platform.clock,
         log: this.#deps.log(),
         exactness: shard.exactness,
         watchRefs,
@@ -199,8 +236,6 @@ export class ShardUpkeep {
 
   async compact(host: CompactHost, pace: Pace, options: CompactOptions, progress: (share: number) => void): Promise<Certificate> {
     const { shard, databaseId, segmentBytes } = this.#deps;
-    // The tree has applied what is left out, durably, before any of it goes.
-    await shard.fold();
     const certificate = await compactShard(
       {
         id: shard.id,
@@ -210,6 +245,7 @@ export class ShardUpkeep {
         drops: this.#drops,
         trimmedThrough: this.#trimmedThrough,
         erasures: this.#erasedEntities(),
+        applied: () => shard.fold(),
         root: async () => {
           const { seq, hash, entries } = await shard.root();
           return { seq, root: hex(hash), entries };
@@ -221,7 +257,40 @@ export class ShardUpkeep {
       progress,
     );
     await this.#forgetTrims();
-    return certificate;
+    // An erasure takes nothing out of the tree.
+    if (options.urgentSeqs !== undefined || pace.cancelled) return certificate;
+    const tree = await this.#compactTree(host, pace, options);
+    return tree === undefined ? certificate : { ...certificate, tree };
+  }
+
+  async #compactTree(host: CompactHost, pace: Pace, options: CompactOptions): Promise<CompactedTreeFiles | undefined> {
+    let damage: unknown;
+    try {
+      return await compactTree(this.#compactedTree(), host, pace, options);
+    } catch (error) {
+      if (!isTreeDamage(error)) throw error;
+      damage = error;
+    }
+    // The tree is built anew, and holds nothing dead then.
+    await this.#deps.shard.healing(() => {
+      const met = damage;
+      damage = undefined;
+      if (met !== undefined) throw met;
+    });
+    return undefined;
+  }
+
+  #compactedTree(): CompactedTree {
+    const { shard, platform, tree, index, betweenFolds } = this.#deps;
+    return {
+      platform,
+      store: tree(),
+      tree: () => shard.tree,
+      betweenFolds,
+      // Counting what the tree held at open reads the root of then.
+      settled: async () => void (await shard.counts()),
+      moved: (root) => index().moved(root),
+    };
   }
 
   /** From here on no answer holds the bodies. Throws INVALID where there is nothing to erase. */
@@ -253,7 +322,7 @@ export class ShardUpkeep {
     const erasure = this.erasures.get(entity);
     if (erasure === undefined) throw new VarveError('INVALID', 'this entity was not erased', { path: 'key', expected: 'an erased entity' });
     const seqs = this.#seqsOf(entity, collection, key, erasure.seq);
-    const options = { deadShare: 1, force: false, urgentSeqs: seqs };
+    const options = { deadShare: 1, deadBytes: Number.POSITIVE_INFINITY, force: false, urgentSeqs: seqs };
     const certificate = await this.compact(host, pace, options, (share) => control.progress(share));
     const left = seqs.filter((seq) => (this.#deps.log().read(seq)?.body.length ?? 0) > 0);
     if (left.length > 0) {

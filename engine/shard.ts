@@ -119,11 +119,13 @@ export class Shard {
     this.#healing = new IndexHealing({ shard: options.shard, rebuild: () => this.#rebuild() });
     this.upkeep = new ShardUpkeep({
       shard: this,
-      clock,
+      platform: options.platform,
       databaseId: options.databaseId,
       segmentBytes: options.segmentBytes,
       log: () => this.log,
       index: () => this.#contents.index,
+      tree: () => this.#contents.store,
+      betweenFolds: (work) => this.healing(() => this.#folder.betweenFolds(work)),
       insertEvent: (event) => {
         this.#refuseWhereStopped();
         return this.#writer.insertEvent(event);

@@ -1,9 +1,9 @@
 /**
  * What a database does for its space, by request and by itself: trims, compaction, erasure, each as a job.
  *
- *   compact  for each shard: trim by what is kept, then rewrite what is dead enough
+ *   compact  for each shard: trim by what is kept, then rewrite what is dead enough, segments and tree files
  *   erase    the erasure is logged, bodies are refused from then on; then their segments are rewritten
- *   itself   every so often: are there drops worth a rewrite, or versions that retention lets go by now?
+ *   itself   every so often: are there drops worth a rewrite, tree files full of old nodes, or versions that retention lets go by now?
  *
  * Invariants: trims and decisions take turns (keeping). Compactions and erasures take turns: segments have one rewriter. An erasure that
  * a restart cut short is begun again at open. A failure is told, and tried again later and later; writes and reads never wait for any of it.
@@ -22,6 +22,7 @@ import type { Keeping } from './retention/keeping.js';
 import { KEEP_ALL } from './retention/policy.js';
 import type { TrimReport } from './retention/trimming.js';
 import type { Shard } from './shard.js';
+import type { Thresholds } from './shard-upkeep.js';
 import { type JsonValue, recordId } from './types.js';
 
 export interface UpkeepOptions {
@@ -29,6 +30,8 @@ export interface UpkeepOptions {
   readonly automatic?: boolean;
   /** A segment is worth rewriting from this share of dead records on. Default 0.3. */
   readonly deadShare?: number;
+  /** Once so many bytes of a shard's segments, or of its tree, are dead, they are given back whatever their share. Default: no such limit. */
+  readonly deadBytes?: number;
   /** Bytes a second that compaction reads and writes. Default: no limit. */
   readonly bytesPerSecond?: number;
   /** Hours of the day (UTC) in which it begins by itself, `[22, 6]` for the night; default: any. */
@@ -64,7 +67,8 @@ export class Upkeep {
   #failure: string | undefined;
   #failures = 0;
   #cancelLook: () => void = () => undefined;
-  readonly #closing = false;
+  #looking: Promise<void> = Promise.resolve();
+  #closing = false;
   #started = false;
   /** Erasures with a job under way: shard and event. */
   readonly #erasing = new Set<string>();
@@ -100,8 +104,10 @@ export class Upkeep {
   }
 
   async close(): Promise<void> {
+    this.#closing = true;
     this.#cancelLook();
     await this.jobs.close();
+    await this.#looking;
   }
 
   compact(request: CompactRequest = {}): JobInfo {
@@ -158,17 +164,16 @@ export class Upkeep {
   }
 
   async #compact(shards: readonly Shard[], request: CompactRequest, control: JobControl): Promise<JsonValue> {
-    const { options } = this.#parts;
     const pace = this.#pace(control);
     const trims: TrimReport[] = [];
     const certificates: Certificate[] = [];
-    const compactOptions = { deadShare: options.deadShare ?? DEFAULT_DEAD_SHARE, force: request.force === true };
+    const compactOptions = { ...this.#thresholds, force: request.force === true };
     for (const [i, shard] of shards.entries()) {
       if (control.cancelled) break;
       const progress = (share: number) => control.progress((i + share) / shards.length);
       trims.push(await this.#trim(shard, request.collection, () => control.cancelled));
       progress(0.2);
-      certificates.push(await shard.upkeep.compact(this.#host, pace, compactOptions, (share) => progress(0.2 + 0.8 * share)));
+      certificates.push(await shard.upkeep.compact(this.#host, pace, compactOptions, (share) => progress(0.2 + 0.7 * share)));
     }
     return resultJson(trims, certificates);
   }
@@ -187,34 +192,46 @@ export class Upkeep {
   #pace(control: JobControl): Pace {
     const pace = new Pace(this.#parts.platform.clock, this.#parts.options.bytesPerSecond);
     control.onCancel(() => pace.cancel());
+    control.onPause((isPaused) => (isPaused ? pace.pause() : pace.resume()));
     return pace;
+  }
+
+  get #thresholds(): Thresholds {
+    const { deadShare = DEFAULT_DEAD_SHARE, deadBytes = Number.POSITIVE_INFINITY } = this.#parts.options;
+    return { deadShare, deadBytes };
   }
 
   #lookLater(): void {
     const { automatic = true, everyMs = EVERY_MS } = this.#parts.options;
-    if (!automatic) return;
+    if (!automatic || this.#closing) return;
     const delay = Math.min(LAST_RETRY_MS, everyMs * 2 ** Math.min(this.#failures, 10));
     this.#cancelLook = this.#parts.platform.clock.after(delay, () => {
-      this.#look();
-      this.#lookLater();
+      this.#looking = this.#look()
+        // Closing, too many jobs wait, or a tree is bad, which heals by itself.
+        .catch(() => undefined)
+        .then(() => this.#lookLater());
     });
   }
 
   /** Starts a compaction where one is worth it and none is under way. */
-  #look(): void {
-    const busy = this.jobs.all.some(({ state }) => state === 'queued' || state === 'running');
-    if (busy || !this.#isTime() || !this.#parts.shards.some((shard) => this.#isDue(shard))) return;
-    try {
-      this.compact();
-    } catch {
-      // Closing, or too many jobs wait.
+  async #look(): Promise<void> {
+    if (this.#isBusy || !this.#isTime()) return;
+    let isDue = this.#parts.shards.some((shard) => this.#isDue(shard));
+    for (const shard of this.#parts.shards) {
+      if (this.#closing) return;
+      isDue ||= shard.stopped === undefined && (await shard.upkeep.isTreeWorthCompacting(this.#thresholds));
     }
+    // What comes of it says when to look again.
+    if (isDue && !this.#isBusy) await this.jobs.ended(this.compact().id);
+  }
+
+  get #isBusy(): boolean {
+    return this.jobs.all.some(({ state }) => state === 'queued' || state === 'running');
   }
 
   #isDue(shard: Shard): boolean {
     if (shard.stopped !== undefined) return false;
-    const { deadShare = DEFAULT_DEAD_SHARE } = this.#parts.options;
-    if (shard.upkeep.isWorthCompacting(deadShare)) return true;
+    if (shard.upkeep.isWorthCompacting(this.#thresholds)) return true;
     if (!this.#parts.keeping.dropsAnything || !shard.replica.takesWrites) return false;
     const planned = this.#planned.get(shard);
     const entries = shard.tree?.root.entries ?? 0;
@@ -235,6 +252,9 @@ export class Upkeep {
 /** Compaction's result as people and machines read it. */
 function resultJson(trims: readonly TrimReport[], certificates: readonly Certificate[]): JsonValue {
   const groups = certificates.flatMap((certificate) => certificate.groups);
+  const trees = certificates.flatMap(({ tree }) => tree ?? []);
+  const bytes = (of: (part: { bytesBefore: number; bytesAfter: number }) => number): number =>
+    [...groups, ...trees].reduce((total, part) => total + of(part), 0);
   const sum = (of: (group: (typeof groups)[number]) => number): number => groups.reduce((total, group) => total + of(group), 0);
   return {
     versionsDropped: trims.reduce((total, { versions }) => total + versions, 0),
@@ -242,8 +262,9 @@ function resultJson(trims: readonly TrimReport[], certificates: readonly Certifi
     recordsBefore: sum(({ recordsBefore }) => recordsBefore),
     recordsAfter: sum(({ recordsAfter }) => recordsAfter),
     recordsDropped: sum(({ recordsBefore, recordsAfter }) => recordsBefore - recordsAfter),
-    bytesBefore: sum(({ bytesBefore }) => bytesBefore),
-    bytesAfter: sum(({ bytesAfter }) => bytesAfter),
+    bytesBefore: bytes(({ bytesBefore }) => bytesBefore),
+    bytesAfter: bytes(({ bytesAfter }) => bytesAfter),
+    treesCopied: trees.length,
     horizons: trims.flatMap(({ shard, horizons }) =>
       [...horizons].map(([collection, { seq }]) => ({ shard, collection, horizon: recordId(shard, seq) })),
     ),
@@ -251,7 +272,7 @@ function resultJson(trims: readonly TrimReport[], certificates: readonly Certifi
   };
 }
 
-function certificateJson({ shard, rootBefore, rootAfter, trimmedThrough, groups, reason }: Certificate): Record<string, JsonValue> {
+function certificateJson({ shard, rootBefore, rootAfter, trimmedThrough, groups, tree, reason }: Certificate): Record<string, JsonValue> {
   return {
     shard,
     reason,
@@ -259,5 +280,6 @@ function certificateJson({ shard, rootBefore, rootAfter, trimmedThrough, groups,
     rootAfter: { ...rootAfter },
     trimmedThrough: trimmedThrough === 0 ? null : recordId(shard, trimmedThrough),
     segments: groups.map(({ segments, ...rest }) => ({ ...rest, segments: [...segments] })),
+    tree: tree === undefined ? null : { ...tree },
   };
 }

@@ -152,6 +152,12 @@ export const SETTINGS = {
   allowNetworkFileSystem: setting(yesOrNo, false, undefined, 'open although the directory is on a network file system'),
   compactAuto: setting(yesOrNo, true, 'YES', 'trim and compact without being asked'),
   compactDeadShare: setting(maybe(share), undefined, 'SHARE', 'rewrite a segment once this part of its records is dead (0.3)'),
+  compactDeadBytes: setting(
+    maybe(bytes),
+    undefined,
+    'BYTES',
+    'give back whatever is dead, the deadest first, once it is so much in the segments or the tree of a shard',
+  ),
   compactBytesPerSecond: setting(maybe(bytes), undefined, 'BYTES', 'what compaction reads and writes in a second at most'),
   compactCompress: setting(yesOrNo, true, 'YES', 'compress what compaction rewrites'),
   compactHours: setting(maybe(hoursOfDay), undefined, 'HOURS', 'hours of the day, in UTC, in which it begins by itself, such as 22-6'),
@@ -240,7 +246,7 @@ function readConfigFile(path: string, readText: (path: string) => string): Reado
 export function openOptionsOf(config: ServeConfig): OpenOptions {
   const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } =
     config;
-  const { compactAuto, compactDeadShare, compactBytesPerSecond, compactCompress, compactHours } = config;
+  const { compactAuto, compactDeadShare, compactDeadBytes, compactBytesPerSecond, compactCompress, compactHours } = config;
   return {
     allowNetworkFileSystem,
     maxBodyBytes,
@@ -254,6 +260,7 @@ export function openOptionsOf(config: ServeConfig): OpenOptions {
       automatic: compactAuto,
       ...(compactCompress ? {} : { compress: false }),
       ...(compactDeadShare === undefined ? {} : { deadShare: compactDeadShare }),
+      ...(compactDeadBytes === undefined ? {} : { deadBytes: compactDeadBytes }),
       ...(compactBytesPerSecond === undefined ? {} : { bytesPerSecond: compactBytesPerSecond }),
       ...(compactHours === undefined ? {} : { hours: compactHours }),
     },

@@ -36,11 +36,13 @@ export const compactionEnvelope = z.strictObject({
 });
 export const erasureEnvelope = z.strictObject({ collection: z.string(), key: z.string(), reason: z.string() });
 
+export const jobEnvelope = z.strictObject({ paused: z.boolean() });
 export const jobAnswer = z
   .strictObject({
     id: z.string().regex(/^[0-9a-f]{16}$/),
     kind: z.enum(['compaction', 'erasure', 'verification']),
     state: z.enum(['queued', 'running', 'done', 'failed', 'cancelled']),
+    paused: z.boolean().meta({ description: 'Nothing of it goes on until it is resumed.' }),
     progress: z.number().min(0).max(1),
     request: z.json(),
     created: timeText,

@@ -7,6 +7,7 @@ export interface JobJson {
   readonly id: string;
   readonly kind: string;
   readonly state: 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+  readonly paused: boolean;
   readonly progress: number;
   readonly created: string;
   readonly started: string | null;

@@ -1,12 +1,13 @@
 /**
- * The near end of compaction: rewrites on a thread of their own where there are threads, here where there are none, with the same
- * result. One at a time; the thread lives while there is work and is let go after it.
+ * The near end of compaction: rewrites and copies on a thread of their own where there are threads, here where there are none, with the
+ * same result. One at a time; the thread lives while there is work and is let go after it.
  */
 import type { Platform, Thread } from '../platform/platform.js';
 import { receiveError } from '../tree/fold-message.js';
-import type { CompactAnswer, CompactRequest } from './compact-thread.js';
+import type { TreeCopyResult, TreeCopyTask } from '../tree/tree-copy.js';
+import { type CompactAnswer, type CompactRequest, type CompactWork, doWork } from './compact-thread.js';
 import { Cancelled, type Pace } from './pace.js';
-import { type RewriteResult, type RewriteTask, runTask } from './task.js';
+import type { RewriteResult, RewriteTask } from './task.js';
 
 /** Smaller ones are done here before a thread has started. */
 const WORTH_STARTING_BYTES = 1024 * 1024;
@@ -24,16 +25,25 @@ export class CompactHost {
 
   /** Throws Cancelled, CORRUPT for a bad source, what the disk says, and an Error where the thread died. */
   rewrite(task: RewriteTask, sourceBytes: number, pace: Pace): Promise<RewriteResult> {
-    const rewritten = this.#last.then(() => this.#rewrite(task, sourceBytes, pace));
-    this.#last = rewritten.catch(() => undefined);
-    return rewritten;
+    return this.#inTurn({ kind: 'rewrite', task }, sourceBytes, pace) as Promise<RewriteResult>;
   }
 
-  #rewrite(task: RewriteTask, sourceBytes: number, pace: Pace): Promise<RewriteResult> {
-    const here = () => runTask(this.#platform, task, (bytes) => pace.spend(bytes));
+  /** One pass over a tree; `bytes` are what it will copy, about. Throws as `rewrite` does. */
+  copy(task: TreeCopyTask, bytes: number, pace: Pace): Promise<TreeCopyResult> {
+    return this.#inTurn({ kind: 'copy', task }, bytes, pace) as Promise<TreeCopyResult>;
+  }
+
+  #inTurn(work: CompactWork, sourceBytes: number, pace: Pace): Promise<RewriteResult | TreeCopyResult> {
+    const done = this.#last.then(() => this.#do(work, sourceBytes, pace));
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  #do(work: CompactWork, sourceBytes: number, pace: Pace): Promise<RewriteResult | TreeCopyResult> {
+    const here = () => doWork(this.#platform, work, (bytes) => pace.spend(bytes));
     if (sourceBytes < WORTH_STARTING_BYTES || this.#platform.startThread === undefined) return here();
     let thread: Thread | undefined;
-    const done = new Promise<RewriteResult>((resolve, reject) => {
+    const done = new Promise<RewriteResult | TreeCopyResult>((resolve, reject) => {
       const post = (message: CompactRequest) => thread?.post(message);
       thread = this.#platform.startThread?.('compaction/compact-thread', {
         ended: (reason) => reject(new Error(`the compaction thread ended: ${reason}`)),
@@ -46,7 +56,7 @@ export class CompactHost {
                 () => post({ kind: 'stop' }),
               );
               return;
-            case 'rewritten':
+            case 'done':
               return resolve(answer.result);
             case 'cancelled':
               return reject(new Cancelled());
@@ -58,7 +68,7 @@ export class CompactHost {
         },
       });
       thread?.hold(true);
-      post({ kind: 'rewrite', task });
+      post(work);
     });
     if (thread === undefined) {
       done.catch(() => undefined);

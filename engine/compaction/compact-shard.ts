@@ -1,9 +1,9 @@
 /**
  * Compacts one shard: group after group of neighbouring segments, until there is none left that is worth it.
  *
- *   drops (logged, applied to the tree) -> pick -> rewrite on a thread -> swap -> the drops of that range are done with
+ *   drops (logged) -> pick -> rewrite on a thread, while the tree applies them -> swap -> the drops of that range are done with
  *
- * Invariants: only what a logged trim dropped, and the tree no longer holds, is left out. At any moment one group is on its way, so
+ * Invariants: only what a logged trim dropped is left out, and nothing is put in place before the tree has applied that, durably. At any moment one group is on its way, so
  * one segment's worth of extra room is needed. Cancelled or failed between two groups, everything swapped so far stays.
  */
 
@@ -13,6 +13,7 @@ import type { Segment } from '../log/segment-state.js';
 import type { SeqSet } from '../retention/seq-set.js';
 import type { HashHex, ShardId } from '../types.js';
 import type { CompactHost } from './compact-host.js';
+import type { CompactedTreeFiles } from './compact-tree.js';
 import type { Pace } from './pace.js';
 import { type Candidate, pickSegments } from './picking.js';
 import { swapSegments } from './swap.js';
@@ -28,11 +29,15 @@ export interface CompactedShard {
   /** The newest such trim event; 0 for none. */
   readonly trimmedThrough: number;
   readonly erasures: readonly ErasedEntity[];
+  /** Resolves once the tree has applied the drops, durably: segments are rewritten meanwhile, and put in place after it. */
+  applied(): Promise<void>;
   root(): Promise<{ readonly seq: number; readonly root: HashHex; readonly entries: number }>;
 }
 
 export interface CompactOptions {
   readonly deadShare: number;
+  /** See PickOptions. */
+  readonly deadBytes: number;
   readonly force: boolean;
   /** Seqs whose segments must be rewritten: bodies in them are to go. */
   readonly urgentSeqs?: readonly number[];
@@ -59,6 +64,8 @@ export interface Certificate {
   /** The trim event up to which nothing dropped is left in the segments below. */
   readonly trimmedThrough: number;
   readonly groups: readonly CompactedGroup[];
+  /** What became of the tree files; undefined where they were left alone. */
+  readonly tree?: CompactedTreeFiles;
   readonly reason: 'retention' | 'erasure';
 }
 
@@ -73,7 +80,14 @@ export async function compactShard(
   const urgent = new Set(options.urgentSeqs ?? []);
   if (options.force || urgent.size > 0) await log.roll();
   await log.sealed();
-  const rootBefore = await shard.root();
+  const applied = shard.applied();
+  // Awaited below, wherever that is.
+  applied.catch(() => undefined);
+  let rootBefore: Certificate['rootBefore'] | undefined;
+  const mayReplace = async (): Promise<void> => {
+    await applied;
+    rootBefore ??= await shard.root();
+  };
   const groups: CompactedGroup[] = [];
   let wanted = 0;
   for (;;) {
@@ -87,7 +101,7 @@ export async function compactShard(
     if (first === undefined) break;
     wanted = Math.max(wanted, groups.length + picked.length);
     const sources = all.slice(first.from, first.to + 1);
-    const done = await rewriteGroup(shard, host, pace, sources);
+    const done = await rewriteGroup(shard, host, pace, sources, mayReplace);
     if (done === undefined) continue; // the log was opened anew: its segments are looked at anew
     groups.push(done);
     for (const seq of urgent) if (seq >= done.fromSeq && seq <= done.toSeq) urgent.delete(seq);
@@ -95,6 +109,8 @@ export async function compactShard(
     progress(groups.length / wanted);
   }
   const reason = options.urgentSeqs === undefined ? 'retention' : 'erasure';
+  await applied;
+  rootBefore ??= await shard.root();
   return { shard: shard.id, rootBefore, rootAfter: await shard.root(), trimmedThrough: shard.trimmedThrough, groups, reason };
 }
 
@@ -103,6 +119,7 @@ async function rewriteGroup(
   host: CompactHost,
   pace: Pace,
   sources: readonly Segment[],
+  mayReplace: () => Promise<void>,
 ): Promise<CompactedGroup | undefined> {
   const { log, databaseId, id, erasures, drops, trimmedThrough } = shard;
   const fromSeq = sources[0]!.base;
@@ -121,8 +138,16 @@ async function rewriteGroup(
   };
   const { incarnation } = log;
   const { name: into, ...counts } = await host.rewrite(task, bytes, pace);
+  const discard = () => log.context.platform.files.remove(`${log.context.directory}/${into}${TEMPORARY_SUFFIX}`);
+  try {
+    await mayReplace();
+  } catch (error) {
+    // Where the log was opened anew, that has removed it.
+    if (log.incarnation === incarnation) discard();
+    throw error;
+  }
   if (log.incarnation !== incarnation) {
-    log.context.platform.files.remove(`${log.context.directory}/${into}${TEMPORARY_SUFFIX}`);
+    discard();
     return undefined;
   }
   const target = openSegment(log.context, into, TEMPORARY_SUFFIX);

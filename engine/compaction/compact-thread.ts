@@ -1,23 +1,23 @@
 /**
- * The far end of compaction: a thread that does one rewrite after another. It asks after every slice whether to go on, so that the
+ * The far end of compaction: a thread that does one rewrite, or one pass over a tree, after another. It asks after every slice whether to go on, so that the
  * near end keeps the rate, the pauses and the last word.
  *
- *   rewrite ->        <- paced (bytes)     go on | stop ->        <- rewritten | failed
+ *   rewrite | copy ->        <- paced (bytes)     go on | stop ->        <- done | failed
  *
- * If it dies, what it wrote ends in `.tmp`, and whoever comes next removes it.
+ * If it dies, what it wrote ends in `.tmp` or is an unfinished copy's, and whoever comes next removes it.
  */
 import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
 import { sendError } from '../tree/fold-message.js';
+import { copyTree, type TreeCopyResult, type TreeCopyTask } from '../tree/tree-copy.js';
 import { Cancelled } from './pace.js';
 import { type RewriteResult, type RewriteTask, runTask } from './task.js';
 
-export type CompactRequest =
-  | { readonly kind: 'rewrite'; readonly task: RewriteTask }
-  | { readonly kind: 'go-on' }
-  | { readonly kind: 'stop' };
+/** One piece of work, and what comes of it. */
+export type CompactWork = { readonly kind: 'rewrite'; readonly task: RewriteTask } | { readonly kind: 'copy'; readonly task: TreeCopyTask };
+export type CompactRequest = CompactWork | { readonly kind: 'go-on' } | { readonly kind: 'stop' };
 export type CompactAnswer =
   | { readonly kind: 'paced'; readonly bytes: number }
-  | { readonly kind: 'rewritten'; readonly result: RewriteResult }
+  | { readonly kind: 'done'; readonly result: RewriteResult | TreeCopyResult }
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly error: ReturnType<typeof sendError> };
 
@@ -28,23 +28,33 @@ export const serve: ServeThread = (platform, port) => {
   let answer: ((goOn: boolean) => void) | undefined;
   port.listen((message) => {
     const request = message as CompactRequest;
-    if (request.kind === 'rewrite') void rewrite(platform, port, request.task, () => new Promise((resolve) => (answer = resolve)));
+    if (request.kind === 'rewrite' || request.kind === 'copy')
+      void work(platform, port, request, () => new Promise((resolve) => (answer = resolve)));
     else answer?.(request.kind === 'go-on');
   });
 };
 
-async function rewrite(platform: Platform, port: ThreadPort, task: RewriteTask, mayGoOn: () => Promise<boolean>): Promise<void> {
+/** The work itself, on whichever thread. */
+export function doWork(
+  platform: Platform,
+  { kind, task }: CompactWork,
+  pace: (bytes: number) => Promise<void>,
+): Promise<RewriteResult | TreeCopyResult> {
+  return kind === 'rewrite' ? runTask(platform, task, pace) : copyTree(platform, task, pace);
+}
+
+async function work(platform: Platform, port: ThreadPort, asked: CompactWork, mayGoOn: () => Promise<boolean>): Promise<void> {
   const post = (message: CompactAnswer) => port.post(message);
   let bytes = 0;
   try {
-    const result = await runTask(platform, task, async (more) => {
+    const result = await doWork(platform, asked, async (more) => {
       bytes += more;
       if (bytes < ASK_BYTES) return;
       post({ kind: 'paced', bytes });
       bytes = 0;
       if (!(await mayGoOn())) throw new Cancelled();
     });
-    post({ kind: 'rewritten', result });
+    post({ kind: 'done', result });
   } catch (error) {
     post(error instanceof Cancelled ? { kind: 'cancelled' } : { kind: 'failed', error: sendError(error) });
   }

@@ -24,6 +24,8 @@ export interface PickOptions {
   readonly segmentBytes: number;
   /** A segment is worth rewriting from this share of dead records on. */
   readonly deadShare: number;
+  /** Once this many bytes are dead in all, those with the greatest share go, whatever it is, until fewer are. */
+  readonly deadBytes: number;
   /** Whatever is dead at all is worth it, and so are small neighbours. */
   readonly force: boolean;
 }
@@ -39,7 +41,8 @@ const SMALL_PART = 8;
 /** So many small neighbours are worth becoming one. */
 const SMALL_NEIGHBOURS = 4;
 
-export function pickSegments(candidates: readonly Candidate[], options: PickOptions): PickedGroup[] {
+export function pickSegments(candidates: readonly Candidate[], asked: PickOptions): PickedGroup[] {
+  const options = { ...asked, deadShare: Math.min(asked.deadShare, shareToReach(candidates, asked.deadBytes)) };
   const groups: PickedGroup[] = [];
   for (let from = 0; from < candidates.length; ) {
     const to = groupEnd(candidates, from, options);
@@ -49,6 +52,20 @@ export function pickSegments(candidates: readonly Candidate[], options: PickOpti
     } else from++;
   }
   return groups;
+}
+
+/** The share from which on segments must go so that fewer bytes than `deadBytes` stay dead; Infinity where fewer are. */
+function shareToReach(candidates: readonly Candidate[], deadBytes: number): number {
+  const dead = candidates.filter(({ isEligible, deadRecords }) => isEligible && deadRecords > 0);
+  let left = dead.reduce((sum, candidate) => sum + deadBytesOf(candidate), 0);
+  let share = Number.POSITIVE_INFINITY;
+  dead.sort((a, b) => b.deadRecords / b.records - a.deadRecords / a.records);
+  for (const candidate of dead) {
+    if (left < deadBytes) break;
+    left -= deadBytesOf(candidate);
+    share = candidate.deadRecords / candidate.records;
+  }
+  return share;
 }
 
 /** The last neighbour that fits with those from `from` on; before `from` where it is none itself. */
@@ -82,6 +99,10 @@ function isWorth(group: readonly Candidate[], options: PickOptions): boolean {
 }
 
 /** As if records were all of a size. */
-function liveBytes({ bytes, records, deadRecords }: Candidate): number {
-  return records === 0 ? 0 : bytes * (1 - deadRecords / records);
+function liveBytes(candidate: Candidate): number {
+  return candidate.records === 0 ? 0 : candidate.bytes - deadBytesOf(candidate);
+}
+
+function deadBytesOf({ bytes, records, deadRecords }: Candidate): number {
+  return (bytes * deadRecords) / records;
 }

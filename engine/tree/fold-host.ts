@@ -6,7 +6,7 @@
  * While a fold is under way the process stays alive, as it would if the fold ran here.
  */
 import type { Platform, Thread } from '../platform/platform.js';
-import { type FoldAnswer, type FoldRequest, receiveError } from './fold-message.js';
+import { type FoldAnswer, type FoldRequest, type ReleaseRequest, receiveError } from './fold-message.js';
 import { buffersOf } from './version-run.js';
 
 /** Starting a thread takes longer than folding this many here. */
@@ -52,6 +52,11 @@ export class FoldHost {
     const folded = this.#last.then(() => this.#fold(request, progress));
     this.#last = folded.catch(() => undefined);
     return folded;
+  }
+
+  /** Between folds of this directory's tree: the thread closes what it has open of it. */
+  release(directory: string): void {
+    this.#thread?.post({ release: directory } satisfies ReleaseRequest);
   }
 
   async #fold(request: FoldRequest, progress: (share: number) => void): Promise<Folded> {

@@ -30,6 +30,11 @@ export interface FoldRequest {
   readonly drops?: ReadonlyMap<number, Uint8Array>;
 }
 
+/** The files of this directory are not read any more: what is open of them would keep their space. */
+export interface ReleaseRequest {
+  readonly release: string;
+}
+
 export type FoldAnswer =
   | { readonly kind: 'progress'; readonly share: number }
   | {

@@ -3,13 +3,13 @@
  *
  *   request: where the files stand, the old root, a run of versions -> sort, apply, write, sync -> the new root, where they stand now
  *
- * It knows nothing between folds but cached nodes, which never change at their address; the files are the asker's again once it has
- * answered. If it dies, whatever it wrote is reached by no root that was announced.
+ * It knows nothing between folds but cached nodes, which never change at their address, and lets go of them when told to; the files are
+ * the asker's again once it has answered. If it dies, whatever it wrote is reached by no root that was announced.
  */
 import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
 import { SeqSet } from '../retention/seq-set.js';
 import { DroppedVersions } from './dropped-versions.js';
-import { type FoldAnswer, type FoldRequest, sendError } from './fold-message.js';
+import { type FoldAnswer, type FoldRequest, type ReleaseRequest, sendError } from './fold-message.js';
 import { NodeCache, TreeStore } from './tree-store.js';
 import { SortedVersions } from './version-run.js';
 
@@ -22,7 +22,12 @@ export const serve: ServeThread = (platform, port) => {
   const cache = new NodeCache(CACHE_BYTES);
   const stores = new Map<string, TreeStore>();
   port.listen((message) => {
-    const request = message as FoldRequest;
+    const request = message as FoldRequest | ReleaseRequest;
+    if ('release' in request) {
+      stores.get(request.release)?.close();
+      stores.delete(request.release);
+      return;
+    }
     foldFor(platform, port, cache, stores, request).then(
       (answer) => port.post(answer),
       (error: unknown) => port.post({ kind: 'failed', error: sendError(error) } satisfies FoldAnswer),

@@ -62,11 +62,11 @@ export class NodeCache {
     child.parentIndex = index;
   }
 
-  /** Drops all nodes of one store. */
-  forget(home: Map<number, Node>): void {
+  /** Drops all nodes of one store, or those at some addresses. */
+  forget(home: Map<number, Node>, isGone: (address: number) => boolean = () => true): void {
     const kept: Node[] = [];
     for (const node of this.#ring) {
-      if (node.home === home) this.#drop(node);
+      if (node.home === home && isGone(node.place)) this.#drop(node);
       else kept.push(node);
     }
     this.#ring = kept;

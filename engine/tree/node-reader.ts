@@ -77,9 +77,9 @@ export class NodeReader {
     return node;
   }
 
-  /** Drops this store's nodes from the cache. */
-  forget(): void {
-    this.#cache.forget(this.#home);
+  /** Drops this store's nodes from the cache, or those of some files. */
+  forget(files?: ReadonlySet<number>): void {
+    this.#cache.forget(this.#home, files && ((address) => files.has(Math.floor(address / U32))));
     this.#lastRoot = undefined;
     this.#lastRootNode = undefined;
   }

@@ -1,7 +1,7 @@
 /**
  * The bytes of a tree file (docs/FORMAT.md, "Tree files"): a header, then frames, one after the other.
  *
- *   header, 64    magic 'VARVTREE' · version u32 · shard u32 · database id 16 · file u32 · node target u32 · zeros · crc u32
+ *   header, 64    magic 'VARVTREE' · version u32 · shard u32 · database id 16 · file u32 · node target u32 · copy u32 · closes u32 · zeros · crc u32
  *   node frame    'VNOD' · hashed bytes u32 · address bytes u32 · hashed bytes · addresses · crc u32
  *   root frame,   'VROO' · height i32 · seq u64 · entries u64 · root's file, offset, length u32 each · file and offset of the
  *     80          root frame before u32 each · root hash 32 · crc u32
@@ -26,6 +26,7 @@ export const ROOT_FRAME_TAG = Buffer.from('VROO', 'latin1');
 const MAGIC = Buffer.from('VARVTREE', 'latin1');
 const NODE_TAG = Buffer.from('VNOD', 'latin1').readUInt32LE(0);
 const ROOT_TAG = ROOT_FRAME_TAG.readUInt32LE(0);
+const COPY_AT = 40;
 const FILE_NAME = /^([0-9]{6,9})\.tree$/;
 
 /** Whose files these are. */
@@ -57,7 +58,16 @@ function frameCrc(bytes: Uint8Array, seed: number, offset: number): number {
   return crc32(bytes, (seed ^ offset) >>> 0);
 }
 
-export function encodeFileHeader(identity: TreeIdentity, file: number): Buffer {
+/** Files that a compaction of the tree made together. */
+export interface CopyMark {
+  /** Number that stands for them all, that of the first. */
+  readonly first: number;
+  /** On the last, which holds the root: there, all of them are whole, and every file before it that is not of them is superseded. */
+  readonly closes: boolean;
+}
+
+/** `copy`: undefined for a file of folds. */
+export function encodeFileHeader(identity: TreeIdentity, file: number, copy?: CopyMark): Buffer {
   const header = Buffer.alloc(FILE_HEADER_BYTES);
   MAGIC.copy(header, 0);
   header.writeUInt32LE(TREE_FORMAT_VERSION, 8);
@@ -65,8 +75,16 @@ export function encodeFileHeader(identity: TreeIdentity, file: number): Buffer {
   header.set(identity.databaseId, 16);
   header.writeUInt32LE(file, 32);
   header.writeUInt32LE(identity.targetBytes, 36);
+  header.writeUInt32LE(copy?.first ?? 0, COPY_AT);
+  header.writeUInt32LE(copy?.closes === true ? 1 : 0, COPY_AT + 4);
   header.writeUInt32LE(crc32(header.subarray(0, FILE_HEADER_BYTES - CRC_BYTES)), FILE_HEADER_BYTES - CRC_BYTES);
   return header;
+}
+
+/** Of a header that has passed; undefined for a file of folds. */
+export function copyMarkOf(header: Buffer): CopyMark | undefined {
+  const first = header.readUInt32LE(COPY_AT);
+  return first === 0 ? undefined : { first, closes: header.readUInt32LE(COPY_AT + 4) === 1 };
 }
 
 /** Undefined: the header is good; otherwise what is wrong with it. */
@@ -77,7 +95,9 @@ export function fileHeaderProblem(header: Buffer, identity: TreeIdentity, file: 
   if (!header.subarray(0, 8).equals(MAGIC)) return 'file is not a tree file';
   const version = header.readUInt32LE(8);
   if (version !== TREE_FORMAT_VERSION) return `file has tree format ${version}, this version reads ${TREE_FORMAT_VERSION}`;
-  return header.equals(encodeFileHeader(identity, file)) ? undefined : 'file belongs to another database, shard or place';
+  return header.equals(encodeFileHeader(identity, file, copyMarkOf(header)))
+    ? undefined
+    : 'file belongs to another database, shard or place';
 }
 
 export function nodeFrameBytes(hashedBytes: number, addressBytes: number): number {

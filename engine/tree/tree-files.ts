@@ -9,6 +9,8 @@
 import { isVarveError, VarveError } from '../errors.js';
 import type { File, FileSystem } from '../platform/platform.js';
 import {
+  type CopyMark,
+  copyMarkOf,
   encodeFileHeader,
   FILE_HEADER_BYTES,
   fileHeaderProblem,
@@ -26,6 +28,8 @@ export class TreeFiles {
   readonly #seeds = new Map<number, number>();
   #numbers: number[] = [];
   #highest = 0;
+  /** Of a copy under way, or superseded and still read: not among `numbers`. */
+  readonly #apart = new Set<number>();
 
   constructor(fileSystem: FileSystem, directory: string, identity: TreeIdentity) {
     this.#fileSystem = fileSystem;
@@ -49,12 +53,70 @@ export class TreeFiles {
     for (const name of files.list(this.#directory)) {
       const number = parseTreeFileName(name.replace(/\.tmp$/, ''));
       if (number !== undefined) this.#highest = Math.max(this.#highest, number);
+      if (number !== undefined && this.#apart.has(number)) continue;
       if (number !== undefined && name.endsWith('.tmp')) files.remove(`${this.#directory}/${name}`);
       else if (number !== undefined) this.#numbers.push(number);
       else strays.push(`${this.#directory}/${name}`);
     }
     this.#numbers.sort((a, b) => a - b);
     return strays;
+  }
+
+  /** Deletes what an unfinished copy left, and what a finished one supersedes. */
+  async removeSuperseded(): Promise<void> {
+    const marks = this.#marks();
+    if (marks === undefined || !marks.some((mark) => mark !== undefined)) return;
+    const closing = marks.findLastIndex((mark) => mark?.closes === true);
+    const first = marks[closing]?.first;
+    const superseded = this.#numbers.filter((_, i) => (i < closing ? marks[i]?.first !== first : i > closing && marks[i] !== undefined));
+    if (superseded.length === 0) return;
+    // The last file's name may not be durable yet.
+    await this.#fileSystem.syncDirectory(this.#directory);
+    this.#numbers = this.#numbers.filter((number) => !superseded.includes(number));
+    await this.discard(superseded);
+  }
+
+  /** What each file says of copies; undefined where one cannot be believed. */
+  #marks(): (CopyMark | undefined)[] | undefined {
+    try {
+      return this.#numbers.map((number) => {
+        const header = this.read(number, 0, FILE_HEADER_BYTES);
+        return header === undefined ? undefined : copyMarkOf(header);
+      });
+    } catch (error) {
+      if (!isVarveError(error, 'CORRUPT')) throw error;
+      return undefined;
+    }
+  }
+
+  /** Deletes files that are not among `numbers`, as far as they are there. */
+  async discard(numbers: Iterable<number>): Promise<void> {
+    for (const number of numbers) {
+      this.#open.get(number)?.file.close();
+      this.#open.delete(number);
+      const path = this.path(number);
+      if (this.#fileSystem.exists(path)) this.#fileSystem.remove(path);
+      if (this.#fileSystem.exists(`${path}.tmp`)) this.#fileSystem.remove(`${path}.tmp`);
+      this.#apart.delete(number);
+    }
+    await this.#fileSystem.syncDirectory(this.#directory);
+  }
+
+  /** Numbers for a copy: the first of so many. Nobody else may be making files. */
+  reserve(count: number): number {
+    const first = this.#highest + 1;
+    this.#highest += count;
+    for (let number = first; number <= this.#highest; number++) this.#apart.add(number);
+    return first;
+  }
+
+  /** From here on there are these files alone. Answers those there were, whose bytes stay readable until they are discarded. */
+  supersede(numbers: readonly number[]): readonly number[] {
+    const before = this.#numbers;
+    for (const number of before) this.#apart.add(number);
+    for (const number of numbers) this.#apart.delete(number);
+    this.#numbers = [...numbers];
+    return before;
   }
 
   /** Before the first file: whoever made the directories may have died before they were durable. */
@@ -137,16 +199,29 @@ export class TreeFiles {
 
   /** Makes an empty file, durably. */
   async create(number: number): Promise<void> {
+    await this.#make(number, [encodeFileHeader(this.identity, number)], () => this.#numbers.push(number));
+  }
+
+  /** Makes a file of a copy, durably; `content` follows its header. It is not among `numbers`. */
+  async createMarked(number: number, copy: CopyMark, content: Uint8Array): Promise<void> {
+    await this.#make(number, [encodeFileHeader(this.identity, number, copy), content]);
+  }
+
+  async #make(number: number, parts: readonly Uint8Array[], named: () => void = () => undefined): Promise<void> {
     const path = this.path(number);
     const file = this.#fileSystem.open(`${path}.tmp`, 'create');
     try {
-      await writeFully(file, encodeFileHeader(this.identity, number), 0);
+      let end = 0;
+      for (const part of parts) {
+        await writeFully(file, part, end);
+        end += part.length;
+      }
       await file.sync();
     } finally {
       file.close();
     }
     this.#fileSystem.rename(`${path}.tmp`, path);
-    this.#numbers.push(number);
+    named();
     await this.#fileSystem.syncDirectory(this.#directory);
   }
 

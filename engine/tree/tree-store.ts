@@ -3,9 +3,11 @@
  *
  *   fold:   apply (generator, sliced by the caller; drain now and then) -> commit -> the root may be announced
  *   read:   root -> cursor, ceiling, get, countRange: synchronous, on any root not yet removed
+ *   shrink: reserveCopy -> copyTree (tree-copy.ts), pass after pass -> changeOver: the newest root alone, in files of its own
  *
  * Invariants: everything here is derived from the log (law 2): where it is damaged the caller removes it all and folds anew.
- * A root that `commit` answered is durable. A failed or abandoned fold changes no root. One fold at a time.
+ * A root that `commit` answered is durable. A failed or abandoned fold changes no root. One fold at a time, and none while a copy takes over.
+ * Whoever reads a root across turns of the event loop holds the files: superseded ones go once their holders have let go.
  * A crash loses at most the fold under way. A root found at `open` is whole, yet may never have been announced.
  */
 import { assert } from '../errors.js';
@@ -24,7 +26,9 @@ import type { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
 import { findRoots, rootAt, rootsFrom } from './root-list.js';
+import type { TreeCopyTask } from './tree-copy.js';
 import type { TreeEntry } from './tree-entry.js';
+import { encodeRootFrame, FILE_HEADER_BYTES, ROOT_FRAME_BYTES } from './tree-file.js';
 import { TreeFiles } from './tree-files.js';
 import type { ChangeSource, TreeChange, TreeRoot } from './types.js';
 import { findVersion, rank } from './version-key.js';
@@ -72,6 +76,10 @@ export class TreeStore {
   readonly #scratch = new Uint8Array(MAX_TREE_KEY_BYTES);
   /** Of the fold under way; a generator of another one is stale. */
   #fold = 0;
+  /** Who reads which state of the files: its number, and how many. */
+  #era = 0;
+  readonly #holders = new Map<number, number>();
+  #superseded: { readonly era: number; readonly files: readonly number[] }[] = [];
 
   private constructor(options: TreeStoreOptions, files: TreeFiles, writer: NodeWriter, findings: readonly Finding[]) {
     this.#options = options;
@@ -86,6 +94,7 @@ export class TreeStore {
     const { fileBytes = DEFAULT_TREE_FILE_BYTES } = options;
     const files = filesOf(options);
     const strays = await files.prepare();
+    await files.removeSuperseded();
     const { newest, tail, findings } = findRoots(files);
     for (const file of strays) findings.push({ kind: 'stray', file, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a tree file' });
     // Its writer may have been killed between writing and syncing it; what is served must not vanish in a power cut.
@@ -281,9 +290,74 @@ export class TreeStore {
     return Math.max(0, rank(this.reader, root, toKey) - rank(this.reader, root, fromKey));
   }
 
+  /** Grows when what was read of the files, or is being copied, is void. */
+  get life(): number {
+    return this.#life;
+  }
+
   /** Keeps every root there is now readable until the answer is called. */
   hold(): () => void {
-    return () => undefined;
+    const era = this.#era;
+    this.#holders.set(era, (this.#holders.get(era) ?? 0) + 1);
+    return () => {
+      const left = (this.#holders.get(era) ?? 1) - 1;
+      if (left > 0) this.#holders.set(era, left);
+      else this.#holders.delete(era);
+      // What cannot be removed now is at the next open.
+      if (this.#superseded.length > 0) this.removeSuperseded().catch(() => undefined);
+    };
+  }
+
+  /** Numbers for one pass of a copy: no fold may be under way. */
+  reserveCopy(): { readonly from: number; readonly count: number } {
+    const { fileBytes = DEFAULT_TREE_FILE_BYTES } = this.#options;
+    const count = this.#files.numbers.length + Math.ceil(this.bytes / fileBytes) + 1;
+    return { from: this.#files.reserve(count), count };
+  }
+
+  copyTask(root: TreeRoot, first: number, numbers: { readonly from: number; readonly count: number }, known: Float64Array): TreeCopyTask {
+    const { directory, shard, databaseId, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = this.#options;
+    return { directory, shard, databaseId, fileBytes, targetBytes, root, first, ...numbers, known };
+  }
+
+  /** A copy that comes to nothing: its files go. */
+  async discardCopy(numbers: Iterable<number>): Promise<void> {
+    await this.#files.discard(numbers);
+  }
+
+  /**
+   * From here on the tree is `root`, which covers `seq` and lies with all it reaches in `files`, durably; everything else is removed. The
+   * last file's rename is what counts: a crash before it leaves the old tree, after it the new. No fold may be under way. `taken` is called
+   * in the turn in which the old files become superseded: nobody may begin to read them afterwards.
+   */
+  async changeOver(first: number, files: readonly number[], root: TreeRoot, seq: number, taken: () => void): Promise<void> {
+    const life = this.#life;
+    const last = this.#files.reserve(1);
+    const place = { file: last, offset: FILE_HEADER_BYTES };
+    const frame = encodeRootFrame({ seq, root, previousFile: 0, previousOffset: 0 }, this.#files.seed(last), place.offset);
+    try {
+      await this.#files.createMarked(last, { first, closes: true }, frame);
+      if (life !== this.#life) throw new Error('the tree was removed while it was being copied');
+    } catch (error) {
+      await this.#files.discard([last]);
+      throw error;
+    }
+    this.#superseded.push({ era: this.#era++, files: this.#files.supersede([...files, last]) });
+    this.#life++;
+    this.#writer.resume(place, { file: last, end: FILE_HEADER_BYTES + ROOT_FRAME_BYTES });
+    taken();
+    this.#options.host?.release(this.#options.directory);
+  }
+
+  /** Deletes, of the files that copies have replaced, those that nobody reads any more. */
+  async removeSuperseded(): Promise<void> {
+    const oldest = Math.min(...this.#holders.keys());
+    const free = this.#superseded.filter(({ era }) => era < oldest);
+    this.#superseded = this.#superseded.filter(({ era }) => era >= oldest);
+    for (const { files } of free) {
+      this.reader.forget(new Set(files));
+      await this.#files.discard(files);
+    }
   }
 
   /** For a rebuild. Every root and cursor of this store is void afterwards. */
@@ -292,7 +366,9 @@ export class TreeStore {
     this.#life++;
     this.#writer.forgetRoots();
     this.reader.forget();
+    const superseded = this.#superseded.splice(0).flatMap(({ files }) => files);
     await this.#files.removeAll();
+    if (superseded.length > 0) await this.#files.discard(superseded);
   }
 
   /** Bytes of the tree files. */

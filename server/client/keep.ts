@@ -63,6 +63,15 @@ export class Keep {
     return unlessAbsent(this.#ask<Job>('GET', jobPath(id), undefined, options, true));
   }
 
+  /** Holds a job where it is; jobs that wait for it wait on. One that has ended stays as it is. */
+  pauseJob(id: string, options: CallOptions = {}): Promise<Job> {
+    return this.#ask<Job>('PUT', jobPath(id), { paused: true }, options, true);
+  }
+
+  resumeJob(id: string, options: CallOptions = {}): Promise<Job> {
+    return this.#ask<Job>('PUT', jobPath(id), { paused: false }, options, true);
+  }
+
   cancelJob(id: string, options: CallOptions = {}): Promise<Job> {
     return this.#ask<Job>('DELETE', jobPath(id), undefined, options, true);
   }

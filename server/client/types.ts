@@ -111,6 +111,8 @@ export interface Job {
   readonly id: string;
   readonly kind: string;
   readonly state: 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
+  /** Nothing of it goes on until it is resumed. */
+  readonly paused: boolean;
   /** 0 to 1. */
   readonly progress: number;
   readonly request: JsonValue;

@@ -6,7 +6,7 @@ import { beginStream, send, sendJson } from '../answers.js';
 import { requireMediaType, withBody } from '../body.js';
 import { elsewhere, elsewhereWhole, FIRST_SHARD, passOn } from '../copies.js';
 import { database, type Exchange, param, parseEnvelope, parseQuery, type Route } from '../exchange.js';
-import { compactionEnvelope, erasureEnvelope, retentionEnvelope, type SnapshotAnswer, snapshotEnvelope } from '../keep-schemas.js';
+import { compactionEnvelope, erasureEnvelope, jobEnvelope, retentionEnvelope, type SnapshotAnswer, snapshotEnvelope } from '../keep-schemas.js';
 import { enterStream } from '../overload.js';
 import { Problem } from '../problem.js';
 import { negotiate } from '../requests.js';
@@ -122,6 +122,13 @@ function getJob(exchange: Exchange): void {
   else sendJson(exchange.res, 200, job);
 }
 
+async function putJob(exchange: Exchange): Promise<void> {
+  parseQuery(noQuery, exchange);
+  theJob(exchange);
+  const { paused } = await envelope(exchange, 'job', (body) => parseEnvelope(jobEnvelope, body));
+  sendJson(exchange.res, 200, database(exchange).pauseJob(param(exchange, 'id'), paused) ?? theJob(exchange));
+}
+
 function deleteJob(exchange: Exchange): void {
   parseQuery(noQuery, exchange);
   theJob(exchange);
@@ -189,5 +196,12 @@ export const keepRoutes: readonly Route[] = [
   { path: '/v1/compactions', endpoints: { POST: { role: 'admin', handle: postCompaction } } },
   { path: '/v1/erasures', endpoints: { POST: { role: 'admin', handle: postErasure } } },
   { path: '/v1/jobs', endpoints: { GET: { role: 'admin', handle: listJobs } } },
-  { path: '/v1/jobs/:id', endpoints: { GET: { role: 'admin', handle: getJob }, DELETE: { role: 'admin', handle: deleteJob } } },
+  {
+    path: '/v1/jobs/:id',
+    endpoints: {
+      GET: { role: 'admin', handle: getJob },
+      PUT: { role: 'admin', handle: putJob },
+      DELETE: { role: 'admin', handle: deleteJob },
+    },
+  },
 ];

@@ -138,6 +138,8 @@ describe('a client', () => {
     expect((await keep.snapshots()).map(({ name }) => name)).toEqual(['now']);
     expect(await keep.snapshot('then')).toBeUndefined();
     const job = await keep.compact({ force: true });
+    expect(await keep.pauseJob(job.id)).toMatchObject({ id: job.id });
+    expect(await keep.resumeJob(job.id)).toMatchObject({ id: job.id, paused: false });
     expect(await keep.jobEnded(job.id)).toMatchObject({ id: job.id, kind: 'compaction', state: 'done', progress: 1 });
     expect((await keep.jobs()).map(({ id }) => id)).toContain(job.id);
     expect((await varve.historyPage('kept', 'k')).complete).toBe(false);

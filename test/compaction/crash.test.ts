@@ -9,6 +9,7 @@ import { type Database, openWith } from '../../engine/index.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { isMutation } from '../../engine/platform/memory-faults.js';
+import { copyMarkOf, FILE_HEADER_BYTES } from '../../engine/tree/tree-file.js';
 import { filesThatSay } from '../support/decoded.js';
 import { freshRoot } from '../support/root.js';
 
@@ -16,6 +17,7 @@ const optionsOf = (compress: boolean) => ({ segmentBytes: 3000, checkpointRecord
 type Options = ReturnType<typeof optionsOf>;
 const CANARY = 'canary-4711';
 const LOG = 'shards/0001/log';
+const TREE = 'shards/0001/tree';
 
 interface Prepared {
   readonly options: Options;
@@ -75,7 +77,8 @@ async function holds(
 ): Promise<void> {
   const report = await checkDatabase(machine.clone(), new MemoryPlatform());
   expect(
-    report.findings.filter(({ severity }) => severity === 'damage'),
+    // Sealing goes on beside the tree's compaction; a footer that was cut short is derived again.
+    report.findings.filter(({ severity, kind }) => severity === 'damage' && kind !== 'footer-rebuilt'),
     where,
   ).toEqual([]);
   if (machine.files.exists('catalog.sqlite')) machine.files.remove('catalog.sqlite');
@@ -89,7 +92,8 @@ async function holds(
   if (isErased) expect(stateOf(db, erased), where).toBe('erased');
   const { seq, root } = (await db.root(1))!;
   expect((await freshRoot(db, 1, seq)).root, where).toBe(root);
-  // Nothing is left behind: as many files as the log has segments.
+  // Nothing is left behind: as many files as the log has segments, and in the tree's directory those that count alone.
+  expect(treeFilesToo(machine), where).toEqual([]);
   expect(machine.files.list(LOG), where).toHaveLength(db.stats().shards[0]!.segments);
   if (isErased) expect(filesThatSay(machine, CANARY), where).toEqual([]);
   // What was cut short can be done again, to the end.
@@ -100,6 +104,21 @@ async function holds(
   expect(stateOf(db, erased), where).toBe('erased');
   expect(db.shards()[0]!.deadBytes, where).toBe(0);
   await db.close();
+}
+
+/** Tree files that a finished copy supersedes, or an unfinished one left. */
+function treeFilesToo(machine: MemoryPlatform): string[] {
+  const marks = machine.files.list(TREE).map((name) => {
+    const header = machine.contents(`${TREE}/${name}`).subarray(0, FILE_HEADER_BYTES);
+    return { name, number: header.readUInt32LE(32), mark: copyMarkOf(Buffer.from(header)) };
+  });
+  const closing = marks.findLast(({ mark }) => mark?.closes === true);
+  return marks
+    .filter(({ number, mark }) => {
+      if (closing === undefined || number > closing.number) return mark !== undefined;
+      return mark?.first !== closing.mark!.first;
+    })
+    .map(({ name }) => name);
 }
 
 describe.each([true, false])('a power cut in a trim, a compaction or an erasure, compressing: %s', (compress) => {
@@ -113,6 +132,7 @@ describe.each([true, false])('a power cut in a trim, a compaction or an erasure,
     const to = whole.ops;
     const moments = whole.trace.flatMap((operation, index) => (index >= from && index < to && isMutation(operation) ? [index] : []));
     expect(moments.length).toBeGreaterThan(30);
+    expect(whole.trace.slice(from, to).filter(({ kind, path }) => kind === 'remove' && path.startsWith(TREE)).length).toBeGreaterThan(0);
     await db.close();
     let acknowledgements = 0;
     for (const index of moments) {

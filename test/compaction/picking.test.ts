@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Candidate, pickSegments } from '../../engine/compaction/picking.js';
 
-const OPTIONS = { segmentBytes: 1000, deadShare: 0.3, force: false };
+const OPTIONS = { segmentBytes: 1000, deadShare: 0.3, deadBytes: Number.POSITIVE_INFINITY, force: false };
 const segment = (bytes: number, deadShare = 0, more: Partial<Candidate> = {}): Candidate => ({
   bytes,
   records: 100,

@@ -240,6 +240,23 @@ describe('jobs', () => {
     await s.db.jobEnded(held.id);
   });
 
+  it('can be paused and resumed', async () => {
+    for (let version = 0; version < 40; version++) await s.put('k', { version, pad: 'x'.repeat(500) });
+    await put(RETENTION, { keep: 'last', versions: 1 });
+    const { id } = s.db.compact({ force: true });
+    const pause = (paused: unknown) => put(`/v1/jobs/${id}`, { paused });
+    const paused = await pause(true);
+    expect([paused.status, paused.json]).toEqual([200, expect.objectContaining({ id, paused: true, ended: null })]);
+    expect((await s.get(`/v1/jobs/${id}`)).json).toMatchObject({ paused: true, ended: null });
+    expect((await pause(false)).json).toMatchObject({ id, paused: false });
+    await s.db.jobEnded(id);
+    expect((await pause(true)).json).toMatchObject({ state: 'done', paused: false, result: { versionsDropped: 39 } });
+    expect((await pause('yes')).json).toMatchObject({ type: 'urn:varve:invalid', path: 'paused' });
+    expect((await put(`/v1/jobs/${id}`, {})).json).toMatchObject({ type: 'urn:varve:invalid', path: 'paused' });
+    expect((await put(`/v1/jobs/${id}`, { paused: true, state: 'done' })).json).toMatchObject({ type: 'urn:varve:unknown-field' });
+    expect((await put('/v1/jobs/0000000000000000', { paused: true })).status).toBe(404);
+  });
+
   it('tell each change to who listens from the start, and the end once', async () => {
     await versions('k', 3);
     await put(RETENTION, { keep: 'last', versions: 1 });

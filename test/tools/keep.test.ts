@@ -119,6 +119,21 @@ describe('varve jobs', () => {
     expect((await varve('jobs', '0000000000000000')).code).toBe(1);
     expect((await varve('jobs', '--cancel')).code).toBe(2);
   });
+
+  it('holds one, lets it go on, and cancels it, each by its own word', async () => {
+    for (let version = 0; version < 30; version++) await server.db.put('held', 'k', { version, pad: 'x'.repeat(500) });
+    const { id } = server.db.compact({ force: true });
+    server.db.pauseJob(id, true);
+    expect((await varve('jobs', id)).out).toMatch(/(queued|running), paused/);
+    expect(json((await varve('jobs', 'resume', id, '--json')).out)).toMatchObject([{ id, paused: false }]);
+    await server.db.jobEnded(id);
+    const next = server.db.compact({ force: true });
+    expect(json((await varve('jobs', 'pause', next.id, '--json')).out)).toMatchObject([{ id: next.id }]);
+    expect((await varve('jobs', 'cancel', next.id)).code).toBe(0);
+    expect(['cancelled', 'done']).toContain((await server.db.jobEnded(next.id))?.state);
+    for (const wrong of [['pause'], ['resume'], ['stop', id]]) expect((await varve('jobs', ...wrong)).code).toBe(2);
+    expect((await varve('jobs', 'pause', '0000000000000000')).code).toBe(1);
+  });
 });
 
 describe('all of them', () => {
