@@ -207,9 +207,11 @@ class Rewrite {
     let erased = 0;
     for (let p = at + batch.headBytes; p < end; ) {
       const length = recordLengthAt(bytes, p, end);
-      if (length === 0 || !recordIsIntact(bytes, p, length, recordSeed)) throw corrupt(source, p + shift, 'a record is unsound');
-      const seq = getU48(bytes, p + RECORD_SEQ_AT);
-      if (!dropping.isDropped(seq)) {
+      const seq = length === 0 ? 0 : getU48(bytes, p + RECORD_SEQ_AT);
+      const goes = length > 0 && dropping.isDropped(seq);
+      // Its frame's checksum has passed; its own matters where it is taken over.
+      if (length === 0 || (!goes && !recordIsIntact(bytes, p, length, recordSeed))) throw corrupt(source, p + shift, 'a record is unsound');
+      if (!goes) {
         count++;
         this.#written.add(seq);
         if (dropping.isErased(seq, bytes, p, length) && erasedBytes(bytes, p) > 0) {
@@ -276,7 +278,7 @@ class Rewrite {
     const { packedTable } = target;
     const blocks = packedTable?.raw ?? target.blockTable!.encode(this.#offset, sums);
     target.blockTable = packedTable === undefined ? BlockTable.from(blocks) : undefined;
-    const footer = { blocks, index: target.index!.raw, idempotency, contentHash: hash };
+    const footer = { blocks, index: target.index!.raw, idempotency, contentHash: hash, refs: target.refs };
     const bytes = encodeFooter(target.place, this.#offset, target.summary, footer, packedTable !== undefined);
     await this.#write(bytes, this.#offset, false);
     target.fileBytes = this.#offset + bytes.length;

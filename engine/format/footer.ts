@@ -47,6 +47,11 @@ export interface SegmentSummary {
   readonly epoch: number;
 }
 
+/** What a segment's footer says of its records' refs: an older one says nothing. */
+export const REFS_UNTOLD = 0;
+export const REFS_NONE = 1;
+export const REFS_SOME = 2;
+
 export interface Footer {
   /** Raw entries of BLOCK_ENTRY_BYTES: one for each block up to the footer (log/block-table), or each packed block (log/packed-table). */
   readonly blocks: Uint8Array;
@@ -55,6 +60,8 @@ export interface Footer {
   /** Raw entries of IDEMPOTENCY_ENTRY_BYTES, sorted by key hash. */
   readonly idempotency: Uint8Array;
   readonly contentHash: Uint8Array;
+  /** REFS_…; whoever wants refs need not read a segment that has none. */
+  readonly refs?: number;
 }
 
 export interface Trailer extends SegmentSummary {
@@ -104,6 +111,7 @@ export function encodeFooter(place: SegmentPlace, offset: number, summary: Segme
   putU32(bytes, p + 28, blocks.length / BLOCK_ENTRY_BYTES);
   putU64(bytes, p + 32, summary.minTime);
   putU64(bytes, p + 40, summary.maxTime);
+  bytes[p + 48] = footer.refs ?? REFS_UNTOLD;
   bytes.set(footer.contentHash, p + 64);
   bytes.set(blocks, BLOCKS_AT);
   bytes.set(index, BLOCKS_AT + blocks.length);
@@ -189,11 +197,13 @@ export function decodeFooter(bytes: Uint8Array, place: SegmentPlace, trailer: Tr
   if (getU48(bytes, p + 8) !== place.base || getU48(bytes, p + 14) !== trailer.lastSeq) return undefined;
   if (getU32(bytes, p + 20) !== trailer.records || getU32(bytes, p + 24) !== trailer.events) return undefined;
   if (getU64(bytes, p + 32) !== trailer.minTime || getU64(bytes, p + 40) !== trailer.maxTime) return undefined;
-  if (!allZero(bytes, p + 48, p + 64)) return undefined;
+  const refs = bytes[p + 48]!;
+  if (refs > REFS_SOME || !allZero(bytes, p + 49, p + 64)) return undefined;
   const indexAt = BLOCKS_AT + blocksBytes;
   return {
     blocks,
     contentHash: view(bytes, p + 64, p + 96),
+    refs,
     index: view(bytes, indexAt, indexAt + indexBytes),
     idempotency: view(bytes, indexAt + indexBytes, indexAt + indexBytes + idempotencyBytes),
   };

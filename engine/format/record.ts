@@ -28,10 +28,16 @@ export const RECORD_SEQ_AT = 8;
 export const RECORD_SUPERSEDES_AT = 14;
 export const RECORD_TIME_AT = 20;
 export const RECORD_BATCH_END_AT = 28;
+const RECORD_REFS_AT = 36;
 const MAX_U16 = 0xffff;
 
 const NO_REFS: readonly number[] = Object.freeze([]);
 const NO_BYTES: Uint8Array = Buffer.alloc(0);
+
+/** Of the record at `at`, whose length was checked. */
+export function recordHasRefs(bytes: Uint8Array, at: number): boolean {
+  return getU16(bytes, at + RECORD_REFS_AT) > 0;
+}
 
 export function recordBytes(record: NewRecord): number {
   return (

@@ -2,7 +2,7 @@
  * Gives a sealed segment its block table, its index and its idempotency table when first needed: from the footer, or, where that is bad, from
  * the frames again (law 2), which is reported.
  */
-import { blockTableIsIntact, blockTableOffset, decodeFooter, tableBytes } from '../format/footer.js';
+import { blockTableIsIntact, blockTableOffset, decodeFooter, REFS_UNTOLD, tableBytes } from '../format/footer.js';
 import { BlockTable } from './block-table.js';
 import type { LogContext } from './context.js';
 import { IdempotencyTable } from './idempotency.js';
@@ -37,6 +37,7 @@ export function loadFooter(context: LogContext, segment: Segment, onRebuilt: (se
     if (!segment.hasTable) adoptTable(segment, footer.blocks);
     segment.index = new SparseIndex(footer.index);
     segment.idempotency = new IdempotencyTable(footer.idempotency);
+    segment.refs = footer.refs ?? REFS_UNTOLD;
     return;
   }
   context.report({

@@ -73,7 +73,7 @@ export class Sealer {
     if (body === undefined || segment.blockTable === undefined) return false;
     const blocks = packedTable?.raw ?? segment.blockTable.encode(dataEnd, body.sums);
     const keys = idempotency.encode(segment.maxTime, segment.header?.createdTime ?? 0);
-    const footer = { blocks, index: index.raw, idempotency: keys, contentHash: body.hash };
+    const footer = { blocks, index: index.raw, idempotency: keys, contentHash: body.hash, refs: segment.refs };
     const bytes = encodeFooter(segment.place, dataEnd, segment.summary, footer, packedTable !== undefined);
     if ((await file.write(bytes, 0, bytes.length, dataEnd)) !== bytes.length) return false;
     await file.sync();

@@ -8,10 +8,10 @@
  */
 import { decodeBatchHead } from '../format/batch.js';
 import { getU48 } from '../format/bytes.js';
-import type { SegmentSummary, Trailer } from '../format/footer.js';
+import { REFS_NONE, REFS_SOME, REFS_UNTOLD, type SegmentSummary, type Trailer } from '../format/footer.js';
 import { FRAME_HEAD_BYTES, type FrameHead } from '../format/frame.js';
 import type { BlockPlace } from '../format/packed-frame.js';
-import { RECORD_SEQ_AT, recordLengthAt } from '../format/record.js';
+import { RECORD_SEQ_AT, recordHasRefs, recordLengthAt } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES, type SegmentHeader, type SegmentPlace, segmentName } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 import type { CachedBlock } from './block-cache.js';
@@ -41,6 +41,8 @@ export class Segment {
   events = 0;
   minTime = 0;
   maxTime = 0;
+  /** REFS_…: whether a record of it has refs. */
+  refs = REFS_NONE;
   /** Set for a sealed segment. */
   trailer: Trailer | undefined;
   /** Part of it is bad: it is kept as it is, never sealed, never shortened. */
@@ -112,6 +114,7 @@ export class Segment {
     this.packedTable = undefined;
     this.index = undefined;
     this.idempotency = undefined;
+    this.refs = REFS_UNTOLD;
   }
 
   /** Forgets everything frames told, before they are scanned again. */
@@ -120,6 +123,7 @@ export class Segment {
     this.dataEnd = SEGMENT_HEADER_BYTES;
     this.lastSeq = this.base - 1;
     this.records = this.events = this.minTime = this.maxTime = 0;
+    this.refs = REFS_NONE;
     this.gaps.length = 0;
     this.blockTable = new BlockTable();
     this.packedTable = undefined;
@@ -153,6 +157,7 @@ export class Segment {
 
   /** A record saved out of a bad frame: found by reads, by nothing else. */
   admitSalvaged(seq: number, time: number, offset: number): void {
+    this.refs = REFS_UNTOLD;
     this.index!.add(seq, time, offset, offset);
     this.#lastEntryOffset = Number.NEGATIVE_INFINITY;
     this.#countRecord(time);
@@ -160,6 +165,7 @@ export class Segment {
 
   /** A packed block saved out of a bad frame, and how many records of the missing seqs it holds. */
   admitSalvagedBlock(seq: number, offset: number, times: readonly number[]): void {
+    this.refs = REFS_UNTOLD;
     this.packedTable ??= new PackedTable();
     this.packedTable.add(seq, offset);
     for (const time of times) this.#countRecord(time);
@@ -192,6 +198,7 @@ export class Segment {
           const length = recordLengthAt(bytes, p, batchEnd);
           if (length === 0) return false;
           const seq = getU48(bytes, p + RECORD_SEQ_AT);
+          if (take && recordHasRefs(bytes, p)) this.refs = REFS_SOME;
           if (blocks[block]?.at === p - at) {
             blockOffset = blocks[block++]!.offset;
             if (take) this.packedTable!.add(seq, blockOffset);

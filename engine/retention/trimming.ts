@@ -1,13 +1,14 @@
 /**
- * One trim of one shard, from the plan to the tree without what was dropped.
+ * One trim of one shard, from the plan to the log. The caller folds, before any file is rid of what goes.
  *
- *   fold -> plan over the tree -> horizons (records of `_horizons`) -> trim events, in slices -> fold: the tree drops them
+ *   fold -> plan over the tree -> horizons (records of `_horizons`) -> trim events, in slices -> the next fold: the tree drops them
  *
  * Invariants: horizons are durable before anything is dropped, so that a crash in between refuses answers that are still exact and
  * never gives one that is not. What a record inserted meanwhile refers to is taken out of the plan before its event is logged, in the
  * same turn. A crash between events and fold: the replay meets the events and the next fold applies them; after the fold: what `beginning` logged leads to them.
  */
 
+import { REFS_NONE, REFS_UNTOLD } from '../format/footer.js';
 import { MAX_RUNS_PER_TRIM } from '../format/limits.js';
 import { countOfRuns, type SeqRun } from '../format/seq-runs.js';
 import { isGap, type ShardLog, type TrimEvent } from '../log/index.js';
@@ -72,7 +73,6 @@ export async function trimShard(shard: TrimmedShard, input: PlanInput, cancelled
       // Nothing is awaited between the last look at refs and the event's place in the log.
       events.push(await shard.insertTrim({ type: 'trim', runs: left }));
     }
-    await shard.fold();
     return { shard: shard.id, versions, events, horizons: new Map(raised) };
   } finally {
     unwatch();
@@ -100,15 +100,24 @@ async function planned(shard: TrimmedShard, input: PlanInput, cancelled: () => b
 
 const SLICE_BATCHES = 500;
 
-/** Every record with refs, newest first. */
+/** Every record with refs, newest first. Segments that say they hold none are not read. */
 async function edgesOf(shard: TrimmedShard, cancelled: () => boolean): Promise<PlanEdges[]> {
+  const { log, clock } = shard;
   const edges: PlanEdges[] = [];
   let seen = 0;
-  for (const batch of shard.log.batches(1)) {
-    if (!isGap(batch)) for (const { seq, refs } of batch.records) if (refs.length > 0) edges.push({ seq, refs });
-    if (++seen % SLICE_BATCHES !== 0) continue;
-    await shard.clock.yield();
-    if (cancelled()) break;
+  // What comes meanwhile is told by whoever takes the refs.
+  for (const segment of [...log.segmentSet.all]) {
+    if (segment.refs === REFS_UNTOLD && !segment.damaged) {
+      log.loadFooter(segment);
+      await clock.yield();
+    }
+    if (segment.refs === REFS_NONE) continue;
+    for (const batch of log.batches(segment.base, segment.lastSeq)) {
+      if (!isGap(batch)) for (const { seq, refs } of batch.records) if (refs.length > 0) edges.push({ seq, refs });
+      if (++seen % SLICE_BATCHES !== 0) continue;
+      await clock.yield();
+      if (cancelled()) return edges;
+    }
   }
   return edges.reverse();
 }
