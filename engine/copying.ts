@@ -7,11 +7,13 @@
 import { segmentPlace } from './format/segment.js';
 
 export { messageOf } from './errors.js';
+export { Pace } from './compaction/pace.js';
 export { type BatchHead, decodeBatchHead } from './format/batch.js';
 export { getU32, getU48, getU64, MAX_SAFE, putU32, putU48, putU64, view } from './format/bytes.js';
 export { crc32 } from './format/checksum.js';
 export { type Identity, NODE_FILE, newIdentity, readIdentity, writeIdentity } from './identity.js';
 export { nodePlatform } from './platform/node.js';
+export { nodeClock } from './platform/node-clock.js';
 export type { Clock, File, FileSystem, Platform } from './platform/platform.js';
 export type * from './replica.js';
 export { checkSegmentFile, isSegmentName, logDirectory } from './segment-copy.js';

@@ -12,6 +12,7 @@ export { electionHandlers } from './election-service.js';
 export type { FollowerStatus } from './follower.js';
 export { type HttpTransport, type HttpTransportOptions, httpTransport, type PeerHealth } from './http-transport.js';
 export { STREAM_TYPE } from './message.js';
+export { askJson, isRecord } from './peer-json.js';
 export { type PeerHandler, type PeerHandlers, PeerRefusal } from './peer-service.js';
 export { type ReplicationConfig, type ReplicationOptions, type Replicator, type ShardReplication, startReplication } from './replicator.js';
 export type { Decision } from './roles.js';

@@ -99,7 +99,8 @@ function responses(operation: Operation, shared: Shared): ZodOpenApiOperationObj
   for (const [status, answer] of Object.entries(answers)) all[status] = responseObject(answer, shared);
   const problems = problemsOf(operation);
   for (const status of new Set(problems.map((slug) => KINDS[slug].status))) {
-    const names = (PROBLEM_HEADERS[status] ?? []).filter((name) => name !== 'Vary?' || operation.method === 'GET');
+    const ofPeers = operation.path.startsWith('/replication/') ? PEER_HEADERS : [];
+    const names = [...(PROBLEM_HEADERS[status] ?? []).filter((name) => name !== 'Vary?' || operation.method === 'GET'), ...ofPeers];
     const slugs = problems.filter((slug) => KINDS[slug].status === status);
     all[status] = problemResponse(slugs, names, shared);
   }
@@ -152,6 +153,8 @@ const PROBLEM_HEADERS: Readonly<Record<number, readonly string[]>> = {
   429: ['Retry-After', 'Connection?'],
   503: ['Retry-After', 'Connection?'],
 };
+
+const PEER_HEADERS: readonly string[] = ['Varve-Node?', 'Varve-Database?'];
 
 /** Many operations can end in the same ways: each such answer is described once, and they refer to it. */
 function problemResponse(slugs: readonly Slug[], headers: readonly string[], { problems }: Shared): ZodOpenApiResponseObject {

@@ -258,11 +258,6 @@ export const shardsAnswer = z.strictObject({ shards: z.array(shardAnswer) });
 export const rootAnswer = z
   .strictObject({ shard: z.number().int().positive(), seq: count, root: hashText, entries: count })
   .meta({ id: 'Root' });
-export const segmentsAnswer = z.strictObject({
-  database: z.string(),
-  shards: count,
-  segments: z.array(z.looseObject({ shard: z.number().int().positive(), name: z.string(), bytes: count })),
-});
 /** A record of the feed; `cursor` is where to go on after it. */
 export const changeLine = z
   .union([

@@ -66,6 +66,14 @@ export const RESPONSE_HEADERS = {
   'Accept-Ranges': z.literal('bytes'),
   'Content-Range': text('Which bytes of how many.', 'bytes 4096-8191/8192'),
   'Content-Security-Policy': text('Nothing is loaded from elsewhere.'),
+  'Varve-Node': z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .meta({ description: 'The node that answers.' }),
+  'Varve-Database': z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .meta({ description: 'The database, the same on every copy.' }),
   Connection: text('`close` where the connection ends with this answer.'),
 } as const satisfies Record<string, z.ZodType>;
 export type ResponseHeader = keyof typeof RESPONSE_HEADERS;

@@ -5,6 +5,7 @@ import { keepDescriptions } from './keep.js';
 import { operateDescriptions } from './operate.js';
 import type { Descriptions } from './operation.js';
 import { collectionDescriptions, recordDescriptions } from './records.js';
+import { replicationDescriptions } from './replication.js';
 import { shardDescriptions } from './shards.js';
 
 export const DESCRIPTIONS: Descriptions = {
@@ -14,5 +15,6 @@ export const DESCRIPTIONS: Descriptions = {
   ...collectionDescriptions,
   ...keepDescriptions,
   ...shardDescriptions,
+  ...replicationDescriptions,
   ...operateDescriptions,
 };

@@ -60,6 +60,15 @@ const FIELDS: Partial<Record<Slug, z.ZodRawShape>> = {
       .optional()
       .meta({ description: 'Who has more; promote that one.' }),
   },
+  'copies-differ': {
+    error: z.enum(['diverged', 'passed', 'behind', 'not-owner']).meta({ description: 'Why.' }),
+    epochs: z
+      .array(z.tuple([count, count, count]))
+      .optional()
+      .meta({ description: 'The history of this node.' }),
+    seq: count.optional(),
+  },
+  'log-too-old': { error: z.literal('bootstrap'), firstSeq: count },
   'placement-fixed': { collection: z.string(), placement: z.string() },
   deleted: { tombstone: recordHeader, parameter },
   trimmed: {

@@ -1,7 +1,6 @@
-/** The description of shards, and of their logs as files. */
-import { z } from 'zod';
+/** The description of shards. */
 import { JSON_TYPE } from '../answers.js';
-import { noQuery, promotionEnvelope, rootAnswer, rootQuery, segmentsAnswer, shardAnswer, shardsAnswer } from '../schemas.js';
+import { noQuery, promotionEnvelope, rootAnswer, rootQuery, shardAnswer, shardsAnswer } from '../schemas.js';
 import { HEADER_EXAMPLE } from './examples.js';
 import type { Descriptions } from './operation.js';
 
@@ -80,34 +79,4 @@ export const shardDescriptions: Descriptions = {
     },
     problems: ['not-found'],
   },
-  'GET /replication/v1/segments': {
-    id: 'listSegments',
-    tag: 'Copies',
-    summary: 'The files of every log',
-    text: 'Which there are, and how many bytes of each are durable.',
-    query: noQuery,
-    answers: { 200: { description: 'One consistent state.', content: { [JSON_TYPE]: { schema: segmentsAnswer } } } },
-    problems: [],
-  },
-  'GET /replication/v1/shards/:shard/segments/:name': {
-    id: 'getSegment',
-    tag: 'Copies',
-    summary: 'The bytes of a file of the log',
-    text: 'Checksums and all; whoever takes them checks them.',
-    query: noQuery,
-    headers: ['Range'],
-    answers: {
-      200: { description: 'All of it.', content: { 'application/octet-stream': { schema: bytes() } }, headers: ['Accept-Ranges'] },
-      206: {
-        description: 'The range.',
-        content: { 'application/octet-stream': { schema: bytes() } },
-        headers: ['Accept-Ranges', 'Content-Range'],
-      },
-    },
-    problems: ['not-found', 'range-not-satisfiable'],
-  },
 };
-
-function bytes() {
-  return z.string().meta({ override: { type: 'string', format: 'binary' } });
-}

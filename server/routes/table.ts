@@ -13,12 +13,12 @@ import { collectionRoutes } from './collections.js';
 import { diffRoutes } from './diff.js';
 import { documentRoutes } from './documents.js';
 import { entityRoutes } from './entities.js';
-import { fileRoutes } from './files.js';
 import { healthRoutes } from './health.js';
 import { keepRoutes } from './keep.js';
 import { metricsRoutes } from './metrics.js';
 import { proofRoutes } from './proofs.js';
 import { recordRoutes } from './records.js';
+import { replicationRoutes } from './replication.js';
 import { shardRoutes } from './shards.js';
 
 export const ROUTES: readonly Route[] = [
@@ -33,7 +33,7 @@ export const ROUTES: readonly Route[] = [
   ...collectionRoutes,
   ...keepRoutes,
   ...shardRoutes,
-  ...fileRoutes,
+  ...replicationRoutes,
 ];
 
 export interface Operation {
