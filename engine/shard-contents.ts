@@ -122,6 +122,26 @@ export class ShardContents {
     this.#deps.indexMended();
   }
 
+  /** The index, after the log ends where it did not before. */
+  async loadAgain(): Promise<void> {
+    this.#deps.indexBroken();
+    const [newest] = this.store.roots(1);
+    if (newest !== undefined && newest.seq > this.log.durableSeq) await this.store.removeAll();
+    await this.#load();
+    this.#deps.indexMended();
+  }
+
+  /** A read that decides nothing but what may be answered: whatever `refusal` says. */
+  unrefused<T>(read: () => T): T {
+    const { refusal } = this;
+    this.refusal = undefined;
+    try {
+      return read();
+    } finally {
+      this.refusal = refusal;
+    }
+  }
+
   get findings(): readonly Finding[] {
     return [...this.log.findings, ...this.store.findings];
   }

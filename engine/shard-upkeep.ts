@@ -88,7 +88,7 @@ export class ShardUpkeep {
     const { shard } = this.#deps;
     this.#limits = limits;
     const isAlone = shard.replica.takesWrites && shard.replica.epoch === 1;
-    const read = (collection: string) => shard.healing(() => Promise.resolve(systemEntities(shard, collection)));
+    const read = (collection: string) => shard.healing(() => Promise.resolve(shard.readingOwn(() => systemEntities(shard, collection))));
     for (const [collection, body] of await read(HORIZONS)) {
       const { horizon, time } = body as unknown as { horizon: string; time: number };
       shard.exactness.raise(collection, { seq: parseRecordId(horizon).seq, time });
@@ -135,6 +135,16 @@ export class ShardUpkeep {
     const entity = entityKey(erasure.collection, erasure.key);
     const known = this.erasures.get(entity);
     this.erasures.set(entity, { ...erasure, done: known?.seq === erasure.seq && known.done });
+  }
+
+  /** After the log was rewound: what was logged beyond `seq` never was. */
+  async rewound(seq: number): Promise<void> {
+    this.#drops.clear();
+    this.#trimmedThrough = 0;
+    this.#met.splice(0, this.#met.length, ...this.#met.filter((each) => each <= seq));
+    for (const met of this.#met) this.#readTrim(met);
+    this.erasures.forgetBeyond(seq);
+    if (this.#limits !== undefined) await this.load(this.#limits);
   }
 
   get quorumSeq(): number {

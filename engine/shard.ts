@@ -310,6 +310,11 @@ export class Shard {
     return this.#reading(seq, () => this.#contents.index.find(entity, seq));
   }
 
+  /** A read of what the shard's own system entities say, whether it may answer others or not. */
+  readingOwn<T>(read: () => T): T {
+    return this.#contents.unrefused(read);
+  }
+
   /** Calls `wake` once more is visible, or the shard closes; returns how to call that off. */
   onceVisible(wake: () => void): () => void {
     return this.#watchers.once(wake);

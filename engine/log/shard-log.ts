@@ -252,6 +252,37 @@ export class ShardLog implements ReplaySource {
     return reopened;
   }
 
+  /**
+   * Nobody has its files open while `work` puts others in their place; then it is read anew, through `durableSeq` at least. Where that
+   * fails it takes no writes any more.
+   */
+  replaceFiles(durableSeq: number, work: () => Promise<void>): Promise<void> {
+    const replaced = this.#lastWriter.then(async () => {
+      if (this.#closed) throw new VarveError('CLOSED', 'the log is closed', {});
+      await this.#sealer.stop();
+      this.#active?.file.close();
+      this.#active = undefined;
+      for (const segment of this.#segments.all) {
+        this.context.pool.drop(segment);
+        this.context.cache.forget(segment);
+      }
+      try {
+        await work();
+        this.context.findings = [];
+        const recovered = await recover(this.context, durableSeq);
+        this.#sealer = this.#newSealer();
+        this.#lastTime = this.#attestedSeq = 0;
+        this.#adopt(recovered);
+        this.#failure = undefined;
+      } catch (error) {
+        this.#failure = new LogFailure('its files were being replaced', 'write', 'maybe', error);
+        throw error;
+      }
+    });
+    this.#lastWriter = replaced.catch(() => undefined);
+    return replaced;
+  }
+
   /** Checks every byte of every segment. Yields after each slice; returns what it found. */
   scrub(): Generator<ScrubProgress, Finding[], undefined> {
     return scrubSegments(this.context, [...this.#segments.all]);

@@ -35,6 +35,7 @@ import { epochsOf, ownerOf } from './epochs.js';
 import { erasuresOf, gapsOf } from './gaps.js';
 import { mendLog, type Prove } from './mend.js';
 import { Ownership } from './ownership.js';
+import { beginRewind, finishRewind, setAside } from './rewind.js';
 import { RootChecks } from './root-checks.js';
 import { slicesOf } from './source.js';
 import { followSystem, type SystemRecord } from './system-following.js';
@@ -60,6 +61,9 @@ export class ReplicaControl implements ReplicaShard {
   readonly #applier: Applier;
   readonly #checks: RootChecks;
   readonly #watchers = new Set<(slice: LogSlice) => void>();
+  #rewinding = false;
+  /** A rewind that the disk cut short: nothing is answered, or taken, before it is done. */
+  #unfinished: { readonly seq: number; readonly aside: SetAside | undefined } | undefined;
   /** Where the roots differ. */
   #divergedAt: number | undefined;
   #mending = false;
@@ -117,8 +121,11 @@ export class ReplicaControl implements ReplicaShard {
     return this.#ownership.promised;
   }
 
+  /** Where the log begins with an epoch, the seqs before its event belong to nobody: whoever ends where the one before ended can go on here. */
   get firstSeq(): number {
-    return this.#parts.contents.log.firstSeq;
+    const { log } = this.#parts.contents;
+    const [first] = log.segmentSet.all;
+    return Math.min(log.firstSeq, (first?.header?.attestedSeq ?? first?.base ?? 0) + 1);
   }
 
   get durableSeq(): number {
@@ -154,7 +161,9 @@ export class ReplicaControl implements ReplicaShard {
 
   /** Before its files are read. */
   async beforeOpening(): Promise<void> {
+    const { platform, catalog } = this.#parts.options;
     this.#ownership.readPromise();
+    if (await finishRewind(platform, shardDirectory(this.id))) catalog.replaceCheckpoints(this.id, []);
   }
 
   opened(): void {
@@ -195,9 +204,10 @@ export class ReplicaControl implements ReplicaShard {
   // ---- follower
 
   async follow(owner?: ShardOwner): Promise<void> {
-    const wasOwner = this.takesWrites;
+    const wasFollower = this.role === 'follower';
     this.#ownership.follow(owner);
-    if (wasOwner) {
+    if (!wasFollower) {
+      // An owner was fenced first, perhaps: what it wrote is where others go on.
       await this.#drained();
       this.#applier.startFromLog();
     }
@@ -305,8 +315,39 @@ export class ReplicaControl implements ReplicaShard {
     this.#take(owner);
   }
 
-  async rewind(_seq: number): Promise<SetAside | undefined> {
-    throw new VarveError('UNAVAILABLE', 'rewinding is being built', { shard: this.id, reason: 'not built' });
+  async rewind(seq: number): Promise<SetAside | undefined> {
+    const { contents, options, shard } = this.#parts;
+    const reason = this.takesWrites ? 'it is the owner' : this.#rewinding ? 'it is being rewound' : undefined;
+    if (reason !== undefined) throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
+    const { log } = contents;
+    const directory = shardDirectory(this.id);
+    this.#rewinding = true;
+    try {
+      await this.#drained();
+      await this.#checks.settled();
+      if (this.#unfinished === undefined && seq >= log.durableSeq) return undefined;
+      const aside = this.#unfinished?.aside ?? (await setAside(log, directory, seq));
+      const end = this.#unfinished?.seq ?? seq;
+      if (this.#unfinished === undefined) await beginRewind(log, directory, seq);
+      this.#unfinished = { seq: end, aside };
+      this.#updateRefusal();
+      await this.#parts.recovery.settled();
+      await this.#parts.folder.betweenFolds(async () => {
+        await log.replaceFiles(end, async () => void (await finishRewind(options.platform, directory)));
+        options.catalog.replaceCheckpoints(this.id, []);
+        await contents.loadAgain();
+      });
+      await shard.upkeep.rewound(end);
+      this.#unfinished = undefined;
+      return aside;
+    } finally {
+      this.#rewinding = false;
+      this.#applier.startFromLog();
+      this.#checks.newest = undefined;
+      this.#divergedAt = undefined;
+      this.#updateRefusal();
+      this.onChange();
+    }
   }
 
   // ---- verification and repair
@@ -369,8 +410,8 @@ export class ReplicaControl implements ReplicaShard {
 
   #checkMayApply(epoch: number): void {
     const { recovery, folder } = this.#parts;
-    if (this.role !== 'follower') {
-      const reason = `it is ${this.role} here`;
+    if (this.role !== 'follower' || this.#rewinding || this.#unfinished !== undefined) {
+      const reason = this.#rewinding ? 'it is being rewound' : `it is ${this.role} here`;
       throw new VarveError('UNAVAILABLE', `shard ${this.id} takes nothing from others: ${reason}`, { shard: this.id, reason });
     }
     this.#ownership.checkMayApply(epoch);
@@ -405,6 +446,10 @@ export class ReplicaControl implements ReplicaShard {
   #refusal(): VarveError | undefined {
     const { contents } = this.#parts;
     const { id: shard } = this;
+    if (this.#rewinding || this.#unfinished !== undefined) {
+      const reason = 'its log is being rewound';
+      return new VarveError('UNAVAILABLE', `shard ${shard}: ${reason}`, { shard, reason });
+    }
     if (this.#divergedAt !== undefined) {
       const seq = this.#divergedAt;
       return new VarveError('DIVERGED', `shard ${shard}: its tree has another root than its owner's at seq ${seq}`, { shard, seq });

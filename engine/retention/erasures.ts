@@ -48,6 +48,11 @@ export class Erasures {
     this.#byEntity.set(entity, erasure);
   }
 
+  /** Those logged beyond `seq`. */
+  forgetBeyond(seq: number): void {
+    for (const [entity, erasure] of this.#byEntity) if (erasure.seq > seq) this.#byEntity.delete(entity);
+  }
+
   get(entity: string): Erasure | undefined {
     return this.#byEntity.get(entity);
   }

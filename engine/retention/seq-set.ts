@@ -69,6 +69,11 @@ export class SeqSet {
     this.#size--;
   }
 
+  clear(): void {
+    this.#pages.clear();
+    this.#size = 0;
+  }
+
   addRuns(runs: readonly SeqRun[]): void {
     for (const { fromSeq, toSeq } of runs) for (let seq = fromSeq; seq <= toSeq; seq++) this.add(seq);
   }
