@@ -21,6 +21,7 @@ import type {
   VersionRecord,
 } from './types.js';
 import type { UpkeepOptions } from './upkeep.js';
+import type { VerifiableShard } from './verification.js';
 
 export interface OpenOptions {
   /** Fixed at creation; opening with another number is INCOMPATIBLE. Default: what the directory has, else 1. */
@@ -230,6 +231,8 @@ export interface Database extends Keep {
   /** PLACEMENT_FIXED once it has records, unless it is the same. */
   setPlacement(collection: string, placement: string): Promise<CollectionInfo>;
   shards(): ShardInfo[];
+  /** A shard as verification sees it. INVALID where there is none. */
+  verifiable(shard: number): VerifiableShard;
   /** A shard as replication sees it. */
   replica(shard: number): ReplicaShard;
   /** What has been counted since it was opened, for metrics. */

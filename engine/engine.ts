@@ -28,7 +28,7 @@ import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime } from './format/time.js';
 import type { Identity } from './identity.js';
-import type { JobInfo } from './jobs.js';
+import type { JobControl, JobInfo, JobKind } from './jobs.js';
 import type { CompactRequest, EraseRequest } from './keep.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
 import { checkOptions, openShards } from './open-shards.js';
@@ -57,6 +57,8 @@ import {
   type VersionRecord,
 } from './types.js';
 import { Upkeep } from './upkeep.js';
+import type { VerifiableShard } from './verification.js';
+import { ShardVerification } from './verifying/shard-verification.js';
 import { PositionsView, type ViewSource } from './view.js';
 
 type OneOptions = InsertOptions & Pick<InsertItem, 'refs' | 'expect'>;
@@ -76,6 +78,7 @@ export class Engine implements Database, ViewSource {
   readonly #decisions: PlacementDecisions;
   readonly #keeping: Keeping;
   readonly #upkeep: Upkeep;
+  readonly #verifications = new Map<number, ShardVerification>();
   readonly #following = new Following(() => this.#loadLogged());
   #closed: Promise<void> | undefined;
 
@@ -346,6 +349,11 @@ export class Engine implements Database, ViewSource {
     return this.#upkeep.jobs.pause(id, isPaused);
   }
 
+  startJob(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo {
+    this.checkOpen();
+    return this.#upkeep.jobs.start(kind, request, work);
+  }
+
   watchJob(id: string, tell: (job: JobInfo) => void): () => void {
     return this.#upkeep.jobs.watch(id, tell);
   }
@@ -362,6 +370,14 @@ export class Engine implements Database, ViewSource {
 
   shards(): ShardInfo[] {
     return this.shardList.map(shardInfo);
+  }
+
+  verifiable(shard: number): VerifiableShard {
+    const known = this.#verifications.get(shard);
+    if (known !== undefined) return known;
+    const made = new ShardVerification(this.#shard(shard), this.#platform.clock, (seq) => this.replica(shard).rootAt(seq));
+    this.#verifications.set(shard, made);
+    return made;
   }
 
   replica(shard: number): ReplicaShard {
@@ -400,6 +416,7 @@ export class Engine implements Database, ViewSource {
   async #close(): Promise<void> {
     await this.#following.close();
     await this.#upkeep.close();
+    for (const verification of this.#verifications.values()) verification.close();
     const results = await Promise.allSettled(this.shardList.map((shard) => shard.close()));
     await this.#foldHost.close();
     this.#catalog.close();

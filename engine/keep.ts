@@ -1,5 +1,5 @@
 /** The part of a database's face that keeps and gives back: retention, snapshots, compaction, erasure, jobs. Types only. */
-import type { JobInfo } from './jobs.js';
+import type { JobControl, JobInfo, JobKind } from './jobs.js';
 import type { Snapshot } from './retention/keeping.js';
 import type { Retention } from './retention/policy.js';
 import type { JsonValue, Point } from './types.js';
@@ -36,6 +36,8 @@ export interface Keep {
   compact(request?: CompactRequest): JobInfo;
   /** Logs the erasure, then a job that takes the bodies out of every file. INVALID where the entity never existed. */
   erase(request: EraseRequest): Promise<JobInfo>;
+  /** Runs work of others as a job among these: verifications. Throws OVERLOADED, CLOSED. */
+  startJob(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo;
   /** Newest first. */
   jobs(): readonly JobInfo[];
   job(id: string): JobInfo | undefined;

@@ -69,6 +69,12 @@ export interface MendReport {
   readonly file: string;
 }
 
+/** What a mending would change of what our own tree has; `hash` undefined: that version would go. */
+export interface OfferedChange {
+  readonly seq: number;
+  readonly hash: HashHex | undefined;
+}
+
 export interface ReplicaShard {
   readonly id: ShardId;
   readonly role: ShardRole;
@@ -127,12 +133,15 @@ export interface ReplicaShard {
   rootAt(seq: number): Promise<{ readonly seq: number; readonly root: HashHex; readonly entries: number }>;
   /** Ranges that cannot be read, by what is known so far (opening, reading, scrubs). */
   readonly gaps: readonly { readonly fromSeq: number; readonly toSeq: number }[];
-  /** Takes slices that cover the range in place of what cannot be read, where every record is proven by our own tree, or `prove` says yes to the root of the tree that results. */
+  /**
+   * Takes slices that cover the range in place of what cannot be read, where every record is proven by our own tree, or `prove` says yes to the root of
+   * the tree that results, and to what it changes. Without slices: writes the files of the range anew from what is readable in them.
+   */
   mend(
     fromSeq: number,
     toSeq: number,
     slices: readonly LogSlice[],
-    prove: (seq: number, root: HashHex) => Promise<boolean>,
+    prove: (seq: number, root: HashHex, changes: readonly OfferedChange[]) => Promise<boolean>,
   ): Promise<MendReport>;
 }
 

@@ -31,7 +31,7 @@ import { ShardRoots } from './shard-roots.js';
 import { ShardUpkeep } from './shard-upkeep.js';
 import { ShardWriter } from './shard-writer.js';
 import { ShardCounters } from './stats.js';
-import type { NodeCache } from './tree/tree-store.js';
+import type { NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { type InsertOptions, type InsertResult, recordId, type ShardId } from './types.js';
 import { Watchers } from './watchers.js';
@@ -190,6 +190,11 @@ export class Shard {
   /** The tree's newest state on disk: what a reopen starts from. */
   get tree(): { readonly seq: number; readonly root: TreeRoot } | undefined {
     return this.#contents.tree;
+  }
+
+  /** For verification. */
+  get store(): TreeStore {
+    return this.#contents.store;
   }
 
   /** Why writes are refused, or undefined. */
