@@ -263,7 +263,8 @@ class ShardRun {
     }
     for (const { kind, file, offset, fromSeq, toSeq, detail } of verifiable.findings)
       if (kind === 'damaged' || kind === 'missing') this.#damage(kind, file, offset, fromSeq, toSeq, detail);
-    if (repair && (this.damaged > 0 || this.#treeDamaged)) await this.#repair();
+    this.damaged = this.#places();
+    if (repair && this.damaged > 0) await this.#repair();
     for (const [i, peer] of this.#peers.entries()) {
       if (this.#signal.aborted) return;
       await this.#compare(peer, repair);
@@ -272,16 +273,24 @@ class ShardRun {
   }
 
   async #repair(): Promise<void> {
-    const { log, db } = this.#options;
-    const before = this.damaged;
+    const { log } = this.#options;
     const report: RepairReport = await repairShard(this.#repairing(log), this.#shard, this.#treeDamaged);
     for (const { from, to, reason } of report.unrepairable) {
-      const at = db.databaseId;
+      const at = `shard ${this.#shard}`;
       this.findings.push({ shard: this.#shard, kind: 'unrepairable', at, offset: 0, from, to, detail: reason });
     }
-    this.unrepairable += report.unrepairable.length;
-    this.repaired += Math.max(0, before - report.unrepairable.length);
     if (report.rebuiltTree) this.#treeDamaged = false;
+    this.unrepairable = this.#places();
+    this.repaired = Math.max(0, this.damaged - this.unrepairable);
+  }
+
+  /** Stretches of the log that cannot be read, files that are bad elsewhere, and the tree. */
+  #places(): number {
+    const { db } = this.#options;
+    const { gaps } = db.replica(this.#shard);
+    const files = db.verifiable(this.#shard).damagedSegments;
+    const elsewhere = files.filter((file) => !gaps.some((gap) => gap.fromSeq <= file.toSeq && file.fromSeq <= gap.toSeq));
+    return gaps.length + elsewhere.length + (this.#treeDamaged ? 1 : 0);
   }
 
   #repairing(log: ReplicationLog) {
@@ -323,6 +332,7 @@ class ShardRun {
       if (!isOurs) throw error;
       this.#damage('damaged', `shard ${this.#shard}`, 0, 0, 0, messageOf(error));
       await db.replica(this.#shard).rebuildTree();
+      this.damaged++;
       this.repaired++;
       return compare(db, peer, { signal: this.#signal });
     }
@@ -344,7 +354,6 @@ class ShardRun {
   #damage(kind: string, at: string, offset: number, fromSeq: number, toSeq: number, detail: string): void {
     const known = this.findings.some((finding) => finding.at === at && finding.offset === offset && finding.detail === detail);
     if (known) return;
-    this.damaged++;
     const id = (seq: number): string | null => (seq === 0 ? null : recordId(this.#shard as never, seq));
     const named = kind === 'missing' ? 'missing' : 'damaged';
     this.findings.push({ shard: this.#shard, kind: named, at, offset, from: id(fromSeq), to: id(toSeq), detail });
