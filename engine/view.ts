@@ -4,6 +4,7 @@ import type { HistoryOptions, HistoryPage, ListOptions, View } from './database.
 import { VarveError } from './errors.js';
 import { checkCollection, checkKey, entityKey, entityPrefix } from './format/keys.js';
 import type { StoredVersion } from './record-view.js';
+import { ERASURES } from './retention/erasures.js';
 import { isProvenCurrent } from './retention/exactness.js';
 import type { Shard } from './shard.js';
 import { MAX_SEQ, parseRecordId, type VersionRecord } from './types.js';
@@ -59,7 +60,8 @@ export class PositionsView implements View {
     const prefix = entityPrefix(collection, options.prefix ?? '');
     const after = options.after === undefined ? undefined : justAfter(entityKey(collection, options.after));
     const from = after !== undefined && after > prefix ? after : prefix;
-    const home = this.#source.homeOf(collection);
+    // An erasure is in the shard of its entity; what else the system keeps is in every shard, and told from the first.
+    const home = collection === ERASURES ? undefined : this.#source.homeOf(collection);
     const shards = home === undefined ? this.#source.shardList : [home];
     for (const shard of shards) {
       const position = this.#position(shard);

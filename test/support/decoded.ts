@@ -9,7 +9,7 @@ import type { MemoryPlatform } from '../../engine/platform/memory.js';
 const SEGMENT_NAME = /[0-9a-f]{12}-[0-9a-f]{4}\.seg/;
 
 /** The file's bytes, then one buffer for each block. */
-export function decodedBytes(machine: MemoryPlatform, path: string): Buffer[] {
+export function decodedBytes(machine: Pick<MemoryPlatform, 'contents'>, path: string): Buffer[] {
   const bytes = machine.contents(path);
   const place = placeOf(bytes, path);
   return place === undefined ? [bytes] : [bytes, ...unpackedBlocks(bytes, place)];

@@ -80,7 +80,9 @@ async function copyAll(
     options.progress?.(bytesDone, bytes);
   }
   for (let shard = 1; shard <= shards; shard++) await syncDirectory(join(directory, logDirectory(shard)));
-  const manifest: Manifest = { format: 1, database, shards, taken, segments };
+  // After the segments: one that came meanwhile is known, whether or not its event was copied.
+  const erasures = await source.erasures();
+  const manifest: Manifest = { format: 1, database, shards, taken, segments, erasures };
   await writeManifest(directory, manifest);
   return { manifest, bytes, bytesFetched, segmentsKept, segmentsRemoved: await removeOthers(directory, manifest) };
 }

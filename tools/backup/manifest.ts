@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSegmentName } from '../../engine/segment-copy.js';
+import type { KnownErasure } from './erasures.js';
 import { syncDirectory } from './files.js';
 
 export const MANIFEST_FILE = 'backup.json';
@@ -32,6 +33,8 @@ export interface Manifest {
   /** When the lengths were taken: everything acknowledged before is in. RFC 3339. */
   readonly taken: string;
   readonly segments: readonly BackupSegment[];
+  /** Erasures known when the segments were copied; undefined: an older backup, which does not say. */
+  readonly erasures?: readonly KnownErasure[];
 }
 
 export class ManifestError extends Error {

@@ -5,6 +5,7 @@
 import type { Database } from '../../engine/index.js';
 import { isSegmentName } from '../../engine/segment-copy.js';
 import { type HttpClient, ProblemError } from '../http-client.js';
+import { erasuresOfDatabase, erasuresOfServer, type KnownErasure } from './erasures.js';
 
 export interface SourceSegment {
   readonly shard: number;
@@ -23,6 +24,8 @@ export interface SourceState {
 export interface BackupSource {
   /** One consistent state: lengths taken at one moment. */
   state(): Promise<SourceState>;
+  /** What was erased so far. */
+  erasures(): Promise<readonly KnownErasure[]>;
   /** The segment's bytes in `[from, to)`; throws SegmentGone where compaction has replaced it meanwhile. */
   read(segment: SourceSegment, from: number, to: number): AsyncGenerator<Uint8Array>;
 }
@@ -37,6 +40,7 @@ const PIECE_BYTES = 4 * 1024 * 1024;
 export function serverSource(client: HttpClient): BackupSource {
   return {
     state: async () => checkedState(await client.json('GET', '/replication/v1/segments')),
+    erasures: () => erasuresOfServer(client),
     read: async function* ({ shard, name }, from, to) {
       for (let at = from; at < to; ) {
         const end = Math.min(to, at + PIECE_BYTES);
@@ -56,6 +60,7 @@ export function serverSource(client: HttpClient): BackupSource {
 export function databaseSource(db: Database): BackupSource {
   return {
     state: async () => ({ database: db.databaseId, shards: db.shardCount, segments: db.logFiles() }),
+    erasures: () => erasuresOfDatabase(db),
     read: async function* ({ shard, name }, from, to) {
       for (let at = from; at < to; ) {
         const bytes = db.readLogFile(shard, name, at, Math.min(PIECE_BYTES, to - at));
