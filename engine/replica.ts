@@ -103,7 +103,7 @@ export interface ReplicaShard {
   /** Ends writes here: what is queued commits first. Reads go on. */
   follow(owner?: ShardOwner): Promise<void>;
   /** Checks, appends, syncs, applies, makes visible. Throws UNSOUND (INVALID bytes, order, checksum), or what the log throws; then nothing of it was taken. */
-  apply(slice: LogSlice): Promise<void>;
+  apply(slice: LogSlice, sourceEpoch?: number): Promise<void>;
   /** Told of each checkpoint event applied, once the tree was folded through its seq; a difference makes the shard unreadable before it is told. */
   onRootCheck(told: (check: RootCheck) => void): void;
   /** Throws the tree away and builds it from the log; readable again where the last check's root is met. */

@@ -11,10 +11,12 @@
 import { type Clock, type ReplicaShard, recordSeedOf } from '../engine/copying.js';
 import { isVarveError } from '../engine/index.js';
 import { Backoff } from './backoff.js';
+import { isEpoch } from './checks.js';
 import { readEpochs, wayTo } from './history.js';
-import { BadMessage, MessageDecoder, type StreamMessage } from './message.js';
+import { BadMessage, EPOCH_HEADER, MessageDecoder, type StreamMessage } from './message.js';
 import { isRecord, readJson } from './peer-json.js';
 import { joined, joins } from './slices.js';
+import { HEARTBEAT_MS } from './source.js';
 import { PeerError, type PeerResponse, type Transport } from './transport.js';
 
 export const SILENCE_MS = 10_000;
@@ -97,7 +99,7 @@ export class Follower {
     return {
       url,
       connected: this.#connected,
-      lagSeconds: this.#connected && this.#isCurrent ? 0 : (clock.monotonicMs() - this.#currentMs) / 1000,
+      lagSeconds: this.#lagMs(clock.monotonicMs()) / 1000,
       sourceSeq: this.#sourceSeq,
       receivedBytes: this.#receivedBytes,
       appliedSlices: this.#appliedSlices,
@@ -128,7 +130,6 @@ export class Follower {
           this.#options.onRefused(why);
         }
       }
-      this.#noteCurrency();
       this.#connected = false;
       if (signal.aborted) return;
       if (why === undefined) waitMs = GOODBYE_MS;
@@ -191,7 +192,9 @@ export class Follower {
   async #read(response: PeerResponse, connection: AbortController): Promise<void> {
     const { shard, database, clock, onProgress } = this.#options;
     const decoder = new MessageDecoder(recordSeedOf(database, shard.id));
-    const intake = new Intake(shard, () => {
+    const sourceEpoch = Number(response.headers[EPOCH_HEADER.toLowerCase()] ?? 0);
+    if (!isEpoch(sourceEpoch)) throw new PeerError(this.url, 'it does not say of which epoch its log is');
+    const intake = new Intake(shard, sourceEpoch, () => {
       this.#appliedSlices++;
       this.#settled();
       this.#noteCurrency();
@@ -258,6 +261,12 @@ export class Follower {
     this.#lastError = undefined;
   }
 
+  /** A source that has been silent for longer than a heartbeat may have more by now. */
+  #lagMs(nowMs: number): number {
+    const sinceMs = nowMs - this.#currentMs;
+    return this.#connected && this.#isCurrent && sinceMs < HEARTBEAT_MS * 1.5 ? 0 : sinceMs;
+  }
+
   /** Whether it has all that the source said it has. */
   #noteCurrency(): void {
     this.#isCurrent = this.#connected && this.#options.shard.durableSeq >= this.#sourceSeq;
@@ -284,6 +293,8 @@ export class Follower {
 /** Messages on their way into the log: what waits while one is applied goes in together with what joins it. */
 class Intake {
   readonly #shard: ReplicaShard;
+  /** What comes of older epochs is history of this one: a promise refuses sources, not history. */
+  readonly #sourceEpoch: number;
   readonly #applied: () => void;
   #queue: StreamMessage[] = [];
   #bytes = 0;
@@ -292,8 +303,9 @@ class Intake {
   #failed: () => void = () => {};
   #wake: (() => void) | undefined;
 
-  constructor(shard: ReplicaShard, applied: () => void) {
+  constructor(shard: ReplicaShard, sourceEpoch: number, applied: () => void) {
     this.#shard = shard;
+    this.#sourceEpoch = sourceEpoch;
     this.#applied = applied;
   }
 
@@ -364,7 +376,7 @@ class Intake {
   async #apply(messages: readonly StreamMessage[]): Promise<void> {
     if (messages.length > 1) {
       try {
-        await this.#shard.apply(joined(messages));
+        await this.#shard.apply(joined(messages), this.#sourceEpoch);
         this.#applied();
         return;
       } catch (error) {
@@ -373,7 +385,7 @@ class Intake {
       }
     }
     for (const message of messages) {
-      await this.#shard.apply(message);
+      await this.#shard.apply(message, this.#sourceEpoch);
       this.#applied();
     }
   }

@@ -8,7 +8,7 @@ import type { Clock, ReplicaShard } from '../engine/copying.js';
 import { recordSeedOf } from '../engine/copying.js';
 import type { Database } from '../engine/index.js';
 import { type AckReport, readAckReport } from './ack-book.js';
-import { STREAM_TYPE } from './message.js';
+import { EPOCH_HEADER, STREAM_TYPE } from './message.js';
 import { knownQuery, type PeerHandlers, type PeerParams, PeerRefusal, queryNumber } from './peer-service.js';
 import { LogSource, type StreamRequest } from './source.js';
 import type { PeerAnswer, PeerCall } from './transport.js';
@@ -118,7 +118,8 @@ export class LogService {
       const epochs = refusal.epochs.map((span) => [span.epoch, span.firstSeq, span.lastSeq]);
       throw new PeerRefusal(409, 'diverged', 'The position is not in this history.', { epochs });
     }
-    return { status: 200, headers: { 'Content-Type': STREAM_TYPE }, stream: source.stream(wanted, call.signal) };
+    const headers = { 'Content-Type': STREAM_TYPE, [EPOCH_HEADER]: String(this.#options.db.replica(shard).epoch) };
+    return { status: 200, headers, stream: source.stream(wanted, call.signal) };
   }
 
   #acks(call: PeerCall): PeerAnswer {

@@ -14,6 +14,8 @@ export const MESSAGE_TAIL_BYTES = 4;
 /** Of batches in one message. */
 export const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024;
 export const STREAM_TYPE = 'application/vnd.varve.log';
+/** Of the answer that a stream comes in: the newest epoch of the source's log. */
+export const EPOCH_HEADER = 'Varve-Epoch';
 
 const MAGIC = 0x4c505256; // V R P L
 const KINDS = ['batches', 'heartbeat', 'goodbye'] as const;

@@ -67,9 +67,9 @@ export class Applier {
   }
 
   /** Resolves once durable and visible. Throws UNSOUND, what `checkMayApply` throws, or what the log throws. */
-  apply(slice: LogSlice): Promise<void> {
+  apply(slice: LogSlice, sourceEpoch = slice.epoch): Promise<void> {
     const { shard, contents, queue, healing, checkMayApply } = this.#deps;
-    checkMayApply(slice.epoch);
+    checkMayApply(Math.max(slice.epoch, sourceEpoch));
     if (!healing.whole) {
       const reason = 'its tree is being rebuilt';
       throw new VarveError('UNAVAILABLE', `shard ${shard}: ${reason}`, { shard, reason });

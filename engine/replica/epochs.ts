@@ -9,6 +9,8 @@ export function epochsOf(log: ShardLog): EpochSpan[] {
   for (const segment of log.segmentSet.all) {
     const epoch = segment.header?.epoch ?? segment.epoch;
     const last = spans.at(-1);
+    // What a later epoch that ended nothing before it came after: whatever others have of that was left behind.
+    if (last === undefined && epoch > 1 && segment.header?.attestedSeq === 0) spans.push({ epoch: 1, firstSeq: 1, lastSeq: 0 });
     if (last !== undefined && last.epoch >= epoch) last.lastSeq = Math.max(last.lastSeq, segment.lastSeq);
     else spans.push({ epoch, firstSeq: segment.base, lastSeq: segment.lastSeq });
   }

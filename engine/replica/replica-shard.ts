@@ -214,8 +214,8 @@ export class ReplicaControl implements ReplicaShard {
     this.onChange();
   }
 
-  async apply(slice: LogSlice): Promise<void> {
-    await this.#applier.apply(slice);
+  async apply(slice: LogSlice, sourceEpoch?: number): Promise<void> {
+    await this.#applier.apply(slice, sourceEpoch);
   }
 
   onRootCheck(told: (check: RootCheck) => void): void {
@@ -285,7 +285,11 @@ export class ReplicaControl implements ReplicaShard {
   async beginEpoch(epoch: number, owner: ShardOwner, reason: string): Promise<void> {
     const { contents, queue, options, writer, recovery } = this.#parts;
     this.#ownership.checkNotPromised(epoch);
-    assert(epoch > this.epoch && owner.node === options.nodeId, 'an epoch is begun by its owner, after the one before');
+    assert(owner.node === options.nodeId, 'an epoch is begun by its owner');
+    if (epoch <= this.epoch) {
+      const message = `shard ${this.id}: epoch ${this.epoch} has begun meanwhile`;
+      throw new VarveError('NOT_OWNER', message, { shard: this.id, owner: this.owner?.node, url: this.owner?.url });
+    }
     this.#ownership.fence(`epoch ${epoch} begins`);
     await this.#drained();
     const why = recovery.stopped;

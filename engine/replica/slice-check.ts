@@ -8,6 +8,7 @@ import { decodeBatchHead } from '../format/batch.js';
 import { decodeBatches, FRAME_DATA, FRAME_HEAD_BYTES, frameBytes, MAX_FRAME_BYTES } from '../format/frame.js';
 import { checkCollection, checkKey } from '../format/keys.js';
 import type { SegmentPlace } from '../format/segment.js';
+import { countOfRuns } from '../format/seq-runs.js';
 import { KIND_PUT, type LogEvent, type ReadRecord, type StoredBatch } from '../log/index.js';
 import type { EpochSpan, LogSlice } from '../replica.js';
 import { MAX_SEQ, type ShardId } from '../types.js';
@@ -35,6 +36,8 @@ export interface CheckedSlice {
   readonly lastTime: number;
 }
 
+/** Far beyond what one trim event says. */
+const MOST_DROPPED = 2 ** 28;
 const NOT_ASCII = /[^\x20-\x7e]/;
 
 /** Throws UNSOUND. */
@@ -118,7 +121,8 @@ export function problemOfRecord(record: ReadRecord): string | undefined {
 function problemOfEvent(event: LogEvent, slice: LogSlice, { spans }: CheckContext): string | undefined {
   if (event.type === 'trim') {
     const known = [...spans(), slice];
-    // A run over seqs that no epoch has may be endless.
+    // Seqs are marked one by one: a run over what never was may be endless.
+    if (countOfRuns(event.runs) > MOST_DROPPED) return 'a trim drops more than one can';
     for (const { fromSeq, toSeq } of event.runs)
       if (!known.some(({ firstSeq, lastSeq }) => firstSeq <= fromSeq && toSeq <= lastSeq)) return 'a trim drops what never was';
   }

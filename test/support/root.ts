@@ -17,11 +17,19 @@ import type { TreeChange } from '../../engine/tree/types.js';
 import { parseRecordId, recordId, type VersionRecord } from '../../engine/types.js';
 import { timeToMicros } from './compare.js';
 
-export async function freshRoot(db: Database, shard: number, throughSeq: number): Promise<{ root: string; entries: number }> {
+/** `spans`: where seqs were given out at all; up to `throughSeq` by default. */
+export async function freshRoot(
+  db: Database,
+  shard: number,
+  throughSeq: number,
+  spans: readonly { readonly firstSeq: number; readonly lastSeq: number }[] = [{ firstSeq: 1, lastSeq: throughSeq }],
+): Promise<{ root: string; entries: number }> {
   const changes: TreeChange[] = [];
-  for (let seq = 1; seq <= throughSeq; seq++) {
-    const record = surviving(db, recordId(shard, seq));
-    if (record !== undefined) changes.push(changeOf(record));
+  for (const { firstSeq, lastSeq } of spans) {
+    for (let seq = firstSeq; seq <= Math.min(lastSeq, throughSeq); seq++) {
+      const record = surviving(db, recordId(shard, seq));
+      if (record !== undefined) changes.push(changeOf(record));
+    }
   }
   if (changes.length === 0) return { root: hex(EMPTY_ROOT_HASH), entries: 0 };
   changes.sort((a, b) => Buffer.compare(a.key, b.key));
