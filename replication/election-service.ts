@@ -37,7 +37,11 @@ export function electionHandlers({ db, replicas, onPromised }: ElectionServiceOp
       knownQuery(call, ['time']);
       const time = call.query.get('time');
       if (time === null || time.length > MAX_TIME_CHARS || /^[0-9a-f]{16}$/.test(time)) throw badTime();
-      if (db.replica(id).role !== 'owner') throw new PeerRefusal(409, 'not-owner', 'Another node owns the shard.');
+      const { role, owner } = db.replica(id);
+      if (role !== 'owner') {
+        const known = { shard: id, owner: owner?.node ?? null, url: owner?.url ?? null };
+        throw new PeerRefusal(503, 'not-owner', 'Another node owns the shard.', known);
+      }
       try {
         const { positions } = await db.asOf(time);
         return { status: 200, json: { seq: positions[id - 1] ?? 0 } };

@@ -50,7 +50,7 @@ export function readPromiseRequest(json: unknown): PromiseRequest | undefined {
 
 /** Whether this copy may have a say: what never held all that its source had could outvote what it never saw. */
 export function mayPromise(shard: ReplicaShard): boolean {
-  return shard.role !== 'follower' || shard.promised.caughtUp;
+  return shard.promised.caughtUp;
 }
 
 /** The answer to a candidate: durable before this resolves. `replicas`: who may be one. */
@@ -88,6 +88,8 @@ export interface CandidateOptions {
   readonly replicas: readonly string[];
   readonly transport: Transport;
   readonly clock: Clock;
+  /** After its own promise nothing of an older epoch is taken here: whoever brings it is let go. */
+  readonly stopFollowing?: () => Promise<void>;
   /** For one call to one peer. Default 5000. */
   readonly timeoutMs?: number;
   /** For what the owner has and this node has not yet. Default 5000. */
@@ -165,6 +167,8 @@ export class Candidate {
     const { shard, node, url, replicas } = this.#options;
     const states = await this.#states();
     const epoch = this.#nextEpoch(states);
+    // Who forces says that this copy is to be the one, whatever it never saw.
+    await shard.noteCaughtUp();
     const own = await shard.promise(epoch, node);
     if (!own) throw this.#noMajority(epoch, [], 'this node has promised an equal or newer epoch to another');
     const votes = await Promise.all(replicas.filter((peer) => peer !== url).map((peer) => this.#ask(peer, epoch)));
@@ -174,7 +178,8 @@ export class Candidate {
   }
 
   async #begin(epoch: number, reason: string, votes: readonly Vote[]): Promise<void> {
-    const { shard, node, url } = this.#options;
+    const { shard, node, url, stopFollowing } = this.#options;
+    await stopFollowing?.();
     const { promised } = shard;
     if (promised.epoch !== epoch || promised.candidate !== node)
       throw this.#noMajority(epoch, votes, `this node has promised epoch ${promised.epoch} to another meanwhile`);

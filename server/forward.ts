@@ -2,7 +2,8 @@
  * A write that came to a node which does not own its shard, passed on to the one that does: the request as it came, streamed there, and the
  * answer as it comes, streamed back.
  *
- * Invariants: the owner checks everything itself, the token too, which is passed on; a request is passed on once (`Varve-Forwarded`).
+ * Invariants: the owner checks everything itself, the token too, which is passed on; no node passes a request on twice (`Varve-Forwarded`
+ * names those it came through).
  * `owner-unreachable` is said only where nothing was sent; where anything may have arrived it is `outcome-unknown`, and an answer that broke off
  * breaks off here too. Nothing is tried again: who wrote knows whether it may be.
  */
@@ -22,6 +23,7 @@ const CONNECT_MS = 3000;
 /** From the end of the request to the beginning of the answer. */
 const ANSWER_MS = 30_000;
 const IDLE_SOCKETS = 16;
+const MOST_HOPS = 4;
 
 /** Of one connection, or meant for this node alone: Origin was checked here, and names this node. */
 const NOT_PASSED: ReadonlySet<string> = new Set([
@@ -73,13 +75,18 @@ export class Forwarder {
   /** Resolves once the answer has been passed back whole. `head`: what of the body has been read already; `isStream`: both ways at once. */
   async pass(exchange: Exchange, shard: number, owner: Owner, head?: Uint8Array, isStream = false): Promise<void> {
     const { req, res, context } = exchange;
-    if (owner.url === undefined || req.headers['varve-forwarded'] !== undefined)
+    const hops = String(req.headers['varve-forwarded'] ?? '')
+      .split(',')
+      .map((hop) => hop.trim())
+      .filter((hop) => hop !== '');
+    // A copy of a copy passes on to a copy; nobody passes on what has been here already.
+    if (owner.url === undefined || hops.includes(this.#nodeId) || hops.length >= MOST_HOPS)
       throw new Problem('not-owner', 'This node does not take the writes of the shard, and does not know who does now.', {
         shard,
         owner: owner.node ?? null,
         url: owner.url ?? null,
       });
-    const { upstream, progress } = this.#begin(req, owner.url);
+    const { upstream, progress } = this.#begin(req, owner.url, [...hops, this.#nodeId].join(', '));
     const leave = () => upstream.destroy();
     res.on('close', leave);
     if (isStream) context.draining.addEventListener('abort', leave, { once: true });
@@ -109,7 +116,7 @@ export class Forwarder {
     }
   }
 
-  #begin(req: IncomingMessage, target: string): { upstream: ClientRequest; progress: Progress } {
+  #begin(req: IncomingMessage, target: string, hops: string): { upstream: ClientRequest; progress: Progress } {
     const { protocol, hostname, port } = new URL(target);
     const secure = protocol === 'https:';
     const upstream = (secure ? requestHttps : requestHttp)({
@@ -118,7 +125,7 @@ export class Forwarder {
       port: port === '' ? (secure ? 443 : 80) : Number(port),
       method: req.method,
       path: req.url,
-      headers: { ...passed(req), 'varve-forwarded': this.#nodeId },
+      headers: { ...passed(req), 'varve-forwarded': hops },
       agent: secure ? this.#secureAgent : this.#agent,
     });
     const progress = new Progress(upstream, secure);

@@ -5,10 +5,13 @@
  * the server drains, the database closes (marks, syncs), exit code 0; a second signal ends the process with 1 at once, which is safe:
  * a crash is what the log is made for. SIGHUP: tokens and certificates are read again, as they are when their files change.
  */
-import { type Database, type OpenOptions, open, VarveError } from '../engine/index.js';
+import { setTimeout } from 'node:timers/promises';
+import { type Database, type OpenOptions, open, type Platform, VarveError } from '../engine/index.js';
 import { Access } from './auth.js';
 import { limitsOf, openOptionsOf, type ServeConfig, tlsFilesOf, tokenFileOf } from './config.js';
+import { copiesConfigOf, readPeerCredentials } from './copies-config.js';
 import { type Disk, Watch } from './disk.js';
+import { type Joined, join } from './join.js';
 import { createLogger, type Logger } from './logging.js';
 import { type RunningServer, startServer } from './start.js';
 import { readTls } from './tls.js';
@@ -28,9 +31,14 @@ export interface ServeOptions {
   signals?: SignalSource | null;
   /** How the database is opened; the engine's `open` by default. */
   openDatabase?: (dir: string, options: OpenOptions) => Promise<Database>;
+  /** Where replication finds clock, randomness and, before the database is open, its directory; the machine's by default. */
+  platform?: Platform;
   /** Reads tokens and certificates; without it there are none. */
   disk?: Disk;
 }
+
+/** For the last words on streams of followers. */
+const GOODBYE_MS = 200;
 
 /** Holds no files. */
 const NO_DISK: Disk = { stamp: () => undefined, read: () => undefined };
@@ -51,12 +59,16 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
   const openDatabase = options.openDatabase ?? open;
   const disk = options.disk ?? NO_DISK;
   const tlsFiles = tlsFilesOf(config);
+  const copies = copiesConfigOf(config);
+  const credentials = readPeerCredentials(disk, config);
+  // Others call this server by that name.
+  const ownName = copies.advertise === undefined ? [] : [new URL(copies.advertise).hostname];
   const server = await startServer({
     listen: config.listen,
     logger,
     limits: limitsOf(config),
     access: new Access(readTokens(disk, tokenFileOf(config))),
-    hostNames: config.hostNames ?? [],
+    hostNames: [...(config.hostNames ?? []), ...ownName],
     requestLogging: config.logRequests,
     ...(tlsFiles === undefined ? {} : { tls: readTls(disk, tlsFiles) }),
   });
@@ -82,13 +94,29 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
   };
 
   const began = performance.now();
-  const ready = openDatabase(config.data, openOptionsOf(config)).then(
-    (db) => {
-      server.attach(db);
+  const leaving = new AbortController();
+  let joined: Joined | undefined;
+  const ready = join({
+    directory: config.data,
+    config: copies,
+    credentials,
+    url: server.url,
+    logger,
+    openDatabase: (openOptions) => openDatabase(config.data, openOptions),
+    open: openOptionsOf(config),
+    signal: leaving.signal,
+    ...(config.scrubEvery === undefined ? {} : { scrubEveryMs: config.scrubEvery }),
+    ...(options.platform === undefined ? {} : { platform: options.platform }),
+  }).then(
+    (all) => {
+      joined = all;
+      const { db } = all;
+      server.attach(db, all.copies, all.forwarder, all.verifier);
       logger.info({ shards: db.shardCount, ms: Math.round(performance.now() - began) }, 'ready');
       return db;
     },
     async (error: unknown) => {
+      if (leaving.signal.aborted) throw error;
       // What was meant to be said needs no stack.
       const why = error instanceof VarveError ? { code: error.code, why: error.message } : { err: error };
       logger.error(why, 'the database cannot be opened');
@@ -110,8 +138,13 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
   };
   const shutDown = async (): Promise<void> => {
     try {
+      leaving.abort();
+      // Those who follow hear a goodbye before their streams are cut.
+      const left = joined?.leave();
+      await Promise.race([left, setTimeout(GOODBYE_MS)]);
       await server.close();
       const db = await ready.catch(() => undefined);
+      await (left ?? joined?.leave());
       await db?.close();
       end(0);
     } catch (error) {
