@@ -1,6 +1,6 @@
 /**
  * `catalog.sqlite`: what would otherwise be found out again by reading much of the log or the tree: past
- * checkpoints and collection counts. Derived (law 2): deleting it costs time, never an answer.
+ * checkpoints, collection counts, and trims of other nodes that are not carried out here yet. Derived (law 2): deleting it costs time, never an answer.
  *
  * SQLite keeps no checksums, so every row carries its own; whatever looks odd (a bad row, a file that is not a
  * database) makes the whole catalog be thrown away and begun anew. It is opened when first needed, not at open.
@@ -22,6 +22,7 @@ const SCHEMA = `
     previous BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY(shard, seq)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS checkpoint_chains(shard INTEGER PRIMARY KEY, complete_through INTEGER NOT NULL, rows INTEGER NOT NULL, checksum INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS counts(shard INTEGER PRIMARY KEY, tree_seq INTEGER NOT NULL, counts TEXT NOT NULL, checksum INTEGER NOT NULL);
+  CREATE TABLE IF NOT EXISTS trims(shard INTEGER PRIMARY KEY, through_seq INTEGER NOT NULL, events TEXT NOT NULL, checksum INTEGER NOT NULL);
 `;
 
 interface CheckpointRow {
@@ -103,6 +104,26 @@ export class Catalog {
       if (row.tree_seq !== treeSeq) return undefined;
       const entries = JSON.parse(row.counts) as [string, number, number][];
       return new Map(entries.map(([collection, alive, versions]) => [collection, { alive, versions }]));
+    }, undefined);
+  }
+
+  /** Events of trims up to `throughSeq` whose drops may be in the files still. */
+  saveTrims(shard: number, throughSeq: number, events: readonly number[]): void {
+    const text = JSON.stringify(events);
+    this.#use((db) => {
+      const checksum = this.#checksum(shard, throughSeq, text, 'trims');
+      db.prepare('INSERT OR REPLACE INTO trims VALUES (?, ?, ?, ?)').run(shard, throughSeq, text, checksum);
+    }, undefined);
+  }
+
+  trims(shard: number): { readonly throughSeq: number; readonly events: readonly number[] } | undefined {
+    return this.#use((db) => {
+      const row = db
+        .prepare<[number], { through_seq: number; events: string; checksum: number }>('SELECT * FROM trims WHERE shard = ?')
+        .get(shard);
+      if (row === undefined) return undefined;
+      if (row.checksum !== this.#checksum(shard, row.through_seq, row.events, 'trims')) throw new Error('a row fails its checksum');
+      return { throughSeq: row.through_seq, events: JSON.parse(row.events) as number[] };
     }, undefined);
   }
 

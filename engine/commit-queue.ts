@@ -96,6 +96,11 @@ export class CommitQueue {
       throw new VarveError('OVERLOADED', 'too many bytes are waiting to be written', { retryAfterMs: 1000 });
     }
     const last = this.#groups.at(-1);
+    if (last?.waiters.length === 0) {
+      // Left by one that was refused after it had asked.
+      last.builder.reset();
+      return last;
+    }
     if (last !== undefined && last.builder.bytes < GROUP_BYTES && mayJoin(last)) return last;
     const group = new Group(this.#hooks.newBuilder());
     this.#groups.push(group);

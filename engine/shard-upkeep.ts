@@ -10,6 +10,7 @@
  * a crash `load` looks for events from there on, for a fold may have passed them, and then no replay meets them. It completes the record.
  */
 import type { BatchLimits } from './batch.js';
+import type { Catalog } from './catalog.js';
 import type { CompactHost } from './compaction/compact-host.js';
 import { type Certificate, type CompactOptions, compactShard } from './compaction/compact-shard.js';
 import {
@@ -51,6 +52,9 @@ export interface ShardUpkeepDeps {
   readonly shard: Shard;
   readonly platform: Platform;
   readonly databaseId: Uint8Array;
+  readonly catalog: Catalog;
+  /** Whether others hold the shard too: nothing is carried out in files before they are told to have it. */
+  readonly hold: boolean;
   readonly segmentBytes: number;
   log(): ShardLog;
   index(): ShardIndex;
@@ -66,18 +70,28 @@ export class ShardUpkeep {
   /** Dropped, and still in the files. */
   readonly #drops = new SeqSet();
   #trimmedThrough = 0;
-  #quorumSeq = Number.POSITIVE_INFINITY;
+  #quorumSeq: number;
   /** Event seqs of trims that the replay met: their record in `_trims` may be missing. */
   readonly #met: number[] = [];
+  /** Event seqs of trims that other nodes logged, and whose drops may be in the files here. */
+  #followed: number[] = [];
+  /** Runs of trims beyond the quorum's seq, by event: not carried out in files yet. */
+  readonly #young = new Map<number, readonly SeqRun[]>();
+  readonly #waiting = new Set<() => void>();
   #limits: BatchLimits | undefined;
   #measured: { readonly root: TreeRoot; readonly size: TreeSize } | undefined;
 
   constructor(deps: ShardUpkeepDeps) {
     this.#deps = deps;
+    this.#quorumSeq = deps.hold ? 0 : Number.POSITIVE_INFINITY;
   }
 
   /** An event met in a replay, or logged. */
   met(event: LogEvent, seq: number): void {
+    if (this.#limits !== undefined && !this.#isAlone && (event.type === 'trim' || event.type === 'checkpoint')) {
+      if (event.type === 'trim') this.#followed.push(seq);
+      this.#deps.catalog.saveTrims(this.#deps.shard.id, seq, this.#followed);
+    }
     if (event.type !== 'trim') return;
     this.#met.push(seq);
     this.#addDrops(seq, event.runs);
@@ -87,7 +101,7 @@ export class ShardUpkeep {
   async load(limits: BatchLimits): Promise<void> {
     const { shard } = this.#deps;
     this.#limits = limits;
-    const isAlone = shard.replica.takesWrites && shard.replica.epoch === 1;
+    const isAlone = this.#isAlone;
     const read = (collection: string) => shard.healing(() => Promise.resolve(shard.readingOwn(() => systemEntities(shard, collection))));
     for (const [collection, body] of await read(HORIZONS)) {
       const { horizon, time } = body as unknown as { horizon: string; time: number };
@@ -118,6 +132,7 @@ export class ShardUpkeep {
         this.#readTrim(seq);
       }
     }
+    if (!isAlone) this.#findFollowed();
     this.#met.length = 0;
     if (shard.stopped !== undefined || !shard.replica.takesWrites) return;
     const found = [...unknown];
@@ -137,9 +152,36 @@ export class ShardUpkeep {
     this.erasures.set(entity, { ...erasure, done: known?.seq === erasure.seq && known.done });
   }
 
+  /** Nobody else ever owned the shard: its own log says what is left to do. */
+  get #isAlone(): boolean {
+    const { replica } = this.#deps.shard;
+    return replica.takesWrites && replica.epoch === 1;
+  }
+
+  /** An owner forgets a trim in its log once its own files are clean: what is left to do here is told by the catalog, and by the log behind that. */
+  #findFollowed(): void {
+    const { catalog, shard } = this.#deps;
+    const log = this.#deps.log();
+    const compacted = log.segmentSet.all.map(({ header }) => header?.compactedThrough ?? 0);
+    const clean = compacted.length === 0 ? 0 : Math.min(...compacted);
+    const known = catalog.trims(shard.id);
+    const events = new Set((known?.events ?? []).filter((seq) => seq > clean));
+    for (const seq of this.#trimsFrom(Math.max(clean, known?.throughSeq ?? 0) + 1)) events.add(seq);
+    for (const seq of events) this.#readTrim(seq);
+    this.#followed = [...events].sort((a, b) => a - b);
+    catalog.saveTrims(shard.id, shard.visibleSeq, this.#followed);
+  }
+
   /** After the log was rewound: what was logged beyond `seq` never was. */
   async rewound(seq: number): Promise<void> {
+    const { catalog, shard } = this.#deps;
+    const known = catalog.trims(shard.id);
+    if (known !== undefined && known.throughSeq > seq) {
+      const events = known.events.filter((each) => each <= seq);
+      catalog.saveTrims(shard.id, seq, events);
+    }
     this.#drops.clear();
+    this.#young.clear();
     this.#trimmedThrough = 0;
     this.#met.splice(0, this.#met.length, ...this.#met.filter((each) => each <= seq));
     for (const met of this.#met) this.#readTrim(met);
@@ -154,6 +196,20 @@ export class ShardUpkeep {
   /** What is logged above it is not carried out in files yet. */
   setQuorumSeq(seq: number): void {
     this.#quorumSeq = seq;
+    for (const event of this.#young.keys()) if (event <= seq) this.#young.delete(event);
+    for (const look of [...this.#waiting]) look();
+  }
+
+  /** Calls `then` once what is logged at `seq` may be carried out in files. Returns how to call that off. */
+  onceSafe(seq: number, then: () => void): () => void {
+    const look = (): void => {
+      if (seq > this.#quorumSeq) return;
+      this.#waiting.delete(look);
+      then();
+    };
+    this.#waiting.add(look);
+    look();
+    return () => this.#waiting.delete(look);
   }
 
   /** Through which event every erasure is carried out in the files here. */
@@ -246,14 +302,15 @@ export class ShardUpkeep {
 
   async compact(host: CompactHost, pace: Pace, options: CompactOptions, progress: (share: number) => void): Promise<Certificate> {
     const { shard, databaseId, segmentBytes } = this.#deps;
+    const { drops, trimmedThrough } = this.#safe();
     const certificate = await compactShard(
       {
         id: shard.id,
         databaseId,
         log: this.#deps.log(),
         segmentBytes,
-        drops: this.#drops,
-        trimmedThrough: this.#trimmedThrough,
+        drops,
+        trimmedThrough,
         erasures: this.#erasedEntities(),
         applied: () => shard.fold(),
         root: async () => {
@@ -266,6 +323,10 @@ export class ShardUpkeep {
       options,
       progress,
     );
+    if (drops !== this.#drops) {
+      for (const { fromSeq, toSeq } of certificate.groups) this.#drops.deleteIn(fromSeq, toSeq);
+      for (const runs of this.#young.values()) this.#drops.addRuns(runs);
+    }
     await this.#forgetTrims();
     // An erasure takes nothing out of the tree.
     if (options.urgentSeqs !== undefined || pace.cancelled) return certificate;
@@ -375,10 +436,22 @@ export class ShardUpkeep {
   }
 
   #erasedEntities(): ErasedEntity[] {
-    return this.erasures.all.map(({ collection, key, seq }) => ({ collection: Buffer.from(collection), key: Buffer.from(key), seq }));
+    const safe = this.erasures.all.filter(({ seq }) => seq <= this.#quorumSeq);
+    return safe.map(({ collection, key, seq }) => ({ collection: Buffer.from(collection), key: Buffer.from(key), seq }));
+  }
+
+  /** What may be left out of files now: everything, but for what the quorum may not have yet. */
+  #safe(): { readonly drops: SeqSet; readonly trimmedThrough: number } {
+    const trimmedThrough = Math.min(this.#trimmedThrough, this.#quorumSeq);
+    if (this.#young.size === 0) return { drops: this.#drops, trimmedThrough };
+    const drops = new SeqSet();
+    drops.addRuns(this.#drops.runs());
+    for (const runs of this.#young.values()) for (const { fromSeq, toSeq } of runs) drops.deleteIn(fromSeq, toSeq);
+    return { drops, trimmedThrough: Math.min(trimmedThrough, ...[...this.#young.keys()].map((seq) => seq - 1)) };
   }
 
   #addDrops(eventSeq: number, runs: readonly SeqRun[]): void {
+    if (eventSeq > this.#quorumSeq) this.#young.set(eventSeq, runs);
     this.#trimmedThrough = Math.max(this.#trimmedThrough, eventSeq);
     const held = new SeqSet();
     held.addRuns(runs);
@@ -407,7 +480,12 @@ export class ShardUpkeep {
   /** Once no file holds anything that was dropped. */
   async #forgetTrims(): Promise<void> {
     const { shard } = this.#deps;
-    if (this.#drops.size > 0 || !shard.replica.takesWrites) return;
+    if (this.#drops.size > 0) return;
+    if (!this.#isAlone) {
+      this.#followed = [];
+      this.#deps.catalog.saveTrims(shard.id, shard.visibleSeq, []);
+    }
+    if (!shard.replica.takesWrites) return;
     for (const key of systemEntities(shard, TRIMS).keys()) await forgetSystemEntity(shard, TRIMS, key, this.#limitsHere());
   }
 

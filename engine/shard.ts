@@ -121,6 +121,8 @@ export class Shard {
       shard: this,
       platform: options.platform,
       databaseId: options.databaseId,
+      catalog: options.catalog,
+      hold: options.hold,
       segmentBytes: options.segmentBytes,
       log: () => this.log,
       index: () => this.#contents.index,

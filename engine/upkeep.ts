@@ -97,8 +97,14 @@ export class Upkeep {
     if (!this.#started || this.#closing) return;
     for (const shard of this.#parts.shards) {
       for (const { collection, key, seq } of shard.upkeep.erasures.open) {
-        const isUnderWay = this.#erasing.has(`${shard.id} ${seq}`) || seq > shard.upkeep.quorumSeq;
-        if (!isUnderWay) this.#startErasing(shard, collection, key);
+        if (this.#erasing.has(`${shard.id} ${seq}`)) continue;
+        try {
+          this.#startErasing(shard, collection, key);
+        } catch {
+          // Too many wait: it is begun with the next change.
+          this.#erasing.delete(`${shard.id} ${seq}`);
+          return;
+        }
       }
     }
   }
@@ -131,19 +137,30 @@ export class Upkeep {
   }
 
   #startErasing(shard: Shard, collection: string, key: string): JobInfo {
-    const name = `${shard.id} ${shard.upkeep.erasures.get(entityKey(collection, key))?.seq}`;
+    const seq = shard.upkeep.erasures.get(entityKey(collection, key))?.seq ?? 0;
+    const name = `${shard.id} ${seq}`;
     this.#erasing.add(name);
-    const job = this.#start('erasure', { collection, key }, async (control) => {
+    const safe = (control: JobControl) => new Promise<void>((resolve) => control.onCancel(after(shard.upkeep.onceSafe(seq, resolve), resolve)));
+    const carryOut = async (control: JobControl) => {
+      if (control.cancelled) return null;
       const pace = this.#pace(control);
       const erased = await shard.upkeep.carryOutErasure(collection, key, this.#host, pace, this.#parts.limits, control);
       return { ...certificateJson(erased.certificate), versions: erased.versions, outstanding: [] };
-    });
+    };
+    const job = this.#start('erasure', { collection, key }, carryOut, safe);
     void this.jobs.ended(job.id).then(() => this.#erasing.delete(name));
     return job;
   }
 
-  #start(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo {
-    return this.jobs.start(kind, request, (control) => {
+  /** `before` is waited for while others have their turn. */
+  #start(
+    kind: JobKind,
+    request: JsonValue,
+    work: (control: JobControl) => Promise<JsonValue>,
+    before?: (control: JobControl) => Promise<void>,
+  ): JobInfo {
+    return this.jobs.start(kind, request, async (control) => {
+      await before?.(control);
       const turn = this.#last.then(async () => {
         try {
           const result = await work(control);
@@ -247,6 +264,13 @@ export class Upkeep {
     const [from, to] = hours;
     return from <= to ? hour >= from && hour < to : hour >= from || hour < to;
   }
+}
+
+function after(first: () => void, then: () => void): () => void {
+  return () => {
+    first();
+    then();
+  };
 }
 
 /** Compaction's result as people and machines read it. */
