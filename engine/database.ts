@@ -4,7 +4,7 @@
  */
 import type { Keep } from './keep.js';
 import type { LogFile } from './log-files.js';
-import type { ReplicaShard } from './replica.js';
+import type { ReplicaShard, ShardRole } from './replica.js';
 import type { DatabaseStats } from './stats.js';
 import type {
   HashHex,
@@ -59,7 +59,7 @@ export interface CollectionInfo {
 
 export interface ShardInfo {
   readonly shard: ShardId;
-  readonly role: 'owner';
+  readonly role: ShardRole;
   /** `open`: reads and writes; `read-only`: writes refused for `reason`; `damaged`: some answers are refused. */
   readonly state: 'open' | 'read-only' | 'damaged';
   readonly reason: string | undefined;

@@ -7,11 +7,12 @@ import type { Seq } from './types.js';
 /** See `Database.shards`. */
 export function shardInfo(shard: Shard): ShardInfo {
   const tree = shard.tree;
+  const { role, reason, unreadable } = shard.replica;
   return {
     shard: shard.id,
-    role: 'owner',
-    state: shard.damaged ? 'damaged' : shard.stopped === undefined ? 'open' : 'read-only',
-    reason: shard.stopped ?? (shard.foldFailure === undefined ? undefined : `folding failed: ${shard.foldFailure}`),
+    role,
+    state: shard.damaged || unreadable !== undefined ? 'damaged' : shard.stopped === undefined && role !== 'fenced' ? 'open' : 'read-only',
+    reason: shard.stopped ?? unreadable ?? reason ?? (shard.foldFailure === undefined ? undefined : `folding failed: ${shard.foldFailure}`),
     epoch: shard.log.epoch,
     firstSeq: shard.log.firstSeq as Seq,
     lastSeq: shard.visibleSeq as Seq,
