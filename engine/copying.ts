@@ -6,8 +6,8 @@
  */
 import { segmentPlace } from './format/segment.js';
 
-export { messageOf } from './errors.js';
 export { Pace } from './compaction/pace.js';
+export { messageOf } from './errors.js';
 export { type BatchHead, decodeBatchHead } from './format/batch.js';
 export { getU32, getU48, getU64, MAX_SAFE, putU32, putU48, putU64, view } from './format/bytes.js';
 export { crc32 } from './format/checksum.js';

@@ -19,3 +19,13 @@ export type { Decision } from './roles.js';
 export type { ReplicationLog } from './shard-copy.js';
 export { sourceOnly } from './source-only.js';
 export * from './transport.js';
+export { treeHandlers } from './tree-service.js';
+export {
+  loneVerifier,
+  type VerificationFinding,
+  type VerificationRequest,
+  type VerifiedReplica,
+  Verifier,
+  type VerifierFigures,
+  type VerifierOptions,
+} from './verifier.js';

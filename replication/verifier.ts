@@ -6,11 +6,12 @@
  * Invariants: it goes on past a peer that cannot be asked and a shard that cannot answer, and says so; nothing is changed unless repair was
  * asked for, or damage was met on a node that has others to ask. Findings are kept until the next look at that shard.
  */
-import { type Clock, messageOf, Pace } from '../engine/copying.js';
+import { type Clock, messageOf, nodePlatform, Pace } from '../engine/copying.js';
 import { type Database, isVarveError, type JobControl, type JobInfo, type JsonValue, recordId, VarveError } from '../engine/index.js';
 import { Backoff } from './backoff.js';
 import { type Comparison, compare } from './comparison.js';
 import { mendDifferences } from './divergence.js';
+import { httpTransport } from './http-transport.js';
 import type { PeerPlace } from './peer-tree.js';
 import { type RepairReport, repairShard } from './repair.js';
 import type { ReplicationLog } from './shard-copy.js';
@@ -30,6 +31,7 @@ export interface VerifierOptions {
   readonly log: ReplicationLog;
   /** Of a scrub. Default 64 MiB. */
   readonly bytesPerSecond?: number;
+  readonly onClose?: () => void;
   /** 0: never. Default 7 days. */
   readonly scrubEveryMs?: number;
 }
@@ -87,7 +89,8 @@ export class Verifier {
   /** By shard. */
   readonly #findings = new Map<number, readonly VerificationFinding[]>();
   readonly #backoff: Backoff;
-  readonly #ended: (() => void)[] = [];
+  /** Shards whose root was not their owner's at a checkpoint. */
+  readonly #diverged = new Set<number>();
   #cancelScrub: () => void = () => undefined;
   #cancelLook: () => void = () => undefined;
   #closed = false;
@@ -106,7 +109,8 @@ export class Verifier {
     const { db, clock, peers } = this.#options;
     for (let shard = 1; shard <= db.shardCount; shard++) {
       db.replica(shard).onRootCheck(({ seq, expected, found }) => {
-        if (expected !== found) this.#diverged(shard, seq);
+        if (expected !== found) this.#differs(shard, seq);
+        else this.#diverged.delete(shard);
       });
     }
     this.#scrubLater();
@@ -117,7 +121,7 @@ export class Verifier {
     this.#closed = true;
     this.#cancelScrub();
     this.#cancelLook();
-    for (const end of this.#ended.splice(0)) end();
+    this.#options.onClose?.();
   }
 
   get findings(): readonly VerificationFinding[] {
@@ -134,18 +138,18 @@ export class Verifier {
     return this.#options.peers.includes(url);
   }
 
-  /** Throws INVALID. */
-  verify(request: VerificationRequest): JobInfo {
+  /** Throws INVALID. `isDiverged`: its root was not its owner's. */
+  verify(request: VerificationRequest, isDiverged = false): JobInfo {
     const { db } = this.#options;
     const { shard } = request;
     if (shard !== undefined && (shard < 1 || shard > db.shardCount))
       throw new VarveError('INVALID', `there is no shard ${shard}`, { path: 'shard', expected: `1 to ${db.shardCount}` });
     return db.startJob('verification', { ...request, peers: [...(request.peers ?? this.#options.peers)] }, (control) =>
-      this.#run(request, control),
+      this.#run(request, control, isDiverged),
     );
   }
 
-  async #run(request: VerificationRequest, control: JobControl): Promise<JsonValue> {
+  async #run(request: VerificationRequest, control: JobControl, isDiverged: boolean): Promise<JsonValue> {
     const { db, clock, bytesPerSecond = DEFAULT_BYTES_PER_SECOND } = this.#options;
     const urls = request.peers ?? this.#options.peers;
     const shards = request.shard === undefined ? Array.from({ length: db.shardCount }, (_, i) => i + 1) : [request.shard];
@@ -161,6 +165,8 @@ export class Verifier {
       if (control.cancelled) break;
       const progress = (share: number): void => control.progress((i + share) / shards.length);
       const one = new ShardRun(this.#options, shard, urls, request, abort.signal);
+      // The tree may be wrong and the log right.
+      if (isDiverged) await db.replica(shard).rebuildTree();
       await one.run(pace, progress);
       this.#findings.set(shard, one.findings);
       this.#repaired += one.repaired;
@@ -192,7 +198,8 @@ export class Verifier {
     const { db, clock } = this.#options;
     if (this.#closed) return;
     let waitMs = LOOK_MS;
-    const hurt = Array.from({ length: db.shardCount }, (_, i) => i + 1).find((shard) => db.replica(shard).gaps.length > 0);
+    const shards = Array.from({ length: db.shardCount }, (_, i) => i + 1);
+    const hurt = shards.find((shard) => this.#diverged.has(shard) || db.replica(shard).gaps.length > 0);
     if (hurt === undefined) this.#backoff.reset();
     else {
       waitMs += this.#backoff.next();
@@ -201,7 +208,8 @@ export class Verifier {
     this.#cancelLook = clock.after(waitMs, () => this.#look());
   }
 
-  #diverged(shard: number, seq: number): void {
+  #differs(shard: number, seq: number): void {
+    this.#diverged.add(shard);
     this.#options.log.warn({ shard, seq }, 'this copy has another root than its owner: it is being mended');
     this.#repairNow(shard);
   }
@@ -209,7 +217,7 @@ export class Verifier {
   #repairNow(shard: number): void {
     if (this.#repairing || this.#options.peers.length === 0) return;
     this.#repairing = true;
-    const job = this.#start({ shard, repair: true });
+    const job = this.#start({ shard, repair: true }, this.#diverged.has(shard));
     const done = (): void => {
       this.#repairing = false;
     };
@@ -217,15 +225,33 @@ export class Verifier {
     else void this.#options.db.jobEnded(job.id).then(done, done);
   }
 
-  #start(request: VerificationRequest): JobInfo | undefined {
+  #start(request: VerificationRequest, isDiverged = false): JobInfo | undefined {
     if (this.#closed) return undefined;
     try {
-      return this.verify(request);
+      return this.verify(request, isDiverged);
     } catch (error) {
       this.#options.log.warn({ why: messageOf(error) }, 'a verification cannot begin');
       return undefined;
     }
   }
+}
+
+/** For a database that has no other copies: it reads back, and asks only whom it is told to. Does nothing by itself. */
+export function loneVerifier(db: Database): Verifier {
+  const platform = nodePlatform('.');
+  const quiet = { info: () => undefined, warn: () => undefined };
+  const transport = httpTransport({ clock: platform.clock });
+  return new Verifier({
+    db,
+    clock: platform.clock,
+    randomBytes: (size) => platform.randomBytes(size),
+    transport,
+    onClose: () => transport.close(),
+    peers: [],
+    ownerUrl: () => undefined,
+    log: quiet,
+    scrubEveryMs: 0,
+  });
 }
 
 /** One shard's part of one verification. */

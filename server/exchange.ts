@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import type { Database } from '../engine/index.js';
+import type { Verifier } from '../replication/index.js';
 import type { Caller, NeededRole, Scope } from './auth.js';
 import type { ByteBudget } from './body.js';
 import type { Copies } from './copies.js';
@@ -25,6 +26,7 @@ export interface ServerContext {
   /** What other nodes hold; undefined where there are none and never will be. */
   copies: Copies | undefined;
   forwarder: Forwarder | undefined;
+  verifier: Verifier | undefined;
   readonly limits: Limits;
   readonly logger: Logger;
   readonly figures: RequestFigures;

@@ -36,6 +36,17 @@ export const compactionEnvelope = z.strictObject({
 });
 export const erasureEnvelope = z.strictObject({ collection: z.string(), key: z.string(), reason: z.string() });
 
+export const verificationEnvelope = z.strictObject({
+  shard: z.number().int().min(1).max(65_535).optional(),
+  peers: z
+    .array(z.string().min(1).max(2048))
+    .max(64)
+    .optional()
+    .meta({ description: 'URLs of nodes to compare with, and to ask for what is damaged; those of the configuration by default.' }),
+  repair: z.boolean().optional().meta({ description: 'Mend what is damaged here, and what differs from the owner.' }),
+  deep: z.boolean().optional().meta({ description: 'Read every byte of every file here first.' }),
+});
+
 export const jobEnvelope = z.strictObject({ paused: z.boolean() });
 export const jobAnswer = z
   .strictObject({
@@ -50,7 +61,10 @@ export const jobAnswer = z
     ended: timeText.nullable(),
     result: z
       .json()
-      .meta({ description: 'Of a compaction: bytes and records before and after, and a certificate a shard; null until it is done.' }),
+      .meta({
+        description:
+          'Of a compaction: bytes and records before and after, and a certificate a shard. Of a verification: replicas, and what was found. Null until it is done.',
+      }),
     error: z.string().nullable(),
   })
   .meta({ id: 'Job' });

@@ -7,6 +7,7 @@
  */
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import type { Database, DatabaseStats, ShardStats } from '../engine/index.js';
+import type { VerifierFigures } from '../replication/index.js';
 import type { Copies, ShardCopies } from './copies.js';
 import { BUCKETS, CLASSES, METHODS, type RequestFigures } from './figures.js';
 import type { ForwardFigures } from './forward.js';
@@ -23,6 +24,7 @@ export interface Scraped {
   readonly db: Database | undefined;
   readonly copies: Copies | undefined;
   readonly forwards: ForwardFigures | undefined;
+  readonly verifier: VerifierFigures | undefined;
   readonly doors: Figures;
   readonly bodyBytes: number;
 }
@@ -49,12 +51,21 @@ export class Metrics {
   constructor(figures: RequestFigures, scrape: () => Scraped) {
     this.#figures = figures;
     this.#scrape = scrape;
-    this.#scraped = { phase: 'recovering', db: undefined, copies: undefined, forwards: undefined, doors: NO_FIGURES, bodyBytes: 0 };
+    this.#scraped = {
+      phase: 'recovering',
+      db: undefined,
+      copies: undefined,
+      forwards: undefined,
+      verifier: undefined,
+      doors: NO_FIGURES,
+      bodyBytes: 0,
+    };
     this.#serverFamilies();
     this.#shardFamilies();
     this.#cacheFamilies();
     this.#upkeepFamilies();
     this.#copyFamilies();
+    this.#verificationFamilies();
   }
 
   async text(): Promise<string> {
@@ -185,6 +196,21 @@ export class Metrics {
     });
     this.#one('varve_upkeep_failing', 'gauge', '1 from the failure of a compaction or erasure until one succeeds', () =>
       Number(database()?.upkeepFailure !== undefined),
+    );
+  }
+
+  #verificationFamilies(): void {
+    const figures = () => this.#scraped.verifier;
+    this.#one(
+      'varve_verification_findings',
+      'gauge',
+      'Damage and trouble that the newest verification of each shard has told',
+      () => figures()?.open ?? 0,
+    );
+    this.#one('varve_scrubs_total', 'counter', 'Verifications that read every byte back', () => figures()?.scrubs ?? 0);
+    this.#one('varve_repaired_total', 'counter', 'Damaged places and differing records that were mended', () => figures()?.repaired ?? 0);
+    this.#one('varve_last_scrub_timestamp_seconds', 'gauge', 'When every byte was last read back; 0: not since the start', () =>
+      Math.floor((figures()?.lastScrubMs ?? 0) / 1000),
     );
   }
 

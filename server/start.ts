@@ -10,6 +10,7 @@ import { createServer as createHttpsServer, type Server as HttpsServer } from 'n
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Database } from '../engine/index.js';
+import { loneVerifier, type Verifier } from '../replication/index.js';
 import { PROBLEM_TYPE } from './answers.js';
 import { createApp } from './app.js';
 import { Access } from './auth.js';
@@ -38,6 +39,8 @@ export interface ServerOptions {
   copies?: Copies;
   /** Passes writes on to them. */
   forwarder?: Forwarder;
+  /** Compares and mends; one that has nobody to ask by default. */
+  verifier?: Verifier;
   /** `HOST:PORT`; any but a loopback one needs access tokens. Port 0 lets the system choose. */
   listen?: string;
   /** Who may come in; anyone by default. */
@@ -60,7 +63,7 @@ export interface RunningServer {
   /** What waits and what is under way, for metrics. */
   readonly figures: Figures;
   /** Gives the server its database: it is ready then. */
-  attach(db: Database, copies?: Copies, forwarder?: Forwarder): void;
+  attach(db: Database, copies?: Copies, forwarder?: Forwarder, verifier?: Verifier): void;
   /** Puts other tokens in force; requests and feeds of those that are gone end at once. Undefined: their file is gone. */
   setTokens(tokens: readonly TokenRecord[] | undefined): void;
   /** Other certificates for connections from now on. */
@@ -96,6 +99,7 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     db: options.db,
     copies: options.copies,
     forwarder: options.forwarder,
+    verifier: options.verifier ?? (options.db === undefined ? undefined : loneVerifier(options.db)),
     limits,
     logger: options.logger ?? createLogger('silent'),
     figures,
@@ -104,6 +108,7 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
       db: context.db,
       copies: context.copies,
       forwards: context.forwarder?.figures,
+      verifier: context.verifier?.figures,
       doors: figuresNow(),
       bodyBytes: context.bodyMemory.heldBytes,
     })),
@@ -190,9 +195,10 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     get figures() {
       return figuresNow();
     },
-    attach(db, copies, forwarder) {
+    attach(db, copies, forwarder, verifier = loneVerifier(db)) {
       context.copies = copies;
       context.forwarder = forwarder;
+      context.verifier = verifier;
       context.db = db;
       if (context.phase === 'recovering') context.phase = 'ready';
       look();
@@ -204,7 +210,7 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
     setTls(tls) {
       if ('setSecureContext' in server) server.setSecureContext(tls.options);
     },
-    close: () => (closing ??= drain()),
+    close: () => (closing ??= drain().finally(() => context.verifier?.close())),
   };
 }
 

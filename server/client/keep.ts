@@ -59,6 +59,15 @@ export class Keep {
     return (await this.#ask<{ jobs: Job[] }>('GET', '/v1/jobs', undefined, options, true)).jobs;
   }
 
+  /** Compares with other copies, `deep`: reads every byte back, `repair`: mends what is damaged. The result is the job's. */
+  verify(
+    request: { readonly shard?: number; readonly peers?: readonly string[]; readonly repair?: boolean; readonly deep?: boolean } = {},
+    options: CallOptions = {},
+  ): Promise<Job> {
+    const { peers, ...rest } = request;
+    return this.#ask<Job>('POST', '/v1/verifications', { ...rest, ...(peers === undefined ? {} : { peers: [...peers] }) }, options, false);
+  }
+
   job(id: string, options: CallOptions = {}): Promise<Job | undefined> {
     return unlessAbsent(this.#ask<Job>('GET', jobPath(id), undefined, options, true));
   }

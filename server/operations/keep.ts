@@ -11,6 +11,7 @@ import {
   snapshotAnswer,
   snapshotEnvelope,
   snapshotsAnswer,
+  verificationEnvelope,
 } from '../keep-schemas.js';
 import { noQuery } from '../schemas.js';
 import { type Answer, type Descriptions, OF_PASSED_ON } from './operation.js';
@@ -131,6 +132,16 @@ export const keepDescriptions: Descriptions = {
     },
     answers: { 202: accepted },
     problems: [...WRITES, ...OF_PASSED_ON, 'system-collection'],
+  },
+  'POST /v1/verifications': {
+    id: 'postVerification',
+    tag: 'Keep',
+    summary: 'Compare with other copies, read everything back, mend what is damaged',
+    text: 'Roots at one seq, and, where they differ, down to the records. `deep` reads every byte here first; `repair` takes what is damaged from copies that prove it.',
+    query: noQuery,
+    body: { description: 'What of it.', content: { [JSON_TYPE]: { schema: verificationEnvelope, example: { deep: true } } } },
+    answers: { 202: accepted },
+    problems: ['invalid', 'unknown-field', 'too-large', 'unsupported-media-type', 'request-timeout'],
   },
   'GET /v1/jobs': {
     id: 'listJobs',

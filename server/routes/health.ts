@@ -4,6 +4,7 @@
  */
 
 import type { Database, ShardInfo } from '../../engine/index.js';
+import type { Verifier } from '../../replication/index.js';
 import { sendJson } from '../answers.js';
 import type { Copies } from '../copies.js';
 import { type Exchange, parseQuery, type Route, type ServerContext } from '../exchange.js';
@@ -26,10 +27,15 @@ function readyz(exchange: Exchange): void {
 }
 
 /** Whatever speaks for or against taking work. A shard's own reason may name files; the log of the server has it. */
-function readyChecks({ phase, db, copies }: ServerContext): ReadyCheck[] {
+function readyChecks({ phase, db, copies, verifier }: ServerContext): ReadyCheck[] {
   const ofServer = { name: 'phase', state: phase, ok: phase === 'ready', ...(phase === 'ready' ? {} : { reason: PHASES[phase] }) };
   if (phase !== 'ready' || db === undefined) return [ofServer];
-  return [ofServer, ...db.shards().map((info) => copyCheck(info, copies) ?? shardCheck(info)), ...upkeepChecks(db)];
+  return [
+    ofServer,
+    ...db.shards().map((info) => copyCheck(info, copies) ?? shardCheck(info)),
+    ...upkeepChecks(db),
+    ...verificationChecks(verifier),
+  ];
 }
 
 /** What keeps a copy from doing all that it should; undefined where nothing does. */
@@ -37,6 +43,15 @@ function copyCheck({ shard }: ShardInfo, copies: Copies | undefined): ReadyCheck
   const trouble = copies?.status(shard).trouble;
   if (trouble === undefined) return undefined;
   return { name: `shard ${shard}`, state: trouble.state, ok: !trouble.serious, reason: `shard ${shard} ${trouble.reason}` };
+}
+
+/** What it takes away from answers the shards' own checks say. */
+function verificationChecks(verifier: Verifier | undefined): ReadyCheck[] {
+  const { open = 0 } = verifier?.figures ?? {};
+  if (open === 0) return [];
+  return [
+    { name: 'verification', state: 'findings', ok: true, reason: `the newest verification has told ${open} findings; its job lists them` },
+  ];
 }
 
 /** Nothing is lost by it, and it is tried again: until then space does not come back. */

@@ -6,7 +6,14 @@ import { beginStream, send, sendJson } from '../answers.js';
 import { requireMediaType, withBody } from '../body.js';
 import { elsewhere, elsewhereWhole, FIRST_SHARD, passOn } from '../copies.js';
 import { database, type Exchange, param, parseEnvelope, parseQuery, type Route } from '../exchange.js';
-import { compactionEnvelope, erasureEnvelope, jobEnvelope, retentionEnvelope, type SnapshotAnswer, snapshotEnvelope } from '../keep-schemas.js';
+import {
+  compactionEnvelope,
+  erasureEnvelope,
+  jobEnvelope,
+  retentionEnvelope,
+  type SnapshotAnswer,
+  snapshotEnvelope,
+} from '../keep-schemas.js';
 import { enterStream } from '../overload.js';
 import { Problem } from '../problem.js';
 import { negotiate } from '../requests.js';
@@ -106,7 +113,7 @@ async function postErasure(exchange: Exchange): Promise<void> {
   if (job !== undefined) accepted(exchange, job); // else passed on, and answered
 }
 
-function accepted(exchange: Exchange, job: JobInfo): void {
+export function accepted(exchange: Exchange, job: JobInfo): void {
   sendJson(exchange.res, 202, job, { Location: `/v1/jobs/${job.id}` });
 }
 
@@ -173,7 +180,7 @@ function followJob(exchange: Exchange, job: JobInfo): void {
   tell(job);
 }
 
-function envelope<T>(exchange: Exchange, what: string, parse: (value: JsonValue) => T): Promise<T> {
+export function envelope<T>(exchange: Exchange, what: string, parse: (value: JsonValue) => T): Promise<T> {
   parseQuery(noQuery, exchange);
   requireMediaType(exchange.req, ['application/json'], true);
   return withBody(exchange, what, ENVELOPE_BYTES, (bytes) => parse(parseStrict(bytes)));

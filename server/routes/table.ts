@@ -20,6 +20,7 @@ import { proofRoutes } from './proofs.js';
 import { recordRoutes } from './records.js';
 import { replicationRoutes } from './replication.js';
 import { shardRoutes } from './shards.js';
+import { verificationRoutes } from './verifications.js';
 
 export const ROUTES: readonly Route[] = [
   ...healthRoutes,
@@ -32,6 +33,7 @@ export const ROUTES: readonly Route[] = [
   ...diffRoutes,
   ...collectionRoutes,
   ...keepRoutes,
+  ...verificationRoutes,
   ...shardRoutes,
   ...replicationRoutes,
 ];
