@@ -150,11 +150,12 @@ export class AckBook {
     return [...named].filter((key) => (lines.get(key)?.erasedThrough ?? 0) < seq);
   }
 
-  /** True once the quorum position has reached `seq`; false where it has not after `timeoutMs`. */
+  /** True once the quorum position has reached `seq`; false where it has not after `timeoutMs`, or the shard is not owned here any more. */
   whenQuorum(id: number, seq: number, timeoutMs: number): Promise<boolean> {
     const shard = this.#shards(id);
     const book = this.#book(shard);
     if (this.#advance(shard, book) >= seq) return Promise.resolve(true);
+    if (shard.role !== 'owner') return Promise.resolve(false);
     return new Promise((resolve) => {
       const done = (reached: boolean): void => {
         cancel();
@@ -167,9 +168,14 @@ export class AckBook {
     });
   }
 
+  /** The shard is not owned here any more: whoever waits hears no. */
+  giveUp(id: number): void {
+    for (const waiter of [...(this.#books.get(id)?.waiters ?? [])]) waiter.done(false);
+  }
+
   /** Whoever still waits hears no. */
   close(): void {
-    for (const book of this.#books.values()) for (const waiter of [...book.waiters]) waiter.done(false);
+    for (const id of this.#books.keys()) this.giveUp(id);
   }
 
   #book(shard: ReplicaShard): ShardBook {
@@ -186,7 +192,7 @@ export class AckBook {
       book.epoch = shard.epoch;
       book.quorumSeq = 0;
       // What they wait for may be set aside by now.
-      for (const waiter of [...book.waiters]) waiter.done(false);
+      this.giveUp(shard.id);
     }
     // Fenced, or a follower by now: no word that is given here makes anything safe.
     if (shard.role !== 'owner') return book.quorumSeq;

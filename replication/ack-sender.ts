@@ -27,12 +27,15 @@ export interface AckSenderOptions {
 }
 
 const TIMEOUT_MS = 5_000;
+/** What is no news waits this long for others of its kind. */
+const GATHER_MS = 200;
 
 export class AckSender {
   readonly #options: AckSenderOptions;
   readonly #due = new Set<number>();
   readonly #stop = new AbortController();
   #sending = false;
+  #isBackingOff = false;
   #cancel: (() => void) | undefined;
   #lastError: string | undefined;
 
@@ -44,11 +47,16 @@ export class AckSender {
     return this.#lastError;
   }
 
-  /** The shard has moved on, or the source is to know that it is there. */
-  note(shard: number): void {
+  /** The shard has moved on, or the source is to know that it is there: that may wait for others to be told with it. */
+  note(shard: number, moved = true): void {
     if (this.#stop.signal.aborted) return;
     this.#due.add(shard);
-    if (!this.#sending && this.#cancel === undefined) void this.#run();
+    if (this.#sending || this.#isBackingOff) return;
+    if (moved) {
+      this.#cancel?.();
+      this.#cancel = undefined;
+      void this.#run();
+    } else if (this.#cancel === undefined) this.#later(GATHER_MS);
   }
 
   close(): void {
@@ -69,7 +77,8 @@ export class AckSender {
         } catch (error) {
           this.#lastError = error instanceof Error ? error.message : String(error);
           for (const shard of shards) this.#due.add(shard);
-          this.#later();
+          this.#isBackingOff = true;
+          this.#later(this.#options.backoff.next());
           return;
         }
       }
@@ -78,10 +87,11 @@ export class AckSender {
     }
   }
 
-  #later(): void {
+  #later(ms: number): void {
     if (this.#stop.signal.aborted) return;
-    this.#cancel = this.#options.clock.after(this.#options.backoff.next(), () => {
+    this.#cancel = this.#options.clock.after(ms, () => {
       this.#cancel = undefined;
+      this.#isBackingOff = false;
       void this.#run();
     });
   }

@@ -147,13 +147,14 @@ async function fetchAll(
       if (platform.files.exists(`${directory}/${segment.name}`)) continue;
       try {
         const wanted = { database: origin.database, ...segment };
-        made.bytes += await fetchSegment(platform, transport, url, directory, wanted, signal);
+        await fetchSegment(platform, transport, url, directory, wanted, signal);
       } catch (error) {
         if (!(error instanceof SegmentReplaced)) throw error;
         again = true;
         break;
       }
       made.segments++;
+      made.bytes += segment.bytes;
       progress();
       log?.({ what: 'segment', shard: segment.shard, name: segment.name, bytes: segment.bytes, left });
     }

@@ -55,8 +55,8 @@ export interface FollowerOptions {
   readonly transport: Transport;
   readonly clock: Clock;
   readonly randomBytes: (size: number) => Uint8Array;
-  /** It has more than before, or heard from its source: time to report. */
-  readonly onProgress: () => void;
+  /** It has more than before (`moved`), or heard from its source: time to report. */
+  readonly onProgress: (moved: boolean) => void;
   /** Called before the log loses something, and after. */
   readonly onRewind: (phase: 'before' | 'after', file?: string) => void;
   /** The connection failed or ended, with a goodbye where no error is given: perhaps somebody else owns the shard by now. */
@@ -199,7 +199,7 @@ export class Follower {
       this.#settled();
       this.#noteCurrency();
       noteCaughtUp();
-      onProgress();
+      onProgress(true);
     });
     let goal: number | undefined;
     /** It had all that its source had when it connected: from then on it may have a say in promotions. */
@@ -238,7 +238,7 @@ export class Follower {
             else this.#settled();
             this.#noteCurrency();
             noteCaughtUp();
-            onProgress();
+            onProgress(false);
           }
           first = false;
         }

@@ -42,6 +42,8 @@ export interface ReplicationOptions {
   readonly handlers?: (replicator: Replicator) => PeerHandlers;
   /** A source's log does not reach back to where this copy ends: it must begin anew, from an empty directory. */
   readonly onTooOld?: (shard: number) => void;
+  /** Asks for the next epoch of a shard for this node, as a person would; without it promises that lead to nothing wait for one. */
+  readonly promote?: (shard: number) => Promise<unknown>;
 }
 
 export interface ShardReplication {
@@ -133,10 +135,11 @@ class Replication implements Replicator {
           transport,
           hearing,
           log,
-          onProgress: (shard, url) => this.#sender(url).note(shard),
+          onProgress: (shard, url, moved) => this.#sender(url).note(shard, moved),
           onInterrupt: (shard) => this.#logs.interrupt(shard),
           onRole: (shard, decision) => this.#roleTaken(shard, decision),
           onTooOld: (shard) => options.onTooOld?.(shard),
+          promote: options.promote,
         }),
     );
     this.service = createPeerService(db, { ...this.#logs.handlers, ...options.handlers?.(this) });
@@ -203,6 +206,7 @@ class Replication implements Replicator {
     if (decision.kind === 'follow') replica.setQuorumSeq(this.#learned.get(shard) ?? 0);
     else if (decision.kind === 'lead') replica.setQuorumSeq(this.#roles.replicas.length > 1 ? this.#book.quorumSeq(shard) : MAX_SEQ);
     if (decision.kind !== 'follow') this.#learned.delete(shard);
+    if (decision.kind !== 'lead') this.#book.giveUp(shard);
   }
 
   #sender(url: string): AckSender {

@@ -36,19 +36,18 @@ export async function fetchSegment(
   directory: string,
   wanted: SegmentWanted,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<void> {
   const { files, clock } = platform;
   const path = `${directory}/${wanted.name}`;
   const temporary = `${path}.tmp`;
   const file = files.open(temporary, files.exists(temporary) ? 'update' : 'create');
   let at = file.size();
-  let received = 0;
   try {
     if (at > wanted.bytes) {
       await file.truncate(0);
       at = 0;
     }
-    if (at < wanted.bytes) received = await receive(file, at, clock, transport, url, wanted, signal);
+    if (at < wanted.bytes) await receive(file, at, clock, transport, url, wanted, signal);
     await file.sync();
   } finally {
     file.close();
@@ -62,7 +61,6 @@ export async function fetchSegment(
   }
   files.rename(temporary, path);
   await files.syncDirectory(directory);
-  return received;
 }
 
 async function receive(
@@ -73,7 +71,7 @@ async function receive(
   url: string,
   { shard, name, bytes }: SegmentWanted,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<void> {
   const call = new AbortController();
   const hangUp = (): void => call.abort();
   signal.addEventListener('abort', hangUp);
@@ -100,7 +98,6 @@ async function receive(
       at += chunk.length;
     }
     if (at < bytes) throw new PeerError(url, `it broke off at ${at} of ${bytes} bytes of ${name}`);
-    return at - from;
   } finally {
     signal.removeEventListener('abort', hangUp);
     hangUp();

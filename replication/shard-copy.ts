@@ -10,7 +10,7 @@
 import type { Clock, Platform, ReplicaShard } from '../engine/copying.js';
 import { Follower, type FollowerStatus } from './follower.js';
 import type { Hearing } from './hearing.js';
-import { type Decision, decide, mustHear, type RoleConfig } from './roles.js';
+import { type Decision, decide, type HeardState, mustHear, type RoleConfig } from './roles.js';
 import type { Transport } from './transport.js';
 
 /** As pino's. */
@@ -30,17 +30,23 @@ export interface ShardCopyOptions {
   readonly transport: Transport;
   readonly hearing: Hearing;
   readonly log: ReplicationLog;
-  /** The shard has more than before, or its source is to know that it is there. */
-  readonly onProgress: (shard: number, sourceUrl: string) => void;
+  /** The shard has more than before (`moved`), or its source is to know that it is there. */
+  readonly onProgress: (shard: number, sourceUrl: string, moved: boolean) => void;
   /** Those who follow this node must connect again. */
   readonly onInterrupt: (shard: number) => void;
   /** It leads, follows or waits now. */
   readonly onRole: (shard: number, decision: Decision) => void;
   readonly onTooOld: (shard: number) => void;
+  /** Asks for the next epoch for this node. */
+  readonly promote: ((shard: number) => Promise<unknown>) | undefined;
 }
 
 /** To the next look, where there is nobody to follow yet: about. */
 const LOOK_MS = 500;
+/** A promise that no epoch follows for so long leads to nothing. */
+const STUCK_MS = 10_000;
+/** An owner of a replica set asks whether anybody knows of a newer epoch: after a partition nobody else would tell it. */
+const OWNER_LOOK_MS = 2_000;
 
 export class ShardCopy {
   readonly #options: ShardCopyOptions;
@@ -50,6 +56,8 @@ export class ShardCopy {
   #ownerSeen: string | undefined;
   #turning: Promise<void> | undefined;
   #again = false;
+  /** Since when a newer epoch was promised that nobody has begun, while this node owns the newest one there is. */
+  #stuckMs: number | undefined;
   #cancelLook: (() => void) | undefined;
   #closed = false;
 
@@ -111,11 +119,35 @@ export class ShardCopy {
     const heard = mustHear(config) ? await hearing.heard(shard.id) : [];
     const { epoch, promised, owner } = shard;
     const own = { node, epoch, promised: promised.epoch, promisedTo: promised.candidate, owner, isCopy };
+    await this.#unstick(heard);
     // An election may have just made this node the owner.
     if (shard.role === 'owner' && this.#decision !== undefined && owner?.node === node && promised.epoch <= epoch && !newer(heard, epoch)) {
       return { kind: 'lead' };
     }
     return decide(own, config, heard);
+  }
+
+  /**
+   * A candidate that gave up, or died, leaves promises behind: who gave them takes nothing from this owner any more. Who owned the shard last asks
+   * for an epoch beyond them.
+   */
+  async #unstick(heard: readonly HeardState[]): Promise<void> {
+    const { shard, node, isCopy, promote, log } = this.#options;
+    const { epoch, promised, owner } = shard;
+    const isLast = owner === undefined ? !isCopy : owner.node === node;
+    const isStuck = promised.epoch > epoch || heard.some((each) => each.promised > epoch);
+    if (promote === undefined || !isLast || !isStuck || newer(heard, epoch)) {
+      this.#stuckMs = undefined;
+      return;
+    }
+    const now = this.#clock.monotonicMs();
+    this.#stuckMs ??= now;
+    if (now - this.#stuckMs < STUCK_MS) return;
+    this.#stuckMs = now;
+    if (shard.role === 'owner') await shard.fence('a newer epoch was promised, and nobody has begun it');
+    log.warn({ shard: shard.id, epoch }, 'a newer epoch was promised, and nobody has begun it: this node asks for another');
+    // Not waited for: who is promoted takes its role through here.
+    promote(shard.id).catch((error: unknown) => log.warn({ shard: shard.id, err: error }, 'no other epoch could be had'));
   }
 
   async #carryOut(decision: Decision): Promise<void> {
@@ -125,6 +157,7 @@ export class ShardCopy {
     if (decision.kind === 'lead') {
       await this.#stopFollowing();
       if (shard.role !== 'owner' || before?.kind !== 'lead') await shard.lead();
+      this.#lookAsOwner();
     } else if (decision.kind === 'follow') {
       if (this.#follower?.url !== decision.url) {
         await this.#stopFollowing();
@@ -136,7 +169,7 @@ export class ShardCopy {
     } else {
       // Silence is no reason for an owner to stop, and none for a follower.
       const isEstablished = before?.kind === 'lead' && shard.role === 'owner' && shard.promised.epoch <= shard.epoch;
-      if (isEstablished) return;
+      if (isEstablished) return this.#lookAsOwner();
       if (shard.promised.epoch > shard.epoch) await this.#stopFollowing();
       if (shard.role !== 'follower') await shard.fence(decision.reason);
       this.#look();
@@ -159,8 +192,8 @@ export class ShardCopy {
       transport,
       clock: platform.clock,
       randomBytes: (size) => platform.randomBytes(size),
-      onProgress: () => {
-        onProgress(shard.id, url);
+      onProgress: (moved) => {
+        onProgress(shard.id, url, moved);
         // The log has told of another owner.
         if (shard.owner?.node === this.#ownerSeen) return;
         this.#ownerSeen = shard.owner?.node;
@@ -186,9 +219,18 @@ export class ShardCopy {
   }
 
   #look(): void {
-    if (this.#closed || this.#cancelLook !== undefined) return;
     const [jitter = 0] = this.#options.platform.randomBytes(1);
-    this.#cancelLook = this.#clock.after(LOOK_MS / 2 + (LOOK_MS * jitter) / 256, () => {
+    this.#lookIn(LOOK_MS / 2 + (LOOK_MS * jitter) / 256);
+  }
+
+  /** All shards in the same moment, so that one question to each peer does for all. */
+  #lookAsOwner(): void {
+    if (mustHear(this.#options.config)) this.#lookIn(OWNER_LOOK_MS);
+  }
+
+  #lookIn(ms: number): void {
+    if (this.#closed || this.#cancelLook !== undefined) return;
+    this.#cancelLook = this.#clock.after(ms, () => {
       this.#cancelLook = undefined;
       void this.takeRole();
     });

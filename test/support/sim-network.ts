@@ -6,6 +6,7 @@
  * Everything follows from the seed and the clock; nothing moves while time stands still. Streams are pulled: whoever does not read holds up
  * the source's generator, as a full socket does. What is under way between two calls may overtake each other; bytes of one stream never do.
  */
+import { setMaxListeners } from 'node:events';
 import { type SimulatedTime, settle } from '../../engine/platform/memory-clock.js';
 import { SeededRandom } from '../../engine/platform/seeded-random.js';
 import {
@@ -60,7 +61,9 @@ export class SimNetwork {
 
   up(url: string, service: PeerService): void {
     this.down(url);
-    this.#hosts.set(url, { service, down: new AbortController() });
+    const down = new AbortController();
+    setMaxListeners(0, down.signal);
+    this.#hosts.set(url, { service, down });
   }
 
   /** The process is gone: connections are reset. */
@@ -141,7 +144,9 @@ export class SimNetwork {
     signal.addEventListener('abort', () => call.abort());
     const reset = (): void => call.abort();
     host.down.signal.addEventListener('abort', reset);
-    const answer = await race(host.service.handle(callOf(request, call.signal)), signal, host.down.signal, url);
+    const handled = host.service.handle(callOf(request, call.signal));
+    const answer = await race(handled, signal, host.down.signal, url);
+    if (answer.stream === undefined) host.down.signal.removeEventListener('abort', reset);
     await this.#travel(url, from, signal);
     if (host.down.signal.aborted) throw new PeerError(url, 'connection reset');
     const headers: Record<string, string> = {};
