@@ -312,8 +312,11 @@ export class ShardIndex {
     const { table } = this.#frozen!;
     const pending = this.#drops.filter(({ eventSeq }) => eventSeq <= throughSeq);
     const seqs = new SeqSet();
-    for (const { runs } of pending) seqs.addRuns(runs);
     const pause = () => this.#platform.clock.yield();
+    for (const { runs } of pending) {
+      seqs.addRuns(runs);
+      await pause();
+    }
     const { kept, dropped } = await keptOf(table, seqs, pause);
     let versions = dropped;
     if (kept.count > 0 || this.#root !== undefined) {

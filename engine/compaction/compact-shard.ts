@@ -131,7 +131,7 @@ async function rewriteGroup(
     shard: id,
     databaseId,
     sources: segments,
-    drops: drops.runsIn(fromSeq, toSeq),
+    drops: drops.pagesIn(fromSeq, toSeq),
     erased: erasures,
     compactedThrough: trimmedThrough,
     compress: host.compress,

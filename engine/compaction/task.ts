@@ -6,10 +6,10 @@ import { VarveError } from '../errors.js';
 import { equalBytes, getU16 } from '../format/bytes.js';
 import { RECORD_FIXED_BYTES } from '../format/record.js';
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, type TEMPORARY_SUFFIX } from '../format/segment.js';
-import { runsHave, type SeqRun } from '../format/seq-runs.js';
 import { LogContext } from '../log/context.js';
 import type { Segment } from '../log/segment-state.js';
 import type { Platform } from '../platform/platform.js';
+import { SeqSet } from '../retention/seq-set.js';
 import { type Dropping, rewriteSegments } from './rewrite.js';
 import { readTrailer } from './segment-ends.js';
 
@@ -26,7 +26,8 @@ export interface RewriteTask {
   readonly databaseId: Uint8Array;
   /** File names, oldest first. */
   readonly sources: readonly string[];
-  readonly drops: readonly SeqRun[];
+  /** Pages of a SeqSet. */
+  readonly drops: ReadonlyMap<number, Uint8Array>;
   readonly erased: readonly ErasedEntity[];
   readonly compactedThrough: number;
   readonly compress: boolean;
@@ -48,8 +49,9 @@ export async function runTask(platform: Platform, task: RewriteTask, pace: (byte
   const { directory, shard, databaseId, drops, erased, compactedThrough, compress } = task;
   const context = new LogContext({ platform, directory, shard, databaseId, segmentBytes: 0 });
   const sources = task.sources.map((name) => openSegment(context, name, ''));
+  const dropped = new SeqSet(drops);
   const dropping: Dropping = {
-    isDropped: (seq) => runsHave(drops, seq),
+    isDropped: (seq) => dropped.has(seq),
     isErased: (seq, bytes, at) => erased.some((entity) => seq < entity.seq && isOf(entity, bytes, at)),
   };
   const { segment, ...counts } = await rewriteSegments({ context, sources, dropping, compactedThrough, compress, pace });

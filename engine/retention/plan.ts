@@ -46,8 +46,8 @@ export interface PlanEdges {
   readonly refs: readonly number[];
 }
 
-/** Versions between two pauses: about half a millisecond. */
-const SLICE_VERSIONS = 4000;
+/** Versions between two pauses: about a millisecond, most of it for nodes that are read. */
+const SLICE_VERSIONS = 1000;
 
 /**
  * Pauses every so many versions. `entities` may be asked for twice and must say the same; `edges` are the records with refs,

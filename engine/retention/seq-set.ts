@@ -75,7 +75,22 @@ export class SeqSet {
   }
 
   addRuns(runs: readonly SeqRun[]): void {
-    for (const { fromSeq, toSeq } of runs) for (let seq = fromSeq; seq <= toSeq; seq++) this.add(seq);
+    for (const { fromSeq, toSeq } of runs) {
+      let seq = fromSeq;
+      // Whole bytes at once, where a run is long enough to have some.
+      while (seq <= toSeq) {
+        if ((seq & 7) !== 0 || seq + 7 > toSeq) {
+          this.add(seq++);
+          continue;
+        }
+        this.add(seq);
+        const page = this.#lastPage!;
+        const byte = (seq % PAGE_SEQS) >> 3;
+        this.#size += 8 - BITS[page[byte]!]!;
+        page[byte] = 0xff;
+        seq += 8;
+      }
+    }
   }
 
   /** How many lie within, both ends included. */
@@ -102,16 +117,26 @@ export class SeqSet {
       const from = Math.max(0, fromSeq - start);
       const to = Math.min(PAGE_SEQS - 1, toSeq - start);
       for (let at = from; at <= to; at++) {
-        const bit = 1 << (at & 7);
-        if ((page[at >> 3]! & bit) === 0) continue;
-        page[at >> 3]! &= ~bit;
-        this.#size--;
+        const byte = page[at >> 3]!;
+        if ((at & 7) === 0 && at + 7 <= to) {
+          this.#size -= BITS[byte]!;
+          page[at >> 3] = 0;
+          at += 7;
+        } else if ((byte & (1 << (at & 7))) !== 0) {
+          page[at >> 3] = byte & ~(1 << (at & 7));
+          this.#size--;
+        }
       }
     }
   }
 
-  /** Those within, both ends included. */
-  runsIn(fromSeq: number, toSeq: number): SeqRun[] {
+  /** The pages that hold seqs within: `SeqSet`'s constructor takes them. They may hold others too. */
+  pagesIn(fromSeq: number, toSeq: number): ReadonlyMap<number, Uint8Array> {
+    return new Map([...this.#pages].filter(([number]) => (number + 1) * PAGE_SEQS > fromSeq && number * PAGE_SEQS <= toSeq));
+  }
+
+  /** Those within, both ends included; the first so many. */
+  runsIn(fromSeq: number, toSeq: number, limit = Number.POSITIVE_INFINITY): SeqRun[] {
     const runs: { fromSeq: number; toSeq: number }[] = [];
     let last: { fromSeq: number; toSeq: number } | undefined;
     for (const number of [...this.#pages.keys()].sort((a, b) => a - b)) {
@@ -127,7 +152,10 @@ export class SeqSet {
         if ((byte & (1 << (at & 7))) === 0) continue;
         const seq = start + at;
         if (last !== undefined && last.toSeq === seq - 1) last.toSeq = seq;
-        else runs.push((last = { fromSeq: seq, toSeq: seq }));
+        else {
+          if (runs.length >= limit) return runs;
+          runs.push((last = { fromSeq: seq, toSeq: seq }));
+        }
       }
     }
     return runs;

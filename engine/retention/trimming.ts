@@ -99,6 +99,8 @@ async function planned(shard: TrimmedShard, input: PlanInput, cancelled: () => b
 }
 
 const SLICE_BATCHES = 500;
+/** Of an event: a millisecond or two of work for everybody who reads it. */
+const SLICE_RUNS = Math.min(4096, MAX_RUNS_PER_TRIM);
 
 /** Every record with refs, newest first. Segments that say they hold none are not read. */
 async function edgesOf(shard: TrimmedShard, cancelled: () => boolean): Promise<PlanEdges[]> {
@@ -138,9 +140,15 @@ function keepReferred(shard: TrimmedShard, drops: SeqSet, referred: readonly num
 
 const ZERO = Buffer.alloc(1);
 
+/** Found slice by slice: to list them all at once would hold up everybody else. */
 function* slices(drops: SeqSet): Generator<SeqRun[], void, undefined> {
-  const runs = drops.runs();
-  for (let i = 0; i < runs.length; i += MAX_RUNS_PER_TRIM) yield runs.slice(i, i + MAX_RUNS_PER_TRIM);
+  for (let from = 0; ; ) {
+    const runs = drops.runsIn(from, Number.POSITIVE_INFINITY, SLICE_RUNS);
+    const last = runs[runs.length - 1];
+    if (last === undefined) return;
+    from = last.toSeq + 1;
+    yield runs;
+  }
 }
 
 /** What is left of `runs`. */
