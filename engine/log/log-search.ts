@@ -7,9 +7,9 @@ import { VarveError } from '../errors.js';
 import type { Micros } from '../platform/platform.js';
 import type { LogContext } from './context.js';
 import type { IdempotentAnswer } from './idempotency.js';
-import { positionInSegment } from './segment-reader.js';
 import type { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
+import { positionInSegment } from './time-search.js';
 
 export interface SearchSource {
   readonly context: LogContext;
@@ -30,7 +30,7 @@ export function positionAt(source: SearchSource, time: Micros, wantsNext: boolea
   if (segment !== undefined) {
     source.loadFooter(segment);
     if (time >= segment.maxTime && endsWithRecord(segment)) seq = segment.lastSeq;
-    else ({ seq, nextSeq } = positionInSegment(segment, context.pool.use(segment), time));
+    else ({ seq, nextSeq } = positionInSegment(segment, context, time));
   }
   if (nextSeq === 0 && (wantsNext || context.findings.length > 0)) nextSeq = firstRecordFrom(source, at + 1);
   if (context.findings.length > 0) checkNoGapBetween(context, seq, nextSeq);

@@ -176,14 +176,16 @@ export class Segment {
     let p = at + FRAME_HEAD_BYTES;
     let batches = 0;
     let block = 0;
+    let blockAt = blocks.length > 0 ? at + blocks[0]!.at : -1;
     // Of the block that no record was met in yet.
     let blockOffset = 0;
     for (; p < end; batches++) {
       const batch = decodeBatchHead(bytes, p, end);
       if (batch === undefined || batch.lastSeq > head.lastSeq || batch.firstSeq < head.firstSeq) return false;
       const batchEnd = p + batch.totalBytes;
-      if (blocks[block]?.at === p - at) {
-        blockOffset = blocks[block++]!.offset;
+      if (p === blockAt) {
+        blockOffset = blocks[block]!.offset;
+        blockAt = ++block < blocks.length ? at + blocks[block]!.at : -1;
         if (take) this.packedTable!.add(batch.firstSeq, blockOffset);
       }
       if (take && batch.idempotency !== undefined) {
@@ -199,8 +201,9 @@ export class Segment {
           if (length === 0) return false;
           const seq = getU48(bytes, p + RECORD_SEQ_AT);
           if (take && recordHasRefs(bytes, p)) this.refs = REFS_SOME;
-          if (blocks[block]?.at === p - at) {
-            blockOffset = blocks[block++]!.offset;
+          if (p === blockAt) {
+            blockOffset = blocks[block]!.offset;
+            blockAt = ++block < blocks.length ? at + blocks[block]!.at : -1;
             if (take) this.packedTable!.add(seq, blockOffset);
           }
           if (take && blocks.length === 0) this.#takeRecord(seq, batch.time, offset + p - at, length, offset);

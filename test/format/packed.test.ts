@@ -1,4 +1,5 @@
 /** Packed blocks and frames: what goes in comes out, nothing else does, and no bytes make them use memory that they are not worth. */
+import { readFileSync } from 'node:fs';
 import { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -7,7 +8,7 @@ import { crc32 } from '../../engine/format/checksum.js';
 import { checkFrame, decodeBatches, FRAME_HEAD_BYTES, type FrameHead, finishFrame } from '../../engine/format/frame.js';
 import { encodePackedBlock, PACKED_BLOCK_BYTES, packedBlockLengthAt, unpackBlock } from '../../engine/format/packed-block.js';
 import { FramePacker, unpackFrame } from '../../engine/format/packed-frame.js';
-import { segmentPlace } from '../../engine/format/segment.js';
+import { seedAt, segmentPlace } from '../../engine/format/segment.js';
 import { GroupBuilder } from '../../engine/log/index.js';
 import { SeededRandom } from '../../engine/platform/seeded-random.js';
 import { recordFor } from '../log/support.js';
@@ -99,6 +100,31 @@ describe('a packed block', () => {
     for (const claimed of [99, 101]) expect(unpackBlock(forged(0, new Uint8Array(100), claimed), 0, 116, SEED)).toBeUndefined();
     expect(unpackBlock(forged(2, new Uint8Array(100), 100), 0, 116, SEED)).toBeUndefined();
     expect(unpackBlock(forged(1, new Uint8Array(100).fill(255), 100), 0, 116, SEED)).toBeUndefined();
+  });
+});
+
+describe('the packed block of the format document', () => {
+  const document = readFileSync(new URL('../../docs/FORMAT.md', import.meta.url), 'utf8');
+  const bytesOf = (kind: string): Buffer => {
+    const shown = new RegExp(`\`\`\`${kind}\\n([\\s\\S]*?)\\n\`\`\``).exec(document)?.[1] ?? '';
+    return Buffer.from(
+      [...shown.matchAll(/^ {2}[0-9a-f]{4} {2}((?:[0-9a-f]{2} )+)/gm)].map((row) => row[1]?.replaceAll(' ', '')).join(''),
+      'hex',
+    );
+  };
+
+  it('unpacks to the batch that it is said to hold, as it did when it was written', () => {
+    const place = segmentPlace(
+      Uint8Array.from({ length: 16 }, (_, i) => i),
+      1,
+      1,
+      1,
+    );
+    const bytes = bytesOf('packed');
+    const length = packedBlockLengthAt(bytes, 0, bytes.length);
+    expect(length).toBe(bytes.length);
+    expect(unpackBlock(bytes, 0, length, seedAt(place, 0xb0))).toEqual(bytesOf('hexdump').subarray(0xb0, 0x188));
+    expect(unpackBlock(bytes, 0, length, seedAt(place, 0xb8))).toBeUndefined();
   });
 });
 

@@ -65,6 +65,7 @@ describe('settings', () => {
     [{ compactDeadShare: '30%' }, {}, undefined, /--compact-dead-share/],
     [{ compactAuto: 'sometimes' }, {}, undefined, /--compact-auto must be true or false/],
     [{ compactBytesPerSecond: 'fast' }, {}, undefined, /--compact-bytes-per-second/],
+    [{ compactCompress: 'zstd' }, {}, undefined, /--compact-compress must be true or false/],
     [{ compactHours: '22' }, {}, undefined, /--compact-hours must be two hours of the day/],
     [{ compactHours: '22-25' }, {}, undefined, /--compact-hours/],
     [{}, { VARVE_COMPACT_HOURS: '6-6' }, undefined, /VARVE_COMPACT_HOURS/],
@@ -101,6 +102,7 @@ describe('settings', () => {
       compactDeadShare: '.5',
       compactDeadBytes: '1GB',
       compactBytesPerSecond: '8MiB',
+      compactCompress: 'off',
       compactHours: '22-6',
     };
     expect(openOptionsOf(load(flags)).upkeep).toEqual({
@@ -108,6 +110,7 @@ describe('settings', () => {
       deadShare: 0.5,
       deadBytes: 1e9,
       bytesPerSecond: 2 ** 23,
+      compress: false,
       hours: [22, 6],
     });
   });

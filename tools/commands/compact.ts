@@ -16,7 +16,7 @@ export const addCompact: AddCommand = (program, io) => {
   online(command)
     .option('--shard <n>', 'only this shard', positive)
     .option('--collection <name>', 'trim only this collection')
-    .option('--force', 'wherever anything is dead, without waiting for a threshold')
+    .option('--force', 'wherever anything is dead or not compressed yet, without waiting for a threshold')
     .option('--no-wait', 'tell the job and leave');
   examples(command, [
     { command: 'varve compact', does: 'where it is worth it' },
