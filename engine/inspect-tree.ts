@@ -8,6 +8,7 @@ import { KIND_PUT } from './log/types.js';
 import type { File, Platform } from './platform/platform.js';
 import { type Node, parseNode } from './tree/node.js';
 import {
+  copyMarkOf,
   decodeRootFrame,
   FILE_HEADER_BYTES,
   fileHeaderProblem,
@@ -42,11 +43,13 @@ export function* inspectTreeFile(platform: Platform, name: string, options: Insp
     };
     const file = parseTreeFileName(name.replace(/\.tmp$/, '')) ?? header.readUInt32LE(32);
     const bad = fileHeaderProblem(header, identity, file);
+    const copy = copyMarkOf(header);
     const fields = {
       database: Buffer.from(identity.databaseId).toString('hex'),
       shard: identity.shard,
       file,
       targetBytes: identity.targetBytes,
+      ...(copy === undefined ? {} : { copy: copy.first, closes: copy.closes }),
     };
     yield { what: 'tree file header', offset: 0, length: FILE_HEADER_BYTES, depth: 0, fields, ...(bad === undefined ? {} : { bad }) };
     yield* inspectFrames(opened, fileSeed(identity, file), options);
