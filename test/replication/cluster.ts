@@ -2,10 +2,15 @@
 import { type Database, type OpenOptions, openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { SimulatedTime } from '../../engine/platform/memory-clock.js';
-import { prepareReplica, type ReplicationConfig, type Replicator, startReplication } from '../../replication/index.js';
+import { type PeerHandlers, prepareReplica, type ReplicationConfig, type Replicator, startReplication } from '../../replication/index.js';
 import { CALM, type NetworkFaults, SimNetwork } from '../support/sim-network.js';
 
 const OPEN: OpenOptions = { upkeep: { automatic: false }, segmentBytes: 64 * 1024 };
+
+/** What else a node answers its peers. */
+interface More {
+  readonly handlers?: (replicator: Replicator) => PeerHandlers;
+}
 
 export class Node {
   platform: MemoryPlatform;
@@ -16,9 +21,11 @@ export class Node {
   readonly url: string;
   readonly #cluster: Cluster;
   readonly #config: ReplicationConfig;
+  readonly #more: More;
 
-  constructor(cluster: Cluster, name: string, seed: number, config: ReplicationConfig) {
+  constructor(cluster: Cluster, name: string, seed: number, config: ReplicationConfig, more: More = {}) {
     this.#cluster = cluster;
+    this.#more = more;
     this.url = `http://${name}:7411`;
     this.platform = new MemoryPlatform({ seed, time: cluster.network.time });
     this.#config = config;
@@ -45,6 +52,7 @@ export class Node {
       transport: network.transport(this.url),
       config: { advertise: this.url, ...this.#config },
       log: { info: log, warn: log },
+      ...this.#more,
     });
     network.up(this.url, this.replicator.service);
     return this;
@@ -87,8 +95,8 @@ export class Cluster {
     this.network = new SimNetwork(new SimulatedTime(), seed, faults);
   }
 
-  node(name: string, config: ReplicationConfig = {}): Node {
-    const node = new Node(this, name, ++this.#seed, config);
+  node(name: string, config: ReplicationConfig = {}, more: More = {}): Node {
+    const node = new Node(this, name, ++this.#seed, config, more);
     this.#nodes.push(node);
     return node;
   }
