@@ -18,7 +18,7 @@ export interface KeepNewestStep {
 }
 
 export type KeepNewestAnswer =
-  | { readonly seconds: number; readonly into: boolean; readonly peakRssMB: number | undefined }
+  | { readonly seconds: number; readonly cpuSeconds: number; readonly into: boolean; readonly peakRssMB: number | undefined }
   | { readonly error: string };
 
 const BATCH = 1000;
@@ -33,15 +33,17 @@ async function run(request: KeepNewestStep): Promise<KeepNewestAnswer> {
   const store = await adapter.open(data, packages);
   let done = { into: false };
   const before = performance.now();
+  const cpuBefore = process.cpuUsage();
   if (step === 'give-back') {
     if (store.compact === undefined) throw new Error('this peer does not give space back');
     done = await store.compact(into);
   } else await load(store, set, step === 'fresh');
   const seconds = (performance.now() - before) / 1000;
+  const { user, system } = process.cpuUsage(cpuBefore);
   // A copy is the peer's own business.
   if (step === 'give-back' && !done.into) await checkAnswers(store, set);
   await store.close();
-  return { seconds, ...done, peakRssMB: peakRssMB() };
+  return { seconds, cpuSeconds: (user + system) / 1e6, ...done, peakRssMB: peakRssMB() };
 }
 
 async function load(store: Store, set: DataSet, isNewestOnly: boolean): Promise<void> {

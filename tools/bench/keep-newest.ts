@@ -22,6 +22,8 @@ import { processFile } from './runner.js';
 
 export interface KeepNewestResult {
   readonly seconds: number;
+  /** Of all its threads: tells more than the clock on a busy machine. */
+  readonly cpuSeconds: number;
   readonly bytesBefore: number;
   /** The most there was at once beyond what was there before. */
   readonly extraBytes: number;
@@ -62,6 +64,7 @@ export async function keepNewest(peer: string, options: KeepNewestOptions): Prom
     const freshBytes = diskBytes(fresh);
     return {
       seconds: round(done.seconds),
+      cpuSeconds: round(done.cpuSeconds),
       bytesBefore,
       extraBytes: most - bytesBefore,
       bytesAfter,
@@ -152,9 +155,12 @@ function middle(results: readonly KeepNewestResult[]): KeepNewestResult {
   return results.find((result) => result.seconds === seconds)!;
 }
 
-function described(peer: string, { seconds, bytesBefore, bytesAfter, freshBytes, afterOverFresh, extraBytes }: KeepNewestResult): string {
+function described(
+  peer: string,
+  { seconds, cpuSeconds, bytesBefore, bytesAfter, freshBytes, afterOverFresh, extraBytes }: KeepNewestResult,
+): string {
   const mb = (bytes: number): string => (bytes / 1e6).toFixed(1);
-  return `${peer.padEnd(8)} ${seconds} s, ${mb(bytesBefore)} -> ${mb(bytesAfter)} MB (fresh ${mb(freshBytes)}, ${afterOverFresh}×), at most ${mb(extraBytes)} MB more meanwhile`;
+  return `${peer.padEnd(8)} ${seconds} s (processor ${cpuSeconds}), ${mb(bytesBefore)} -> ${mb(bytesAfter)} MB (fresh ${mb(freshBytes)}, ${afterOverFresh}×), at most ${mb(extraBytes)} MB more meanwhile`;
 }
 
 if (process.argv[1] !== undefined && path.resolve(process.argv[1]) === fileURLToPath(import.meta.url)) await main();
