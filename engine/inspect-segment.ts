@@ -26,7 +26,7 @@ export function* inspectSegment(platform: Platform, name: string, options: Inspe
   try {
     const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
     const header = bytes.subarray(0, file.read(bytes, 0, bytes.length, 0));
-    const place = placeOf(header, name);
+    const place = segmentPlaceOf(header, name);
     yield inspectHeader(header, place, name);
     yield* inspectBody(file, place, options);
   } finally {
@@ -35,7 +35,7 @@ export function* inspectSegment(platform: Platform, name: string, options: Inspe
 }
 
 /** What the header says of itself, checked or not: all there is where the file was moved. */
-function placeOf(header: Buffer, name: string): SegmentPlace {
+export function segmentPlaceOf(header: Buffer, name: string): SegmentPlace {
   const named = parseSegmentName(name.replace(/\.tmp$/, ''));
   const whole = header.length === SEGMENT_HEADER_BYTES;
   const databaseId = whole ? Uint8Array.from(header.subarray(16, 32)) : new Uint8Array(16);

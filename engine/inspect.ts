@@ -8,6 +8,7 @@ import { inspectSegment } from './inspect-segment.js';
 import { inspectTreeFile } from './inspect-tree.js';
 import { nodePlatform } from './platform/node.js';
 import type { Platform } from './platform/platform.js';
+import { batchesOfSegment } from './segment-records.js';
 import type { JsonValue } from './types.js';
 
 export interface InspectItem {
@@ -42,6 +43,11 @@ export function inspectFile(directory: string, name: string, scratch: string, op
   if (name.endsWith('.sqlite')) return inspectCatalog(platform, nodePlatform(scratch), name, options);
   const expected = 'node.json, catalog.sqlite, lock.sqlite, or a file that ends in .seg or .tree';
   throw new VarveError('INVALID', `'${name}' is no file of a data directory: ${expected}`, { path: 'file', expected });
+}
+
+/** The batches of a segment file, wherever it lies. Throws CORRUPT where bytes of it are bad. */
+export function segmentFileBatches(directory: string, name: string): ReturnType<typeof batchesOfSegment> {
+  return batchesOfSegment(nodePlatform(directory), name);
 }
 
 function* inspectIdentity(platform: Platform): Generator<InspectItem> {

@@ -32,11 +32,13 @@ import { isTreeDamage } from './index-loading.js';
 import type { JobControl } from './jobs.js';
 import { isGap, type LogEvent, type ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
+import { type AsideFiles, eraseAside, hasAside } from './replica/aside.js';
 import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
 import type { PlanInput } from './retention/plan.js';
 import { SeqSet } from './retention/seq-set.js';
 import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
 import type { Shard } from './shard.js';
+import { shardDirectory } from './shard-contents.js';
 import type { ShardIndex } from './shard-index.js';
 import { forgetSystemEntity, logSystemItems, systemEntities } from './system-records.js';
 import type { TreeStore } from './tree/tree-store.js';
@@ -111,7 +113,8 @@ export class ShardUpkeep {
       const erasure = body as unknown as Erasure;
       const entity = entityKey(erasure.collection, erasure.key);
       // What is done elsewhere may be left to do here.
-      const done = erasure.done && (isAlone || !this.#holdsBodies(entity, erasure));
+      const isAside = !shard.replica.takesWrites && hasAside(this.#aside);
+      const done = erasure.done && (isAlone || !(isAside || this.#holdsBodies(entity, erasure)));
       this.erasures.set(entity, { ...erasure, done });
     }
     const known = new Set<number>();
@@ -392,6 +395,8 @@ export class ShardUpkeep {
     const entity = entityKey(collection, key);
     const erasure = this.erasures.get(entity);
     if (erasure === undefined) throw new VarveError('INVALID', 'this entity was not erased', { path: 'key', expected: 'an erased entity' });
+    // First: the log is what tells after a crash that this erasure is not done.
+    await eraseAside(this.#aside, this.#erasedEntities(), (bytes) => pace.spend(bytes));
     const seqs = this.#seqsOf(entity, collection, key, erasure.seq);
     const options = { deadShare: 1, deadBytes: Number.POSITIVE_INFINITY, force: false, urgentSeqs: seqs };
     const certificate = await this.compact(host, pace, options, (share) => control.progress(share));
@@ -422,6 +427,11 @@ export class ShardUpkeep {
       if (record !== undefined && equalText(record.collection, collection) && equalText(record.key, key)) seqs.add(seq);
     }
     return [...seqs].sort((a, b) => a - b);
+  }
+
+  get #aside(): AsideFiles {
+    const { shard, platform, databaseId } = this.#deps;
+    return { platform, directory: `${shardDirectory(shard.id)}/aside`, shard: shard.id, databaseId };
   }
 
   #holdsBodies(entity: string, { collection, key, seq }: Erasure): boolean {

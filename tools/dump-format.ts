@@ -37,7 +37,14 @@ export function batchLine(batch: readonly DumpedRecord[]): string {
   return `{"ids":[${batch.map(({ id }) => `"${id}"`).join(',')}],"time":"${first.time}","records":[${records.join(',')}]}`;
 }
 
-function content({ collection, key, body }: DumpedRecord): string {
+/** Records of one batch, to be inserted as new ones: without their time. Refs to others of it stay right. */
+export function renewedLine(batch: readonly Omit<DumpedRecord, 'time'>[]): string {
+  const within = new Map(batch.map(({ id }, index) => [id, `#${index}`]));
+  const records = batch.map((record) => `{${refsField(record.refs.map((ref) => within.get(ref) ?? ref))}${content(record)}}`);
+  return `{"ids":[${batch.map(({ id }) => `"${id}"`).join(',')}],"records":[${records.join(',')}]}`;
+}
+
+function content({ collection, key, body }: Omit<DumpedRecord, 'time'>): string {
   return `"collection":"${collection}","key":${JSON.stringify(key)},${body === undefined ? '"deleted":true' : `"body":${body}`}`;
 }
 

@@ -4,7 +4,6 @@
  * Horizons and erasures at once, for answers depend on them; placements, retention and snapshots are read again right after.
  * Invariant: what says nothing that can be is refused before anything of it is taken. Derived from the log: a crash loses nothing.
  */
-import { entityKey } from '../format/keys.js';
 import { KIND_PUT, type ReadRecord } from '../log/index.js';
 import { ERASURES, type Erasure } from '../retention/erasures.js';
 import { HORIZONS } from '../retention/trimming.js';
@@ -50,13 +49,8 @@ export function followSystem(shard: Shard, records: readonly SystemRecord[]): bo
   for (const record of records) {
     const { collection, key, body } = record;
     if (collection === HORIZONS && body !== undefined) shard.exactness.raise(key, horizonOf(record));
-    else if (collection === ERASURES && body !== undefined) shard.upkeep.erasureCame(body as unknown as Erasure);
     else others = true;
+    if (collection === ERASURES && body !== undefined) shard.upkeep.erasureCame(body as unknown as Erasure);
   }
   return others;
-}
-
-/** Where the body of an erased entity's record lies is this copy's own to say. */
-export function entityOf({ collection, key }: Erasure): string {
-  return entityKey(collection, key);
 }

@@ -4,6 +4,7 @@ import { checkDatabase } from '../../engine/check.js';
 import { Engine } from '../../engine/engine.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import type { Platform } from '../../engine/platform/platform.js';
+import { batchesOfSegment } from '../../engine/segment-records.js';
 import { agree, catchUp, openCopy, ownerNamed, SMALL } from './support.js';
 
 const HELD = { ...SMALL, replication: { hold: true } };
@@ -170,5 +171,37 @@ describe('a follower', () => {
     expect(await agree(db, follower)).toBe(true);
     await follower.close();
     await db.close();
+  });
+
+  it('has no body that was erased in what it set aside either', async () => {
+    const { db, copy, machine } = await pair();
+    await fill(db, 5);
+    await catchUp(db, copy);
+    await db.put('people', 'alice', { name: 'canary-4711' });
+    await db.put('people', 'bob', { name: 'nobody-asked' });
+    await copy.replica(1).beginEpoch(2, ownerNamed(copy), 'a test');
+    copy.replica(1).setQuorumSeq(Number.MAX_SAFE_INTEGER);
+    await db.replica(1).follow(ownerNamed(copy));
+    const aside = await db.replica(1).rewind(5);
+    expect(aside).toMatchObject({ records: 2 });
+    await copy.put('people', 'alice', { name: 'canary-4711' });
+    await copy.erase({ collection: 'people', key: 'alice', reason: 'asked to' });
+    await done(copy);
+    await catchUp(copy, db);
+    await settled(db);
+    await done(db);
+    const files = ['aside', 'log'].flatMap((name) =>
+      machine.files.list(`shards/0001/${name}`).map((each) => `shards/0001/${name}/${each}`),
+    );
+    const holding = (text: string) => files.filter((file) => machine.files.readFile(file).includes(text));
+    expect(holding('canary-4711')).toEqual([]);
+    expect(holding('nobody-asked').length).toBe(1);
+    const kept = [...batchesOfSegment(machine, holding('nobody-asked')[0]!)].flatMap(({ batch }) => batch.records);
+    expect(kept.map(({ keyText, bodyHash }) => [keyText, bodyHash !== undefined])).toEqual([
+      ['alice', true],
+      ['bob', false],
+    ]);
+    await db.close();
+    await copy.close();
   });
 });

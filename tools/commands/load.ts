@@ -6,6 +6,7 @@ import { splitLines } from '../http-client.js';
 import { type LoadFailure, load } from '../load.js';
 import { type OnlineOptions, online, withClient } from '../online.js';
 import { count, counted, Difference, say, UsageError, write, writeJson } from '../output.js';
+import { segmentLines } from '../segment-lines.js';
 import { progressBar } from '../progress.js';
 
 /** Failed lines named one by one; the rest are counted. */
@@ -15,7 +16,7 @@ const KIB = 1024;
 export const addLoad: AddCommand = (program, io) => {
   const command = program
     .command('load <file>')
-    .description('insert the lines of an NDJSON file (- for stdin): items as POST /v1/records takes them, or what `varve dump` wrote');
+    .description('insert the lines of an NDJSON file (- for stdin): items as POST /v1/records takes them, what `varve dump` wrote, or a segment that was set aside');
   online(command);
   examples(command, [
     {
@@ -26,12 +27,16 @@ export const addLoad: AddCommand = (program, io) => {
       command: 'varve dump --url http://127.0.0.1:7411 | varve load - --url http://127.0.0.1:7412',
       does: 'from one server into another, histories and times as they were',
     },
+    {
+      command: 'varve load varve-data/shards/0001/aside/000000000a40-0000.seg',
+      does: 'what only this node had when another became the owner, as new records',
+    },
     { command: 'varve load customers.ndjson --json', does: 'failed lines and a summary for machines; 1 where a line failed' },
   ]);
   command.action((file: string, options: OnlineOptions) =>
     withClient(options, io.env, async (client) => {
       const size = file === '-' ? 0 : (await stat(file).catch(unreadable(file))).size;
-      const input = file === '-' ? io.stdin : createReadStream(file, { highWaterMark: 256 * KIB });
+      const input = file === '-' || file.endsWith('.seg') ? io.stdin : createReadStream(file, { highWaterMark: 256 * KIB });
       const bar = progressBar(io, 'KiB', options.json);
       let named = 0;
       const failed = (failure: LoadFailure) => {
@@ -40,7 +45,8 @@ export const addLoad: AddCommand = (program, io) => {
         else if (named <= NAMED) say(io, `line ${failure.line}: ${failure.problem}`);
       };
       const progress = (bytes: number) => bar.update(Math.round(bytes / KIB), Math.round(Math.max(size, bytes) / KIB));
-      const summary = await load(client, splitLines(input), { failed, progress }).finally(() => bar.stop());
+      const lines = file.endsWith('.seg') ? segmentLines(file) : splitLines(input);
+      const summary = await load(client, lines, { failed, progress }).finally(() => bar.stop());
       if (options.json === true) await writeJson(io, summary);
       else await write(io, `inserted ${counted(summary.inserted, 'record')} from ${counted(summary.lines, 'line')}\n`);
       if (summary.failed > 0)
