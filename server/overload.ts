@@ -290,3 +290,11 @@ function isGone(res: ServerResponse): boolean {
 export function enterStream(res: ServerResponse, reservedBytes = 0): void {
   (res as Ticketed)[TICKET]?.admission.toStream(res, reservedBytes);
 }
+
+/**
+ * Says that an answer will last for as long as a peer follows: one a shard and follower, so that the caps of clients are none for it. It no longer
+ * counts here at all; its source has a cap of its own, and connections have theirs.
+ */
+export function enterPeerStream(res: ServerResponse): void {
+  (res as Ticketed)[TICKET]?.admission.done(res);
+}

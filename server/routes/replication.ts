@@ -14,6 +14,7 @@ import { mediaType, withBody } from '../body.js';
 import { database, type Endpoint, type Exchange, type Method, parseQuery, type Route } from '../exchange.js';
 import { lasting } from '../figures.js';
 import { replicationDescriptions } from '../operations/replication.js';
+import { enterPeerStream } from '../overload.js';
 import { peerServiceOf } from '../peers.js';
 import { KINDS, Problem, type Slug } from '../problem.js';
 import { pathOf } from '../request-log.js';
@@ -52,6 +53,7 @@ async function answerPeer(exchange: Exchange, known: z.ZodObject): Promise<void>
 
 async function sendStream({ req }: Exchange, res: ServerResponse, answer: PeerAnswer, stream: AsyncIterable<Uint8Array>): Promise<void> {
   lasting(res);
+  enterPeerStream(res);
   res.writeHead(answer.status, { 'Cache-Control': 'no-cache', 'X-Content-Type-Options': 'nosniff', ...answer.headers });
   if (req.method === 'HEAD') return void res.end();
   res.flushHeaders();

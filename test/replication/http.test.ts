@@ -104,6 +104,25 @@ describe('replication over HTTP', () => {
     expect(await rootOf(last.db)).toBe(await rootOf(owner.db));
   });
 
+  it('follows more shards than a client may have requests or streams', async () => {
+    const by = transport();
+    const db = await openWith(machine(1), { upkeep: { automatic: false }, shards: 12 });
+    const server = await startServer({ db, listen: '127.0.0.1:0', limits: { activePerClient: 4, maxStreamsPerClient: 2, maxStreams: 3 } });
+    ends.push(async () => {
+      await server.close();
+      await db.close();
+    });
+    await fill(db, 100);
+    const disk = machine(2);
+    await prepareReplica({ platform: disk, transport: by, url: server.url });
+    const copy = await node(disk, server.url, by);
+    const isThere = (shard: number) => copy.db.replica(shard).visibleSeq === db.replica(shard).durableSeq;
+    await until(() => Array.from({ length: 12 }, (_, i) => isThere(i + 1)).every(Boolean));
+    // And nobody else finds the doors full.
+    const answers = await Promise.all(Array.from({ length: 8 }, () => by.request(server.url, { method: 'GET', path: '/readyz' })));
+    expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(200));
+  });
+
   it('goes on after the server was gone, without fetching again what it has', async () => {
     const by = transport();
     const disk = machine(1);
