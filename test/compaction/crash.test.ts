@@ -122,7 +122,7 @@ function treeFilesToo(machine: MemoryPlatform): string[] {
 }
 
 describe.each([true, false])('a power cut in a trim, a compaction or an erasure, compressing: %s', (compress) => {
-  it('leaves the old or the new at every change to the disk', { timeout: 120_000 }, async () => {
+  it('leaves the old or the new at every change to the disk', { timeout: 300_000 }, async () => {
     const options = optionsOf(compress);
     const before = await prepared(options);
     const whole = before.machine.clone({ trace: true });

@@ -20,6 +20,20 @@ describe('picking segments', () => {
     expect(pickSegments([segment(1000), segment(1000)], { ...OPTIONS, force: true })).toEqual([]);
   });
 
+  it('takes the deadest, whatever their share, while so many bytes are dead in all', () => {
+    const all = [segment(1000, 0.1), segment(1000, 0.25), segment(1000), segment(1000, 0.2), segment(1000, 0.05)];
+    const picked = (deadBytes: number) => pickSegments(all, { ...OPTIONS, deadBytes });
+    expect(picked(601)).toEqual([]);
+    expect(picked(600)).toEqual([{ from: 1, to: 1 }]);
+    // Less than 300 left once the two have gone.
+    expect(picked(300)).toEqual([
+      { from: 1, to: 1 },
+      { from: 3, to: 3 },
+    ]);
+    const unsound = [segment(1000, 0.25, { isEligible: false }), segment(1000, 0.1)];
+    expect(pickSegments(unsound, { ...OPTIONS, deadBytes: 200 })).toEqual([]);
+  });
+
   it('puts together what fits one segment, and no more', () => {
     const dead = Array.from({ length: 7 }, () => segment(1000, 0.7));
     expect(pickSegments(dead, OPTIONS)).toEqual([
