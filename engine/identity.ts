@@ -2,7 +2,6 @@
  * `node.json`: who this node and its database are. Written once at creation, last of all, so that its
  * presence means the directory is whole; it carries its own hash, so that a changed digit is noticed.
  */
-import stableStringify from 'fast-json-stable-stringify';
 import { VarveError } from './errors.js';
 import { blake3, hex } from './format/hash.js';
 import type { Platform } from './platform/platform.js';
@@ -72,7 +71,8 @@ export async function writeIdentity(platform: Platform, identity: Identity): Pro
 }
 
 function checkOf(identity: object): string {
-  return hex(blake3(Buffer.from(stableStringify(identity))));
+  // Flat, so that this is its canonical JSON.
+  return hex(blake3(Buffer.from(JSON.stringify(identity, Object.keys(identity).sort()))));
 }
 
 function damaged(why: string): VarveError {

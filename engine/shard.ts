@@ -20,8 +20,8 @@ import { IndexHealing } from './index-healing.js';
 import { isTreeDamage } from './index-loading.js';
 import type { BlockCache, Finding, ShardLog } from './log/index.js';
 import { StoredVersion } from './record-view.js';
-import { Exactness } from './retention/exactness.js';
 import { ReplicaControl } from './replica/replica-shard.js';
+import { Exactness } from './retention/exactness.js';
 import { ShardContents, type ShardOptions } from './shard-contents.js';
 import type { Counts } from './shard-counts.js';
 import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
@@ -38,6 +38,9 @@ import { Watchers } from './watchers.js';
 
 /** The owner's own folds begin when one is due and may let memory grow to twice that; its checkpoint event comes behind them. */
 const FOLLOWER_PATIENCE = 3;
+/** Names of system collections begin with `_`. */
+const SYSTEM_FROM = '_';
+const SYSTEM_UNTIL = '`';
 
 export class Shard {
   readonly id: ShardId;
@@ -60,6 +63,8 @@ export class Shard {
   readonly #roots: ShardRoots;
   #reader!: ShardReader;
   #closing = false;
+  /** Where no system entity was alive. */
+  #noSystemAt = -1;
 
   private constructor(options: ShardOptions) {
     this.id = options.shard;
@@ -310,6 +315,15 @@ export class Shard {
   /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order; bodies are read when asked for. */
   alive(from: string, until: string, seq: number, limit: number): ListedEntity[] {
     return this.#reading(seq, () => this.#reader.alive(from, until, seq, limit));
+  }
+
+  /** Whether any entity of a system collection is alive: in most shards none is, and opening need not ask for each. */
+  get hasSystemEntities(): boolean {
+    const seq = this.visibleSeq;
+    if (this.#noSystemAt === seq) return false;
+    const [first] = this.alive(SYSTEM_FROM, SYSTEM_UNTIL, seq, 1);
+    if (first === undefined) this.#noSystemAt = seq;
+    return first !== undefined;
   }
 
   /** The entity's newest version up to `seq`, as the index tells it. */

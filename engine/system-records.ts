@@ -41,6 +41,7 @@ export async function forgetSystemEntity(shard: Shard, collection: string, key: 
 
 /** Keys and bodies of what is alive in the collection now, as one shard tells it. */
 export function systemEntities(shard: Shard, collection: string): Map<string, JsonValue> {
+  if (!shard.hasSystemEntities) return new Map();
   const prefix = `${collection}\0`;
   const found = new Map<string, JsonValue>();
   for (const version of shard.alive(prefix, `${prefix}\xff`, shard.visibleSeq, Number.POSITIVE_INFINITY)) {

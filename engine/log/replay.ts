@@ -11,6 +11,7 @@ import type { LogContext } from './context.js';
 import { scanFrames } from './frame-scanner.js';
 import type { SegmentSet } from './segment-set.js';
 import type { Segment, SeqRange } from './segment-state.js';
+import { tailFrameOf } from './tail-frame.js';
 import type { StoredBatch } from './types.js';
 
 /** Seqs that cannot be replayed. */
@@ -90,9 +91,11 @@ export function segmentFrom(segments: SegmentSet, seq: number): Segment | undefi
 export function* framesFrom(source: ReplaySource, segment: Segment, fromSeq: number, toSeq: number) {
   let start = SEGMENT_HEADER_BYTES;
   if (fromSeq > segment.base) {
-    source.loadFooter(segment);
-    const entry = segment.index!.floorSeq(fromSeq);
-    if (entry >= 0) start = align8(segment.index!.frameOffsetAt(entry));
+    const tail = segment.index === undefined && segment.sealed ? tailFrameOf(segment, source.context.pool.use(segment), fromSeq) : -1;
+    if (tail < 0) source.loadFooter(segment);
+    const entry = tail < 0 ? segment.index!.floorSeq(fromSeq) : -1;
+    if (tail >= 0) start = tail;
+    else if (entry >= 0) start = align8(segment.index!.frameOffsetAt(entry));
   }
   for (const scanned of scanFrames(source.context.pool.use(segment), segment.place, start, segment.dataEnd)) {
     if (scanned.kind === 'bad' || scanned.head.kind !== FRAME_DATA || scanned.head.lastSeq < fromSeq) continue;

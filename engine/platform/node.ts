@@ -29,8 +29,9 @@ const DIRECT_WRITE_BYTES = 32 * 1024;
 const SQLITE_BINDING = sqliteBinding();
 const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 'wx+' };
 
-/** Lock files held by this process, over all platforms in it. */
+/** Lock files held by this process, over all platforms in it; and the last names among them, which cost nothing to ask about. */
 const heldLocks = new Set<string>();
+const heldNames = new Set<string>();
 
 export interface NodePlatformOptions {
   /** Writes and syncs hold up their thread, and leave the pool of threads to others: for a thread that does nothing else. */
@@ -102,7 +103,7 @@ class NodeFileSystem implements FileSystem {
 
   makeDirectory(path: string): void {
     this.#makeRoot();
-    fs.mkdirSync(this.#absolute(path), { recursive: true, mode: 0o700 });
+    if (path !== '') fs.mkdirSync(this.#absolute(path), { recursive: true, mode: 0o700 });
   }
 
   rename(from: string, to: string): void {
@@ -138,14 +139,14 @@ class NodeFileSystem implements FileSystem {
     if (heldLocks.has(identity)) throw lockedError(path);
     const database = new Database(absolute, { timeout: 0, ...SQLITE_BINDING });
     try {
-      database.pragma('locking_mode = EXCLUSIVE');
-      database.exec('BEGIN EXCLUSIVE');
+      database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
     } catch (error) {
       database.close();
       if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) throw lockedError(path, error);
       throw error;
     }
     heldLocks.add(identity);
+    heldNames.add(basename(identity));
     return {
       release: () => {
         if (!database.open) return;
@@ -171,7 +172,7 @@ class NodeFileSystem implements FileSystem {
 
   #unlockedPath(path: string): string {
     const absolute = this.#absolute(path);
-    if (heldLocks.size > 0 && heldLocks.has(identityOf(absolute))) throw ioError('EBUSY', 'open', path);
+    if (heldNames.has(basename(absolute)) && heldLocks.has(identityOf(absolute))) throw ioError('EBUSY', 'open', path);
     return absolute;
   }
 
@@ -194,7 +195,7 @@ class NodeFileSystem implements FileSystem {
 /** One name for a file however its directory is reached. */
 function identityOf(absolute: string): string {
   const folder = dirname(absolute);
-  return fs.existsSync(folder) ? join(fs.realpathSync(folder), basename(absolute)) : absolute;
+  return fs.existsSync(folder) ? join(fs.realpathSync.native(folder), basename(absolute)) : absolute;
 }
 
 function lockedError(path: string, cause?: unknown): VarveError<'LOCKED'> {

@@ -51,7 +51,8 @@ export function findRoots(files: TreeFiles): FoundRoots {
 /** The root frames from the newest back, `limit` of them at most. A broken link is mended by a search. */
 export function rootsFrom(files: TreeFiles, newest: FoundRoot | undefined, limit: number): FoundRoot[] {
   const found: FoundRoot[] = [];
-  for (let root = newest; root !== undefined && found.length < limit; root = rootPreceding(files, root)) found.push(root);
+  for (let root = newest; root !== undefined && found.length < limit; root = found.length < limit ? rootPreceding(files, root) : undefined)
+    found.push(root);
   return found;
 }
 

@@ -38,11 +38,9 @@ export class TreeFiles {
   }
 
   /** Makes the directory if need be and deletes unfinished files. Answers the names that do not belong. */
-  async prepare(): Promise<string[]> {
+  prepare(): string[] {
     if (!this.#fileSystem.exists(this.#directory)) this.#fileSystem.makeDirectory(this.#directory);
-    const strays = this.relist();
-    if (this.#numbers.length === 0) await this.#syncParents();
-    return strays;
+    return this.relist();
   }
 
   /** Looks what files there are, and deletes unfinished ones: nobody may be at work on them. */
@@ -64,16 +62,21 @@ export class TreeFiles {
 
   /** Deletes what an unfinished copy left, and what a finished one supersedes. */
   async removeSuperseded(): Promise<void> {
-    const marks = this.#marks();
-    if (marks === undefined || !marks.some((mark) => mark !== undefined)) return;
-    const closing = marks.findLastIndex((mark) => mark?.closes === true);
-    const first = marks[closing]?.first;
-    const superseded = this.#numbers.filter((_, i) => (i < closing ? marks[i]?.first !== first : i > closing && marks[i] !== undefined));
+    const superseded = this.superseded();
     if (superseded.length === 0) return;
     // The last file's name may not be durable yet.
     await this.#fileSystem.syncDirectory(this.#directory);
     this.#numbers = this.#numbers.filter((number) => !superseded.includes(number));
     await this.discard(superseded);
+  }
+
+  /** Numbers of the files that a copy, or what it was made of, has left over. */
+  superseded(): number[] {
+    const marks = this.#marks();
+    if (marks === undefined || !marks.some((mark) => mark !== undefined)) return [];
+    const closing = marks.findLastIndex((mark) => mark?.closes === true);
+    const first = marks[closing]?.first;
+    return this.#numbers.filter((_, i) => (i < closing ? marks[i]?.first !== first : i > closing && marks[i] !== undefined));
   }
 
   /** What each file says of copies; undefined where one cannot be believed. */
@@ -120,7 +123,7 @@ export class TreeFiles {
   }
 
   /** Before the first file: whoever made the directories may have died before they were durable. */
-  async #syncParents(): Promise<void> {
+  async syncParents(): Promise<void> {
     for (let path = this.#directory; path !== ''; ) {
       path = path.slice(0, Math.max(0, path.lastIndexOf('/')));
       await this.#fileSystem.syncDirectory(path);

@@ -93,8 +93,9 @@ export class TreeStore {
   static async open(options: TreeStoreOptions): Promise<TreeStore> {
     const { fileBytes = DEFAULT_TREE_FILE_BYTES } = options;
     const files = filesOf(options);
-    const strays = await files.prepare();
-    await files.removeSuperseded();
+    const strays = files.prepare();
+    if (files.numbers.length === 0) await files.syncParents();
+    if (files.superseded().length > 0) await files.removeSuperseded();
     const { newest, tail, findings } = findRoots(files);
     for (const file of strays) findings.push({ kind: 'stray', file, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a tree file' });
     // Its writer may have been killed between writing and syncing it; what is served must not vanish in a power cut.
