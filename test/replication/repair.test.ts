@@ -8,9 +8,13 @@ import { encodeMessage, MessageDecoder, type StreamMessage } from '../../replica
 import type { PeerService } from '../../replication/transport.js';
 import type { VerificationRequest, Verifier } from '../../replication/verifier.js';
 import { Copies, type Copy } from '../support/copies.js';
+import { Random } from '../support/random.js';
 
 const OPTIONS: OpenOptions = { segmentBytes: 4096, checkpointRecords: 1_000_000, upkeep: { automatic: false } };
 const RECORDS = 80;
+/** More by hand: `FLIPS=1000 SEED=2 npx vitest run test/replication/repair.test.ts`. */
+const FLIPS = Number(process.env['FLIPS'] ?? 12);
+const seed = Number(process.env['SEED'] ?? 1);
 
 interface Result {
   readonly replicas: readonly { url: string; same: boolean; differing: string[] }[];
@@ -41,6 +45,16 @@ async function subject(begin: (db: Database) => Promise<unknown> = () => Promise
     if (i === 40) await db.checkpoint();
   }
   await db.delete('c', 'k7');
+  await db.close();
+  return machine;
+}
+
+/** The same, its segments merged and packed, some versions dropped. */
+async function compacted(): Promise<MemoryPlatform> {
+  const machine = await subject();
+  const db = await openWith(machine, OPTIONS);
+  await db.setRetention('c', { keep: 'last', versions: 1 });
+  await db.jobEnded(db.compact({ force: true }).id);
   await db.close();
   return machine;
 }
@@ -171,6 +185,27 @@ describe('repair of a follower', () => {
     const again = await copies.add('http://hurt', hurt.machine, OPTIONS);
     expect(await contents(again.db)).toEqual(expected);
     expect(again.db.replica(1).gaps).toEqual([]);
+  });
+
+  it('gives back whatever one flipped bit took, in any file', { timeout: 240_000 }, async () => {
+    const subjects = [await subject(), await compacted()];
+    const random = new Random(seed);
+    for (let i = 0; i < FLIPS; i++) {
+      const machine = subjects[i % 2]!;
+      const files = machine.fileList().filter(({ path, size }) => size > 0 && /\.(seg|tree)$/.test(path));
+      const { path, size } = random.pick(files);
+      const bit = random.below(size * 8);
+      const context = `seed ${seed}, bit ${bit} of ${path}`;
+      const { copies, owner, hurt, expected } = await cluster((other) => other.flipBit(path, bit), machine.clone({ seed: 6 }));
+      const result = await verify(copies.verifier(hurt, owner.url), hurt);
+      expect(result.unrepairable, context).toBe(0);
+      expect(await contents(hurt.db), context).toEqual(expected);
+      expect(result.replicas, context).toMatchObject([{ same: true }]);
+      const again = await verify(copies.verifier(hurt, owner.url, { peers: [] }), hurt, { deep: true });
+      expect(again.findings, context).toEqual([]);
+      await copies.close();
+      open.length = 0;
+    }
   });
 
   it('mends rot that sets in while it runs', async () => {
@@ -436,12 +471,8 @@ describe('a donor', () => {
   });
 
   it('does not bring back versions that were dropped', async () => {
-    const made = await subject();
-    const before = made.clone({ seed: 8 });
-    const db = await openWith(made, OPTIONS);
-    await db.setRetention('c', { keep: 'last', versions: 1 });
-    expect((await db.jobEnded(db.compact({ force: true }).id))?.state).toBe('done');
-    await db.close();
+    const before = await subject();
+    const made = await compacted();
     const { copies, hurt, expected } = await cluster((machine) => machine.files.remove(segmentsOf(machine)[0]!), made);
     const stale = await copies.add('http://stale', before, OPTIONS);
     const gaps = hurt.db.replica(1).gaps;
