@@ -114,7 +114,9 @@ export class ShardUpkeep {
       const entity = entityKey(erasure.collection, erasure.key);
       // What is done elsewhere may be left to do here.
       const isAside = !shard.replica.takesWrites && hasAside(this.#aside);
-      const done = erasure.done && (isAlone || !(isAside || this.#holdsBodies(entity, erasure)));
+      const known = this.erasures.get(entity);
+      const isDoneHere = known?.seq === erasure.seq && known.done;
+      const done = isDoneHere || (erasure.done && (isAlone || !(isAside || this.#holdsBodies(entity, erasure))));
       this.erasures.set(entity, { ...erasure, done });
     }
     const known = new Set<number>();

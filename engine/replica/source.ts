@@ -11,6 +11,9 @@ import type { ShardLog } from '../log/index.js';
 import { framesFrom, segmentFrom } from '../log/replay.js';
 import type { LogSlice } from '../replica.js';
 
+/** More than this is sent in several slices, unless one batch is larger. */
+const SLICE_BYTES = 256 * 1024;
+
 /** Throws CORRUPT where seqs from `fromSeq` to `toSeq` cannot be read. */
 export function* slicesOf(log: ShardLog, fromSeq: number, toSeq = log.durableSeq): Generator<LogSlice, void, undefined> {
   const end = Math.min(toSeq, log.durableSeq);
@@ -31,13 +34,33 @@ export function* slicesOf(log: ShardLog, fromSeq: number, toSeq = log.durableSeq
       const whole = { epoch: head.epoch, firstSeq: head.firstSeq, lastSeq: head.lastSeq, compactedThrough };
       const slice = cut({ ...whole, batches: bytes.subarray(from, from + head.payloadBytes) }, expected, end);
       if (slice === undefined) throw corrupt(segment.path, offset, 'a frame is unsound');
-      yield slice;
+      yield* parts(slice);
       expected = slice.lastSeq + 1;
       if (log.incarnation !== incarnation || expected > end) break;
     }
     if (log.incarnation === incarnation && expected <= Math.min(segment.lastSeq, end))
       throw corrupt(segment.path, segment.dataEnd, `seqs from ${expected} on cannot be read`);
   }
+}
+
+/** A large one in several: whoever takes it does nothing else meanwhile. */
+function* parts(slice: LogSlice): Generator<LogSlice, void, undefined> {
+  const { batches, lastSeq } = slice;
+  let { firstSeq } = slice;
+  let start = 0;
+  let covered = firstSeq - 1;
+  for (let at = 0; at < batches.length && batches.length - start > SLICE_BYTES; ) {
+    const batch = decodeBatchHead(batches, at, batches.length);
+    if (batch === undefined) break;
+    if (at > start && at + batch.totalBytes - start > SLICE_BYTES) {
+      yield { ...slice, firstSeq, lastSeq: covered, batches: batches.subarray(start, at) };
+      firstSeq = covered + 1;
+      start = at;
+    }
+    covered = batch.lastSeq;
+    at += batch.totalBytes;
+  }
+  yield { ...slice, firstSeq, lastSeq, batches: batches.subarray(start) };
 }
 
 /** What of a slice lies within [fromSeq, toSeq], batches whole; undefined where it is unsound. */

@@ -98,4 +98,21 @@ describe('a follower', () => {
     expect(told.length).toBe(before);
     for (const each of [db, copy, third]) await each.close();
   });
+
+  it('gets a large group in several slices, whole batches each', async () => {
+    const { db, machine } = await owner();
+    const batch = (n: number) => Array.from({ length: 20 }, (_, i) => ({ collection: 'c', key: `k${n}-${i}`, body: 'x'.repeat(5000) }));
+    await Promise.all(Array.from({ length: 8 }, (_, n) => db.insert(batch(n))));
+    const slices = [...db.replica(1).slices(1)];
+    expect(slices.length).toBeGreaterThan(2);
+    for (const { batches } of slices) expect(batches.length).toBeLessThanOrEqual(256 * 1024);
+    expect(slices.map(({ firstSeq }) => firstSeq)).toEqual([1, ...slices.slice(0, -1).map(({ lastSeq }) => lastSeq + 1)]);
+    const { db: copy } = await openCopy(machine, 2);
+    await catchUp(db, copy);
+    expect(await agree(db, copy)).toBe(true);
+    const rest = [...db.replica(1).slices(41, 60)];
+    expect([rest[0]!.firstSeq, rest.at(-1)!.lastSeq]).toEqual([41, 60]);
+    await copy.close();
+    await db.close();
+  });
 });
