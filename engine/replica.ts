@@ -102,7 +102,7 @@ export interface ReplicaShard {
 
   /** Ends writes here: what is queued commits first. Reads go on. */
   follow(owner?: ShardOwner): Promise<void>;
-  /** Checks, appends, syncs, applies, makes visible. Throws UNSOUND (INVALID bytes, order, checksum), or what the log throws; then nothing of it was taken. */
+  /** Checks, appends, syncs, applies, makes visible. Throws UNSOUND (INVALID bytes, order, checksum), or what the log throws; then nothing of it was taken. `sourceEpoch`: the newest of the source's log, which this is history of. */
   apply(slice: LogSlice, sourceEpoch?: number): Promise<void>;
   /** Told of each checkpoint event applied, once the tree was folded through its seq; a difference makes the shard unreadable before it is told. */
   onRootCheck(told: (check: RootCheck) => void): void;
@@ -117,7 +117,8 @@ export interface ReplicaShard {
 
   /** Durable when it resolves; false where an equal or newer one was given to another. An owner stops writing first. */
   promise(epoch: number, candidate: string): Promise<boolean>;
-  noteCaughtUp(): Promise<void>;
+  /** This copy has a say from now on, and takes nothing of an epoch below `floor`. */
+  noteCaughtUp(floor?: number): Promise<void>;
   /** Stops writes until `lead` or `beginEpoch`, telling why. */
   fence(reason: string): Promise<void>;
   /** Takes writes in the epoch of the log. Throws where a promise for a newer one was given. */

@@ -101,7 +101,8 @@ export class AckSender {
     const positions = ids
       .map(shard)
       .filter(({ promised, epoch }) => promised.epoch <= epoch)
-      .map(({ id, epoch, durableSeq, erasedThrough }) => [id, epoch, durableSeq, erasedThrough]);
+      // A copy without a say may have forgotten a promise: its word makes nothing safe.
+      .map(({ id, epoch, promised, durableSeq, erasedThrough }) => [id, promised.caughtUp ? epoch : 0, durableSeq, erasedThrough]);
     if (positions.length === 0) return;
     const json = { node, ...(advertise === undefined ? {} : { url: advertise }), positions };
     const request = { method: 'POST', path: '/replication/v1/acks', json, timeoutMs: TIMEOUT_MS, signal: this.#stop.signal } as const;

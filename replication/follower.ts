@@ -57,6 +57,10 @@ export interface FollowerOptions {
   readonly randomBytes: (size: number) => Uint8Array;
   /** It has more than before (`moved`), or heard from its source: time to report. */
   readonly onProgress: (moved: boolean) => void;
+  /**
+   * Asked once this copy has all that its source had: may it have a say? Then, the epoch below which it must take nothing any more; undefined: not yet.
+   */
+  readonly mayHaveSay: () => Promise<number | undefined>;
   /** Called before the log loses something, and after. */
   readonly onRewind: (phase: 'before' | 'after', file?: string) => void;
   /** The connection failed or ended, with a goodbye where no error is given: perhaps somebody else owns the shard by now. */
@@ -202,11 +206,16 @@ export class Follower {
       onProgress(true);
     });
     let goal: number | undefined;
+    let asking = false;
     /** It had all that its source had when it connected: from then on it may have a say in promotions. */
     const noteCaughtUp = (): void => {
-      if (goal === undefined || shard.durableSeq < goal) return;
-      goal = undefined;
-      if (!shard.promised.caughtUp) shard.noteCaughtUp().catch(() => connection.abort());
+      if (goal === undefined || asking || shard.promised.caughtUp || shard.durableSeq < goal) return;
+      asking = true;
+      this.#haveSay()
+        .catch(() => connection.abort())
+        .finally(() => {
+          asking = false;
+        });
     };
     let first = true;
     let heardMs = clock.monotonicMs();
@@ -254,6 +263,14 @@ export class Follower {
       // What was received is good whatever became of the connection; if it is not, that is the reason to tell.
       await intake.drain();
     }
+  }
+
+  async #haveSay(): Promise<void> {
+    const { shard, mayHaveSay, onProgress } = this.#options;
+    const floor = await mayHaveSay();
+    if (floor === undefined || this.#stop.signal.aborted) return;
+    await shard.noteCaughtUp(floor);
+    onProgress(true);
   }
 
   #settled(): void {

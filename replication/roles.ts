@@ -21,7 +21,10 @@ export interface OwnState {
   readonly node: string;
   readonly epoch: number;
   readonly promised: number;
+  readonly durableSeq: number;
   readonly promisedTo: string;
+  /** Whether it has a say; without one it may as well follow anybody who has more, while nobody leads. */
+  readonly caughtUp: boolean;
   readonly owner: ShardOwner | undefined;
   /** Made from another node's: then it was not this node that began the database. */
   readonly isCopy: boolean;
@@ -47,6 +50,15 @@ export function mustHear({ replicas }: RoleConfig): boolean {
 }
 
 export function decide(own: OwnState, config: RoleConfig, heard: readonly HeardState[]): Decision {
+  const decision = decideWhole(own, config, heard);
+  if (decision.kind !== 'wait' || own.caughtUp || !own.isCopy) return decision;
+  const [fullest] = heard
+    .filter(({ epoch, durableSeq }) => epoch > own.epoch || (epoch === own.epoch && durableSeq >= own.durableSeq))
+    .sort((a, b) => b.epoch - a.epoch || b.durableSeq - a.durableSeq || Number(b.role === 'fenced') - Number(a.role === 'fenced'));
+  return fullest === undefined ? decision : { kind: 'follow', url: fullest.url, owner: undefined };
+}
+
+function decideWhole(own: OwnState, config: RoleConfig, heard: readonly HeardState[]): Decision {
   const { follow, replicas } = config;
   const newest = heard.reduce<HeardState | undefined>((best, each) => (each.epoch > (best?.epoch ?? own.epoch) ? each : best), undefined);
   if (newest !== undefined) {

@@ -8,6 +8,7 @@
  * from the log and the promise; nothing here is durable.
  */
 import type { Clock, Platform, ReplicaShard } from '../engine/copying.js';
+import { majorityOf } from './election.js';
 import { Follower, type FollowerStatus } from './follower.js';
 import type { Hearing } from './hearing.js';
 import { type Decision, decide, type HeardState, mustHear, type RoleConfig } from './roles.js';
@@ -118,7 +119,16 @@ export class ShardCopy {
     const { shard, config, node, isCopy, hearing } = this.#options;
     const heard = mustHear(config) ? await hearing.heard(shard.id) : [];
     const { epoch, promised, owner } = shard;
-    const own = { node, epoch, promised: promised.epoch, promisedTo: promised.candidate, owner, isCopy };
+    const own = {
+      node,
+      epoch,
+      durableSeq: shard.durableSeq,
+      promised: promised.epoch,
+      promisedTo: promised.candidate,
+      caughtUp: promised.caughtUp,
+      owner,
+      isCopy,
+    };
     await this.#unstick(heard);
     // An election may have just made this node the owner.
     if (shard.role === 'owner' && this.#decision !== undefined && owner?.node === node && promised.epoch <= epoch && !newer(heard, epoch)) {
@@ -199,6 +209,7 @@ export class ShardCopy {
         this.#ownerSeen = shard.owner?.node;
         void this.takeRole();
       },
+      mayHaveSay: () => this.#mayHaveSay(),
       onRewind: (phase, file) => {
         onInterrupt(shard.id);
         if (phase === 'after') log.warn({ shard: shard.id, file, seq: shard.durableSeq }, 'what a newer epoch left behind was set aside');
@@ -210,6 +221,20 @@ export class ShardCopy {
       onTooOld: () => onTooOld(shard.id),
       onRefused: (error) => log.warn({ shard: shard.id, url, error }, 'bytes of a source were refused'),
     });
+  }
+
+  /**
+   * Whether a copy that was begun anew, and may have forgotten what it promised and acknowledged, can have a say again. What a quorum has is known to
+   * one of any so many of the others: if this copy has all that they have, it lacks nothing.
+   */
+  async #mayHaveSay(): Promise<number | undefined> {
+    const { shard, config, hearing } = this.#options;
+    if (!mustHear(config)) return 0;
+    const heard = await hearing.heard(shard.id);
+    const nodes = config.replicas.length;
+    if (heard.length < nodes - majorityOf(config.replicas) + 1) return undefined;
+    const lacks = heard.some((each) => each.epoch > shard.epoch || (each.epoch === shard.epoch && each.durableSeq > shard.durableSeq));
+    return lacks ? undefined : heard.reduce((newest, { promised }) => Math.max(newest, promised), 0);
   }
 
   async #stopFollowing(): Promise<void> {

@@ -88,7 +88,7 @@ function encodeErasure(into: Uint8Array, p: number, { collection, key, reason }:
 }
 
 function encodeEpoch(into: Uint8Array, p: number, { epoch, endsAt, node, url, reason }: EpochEvent, seq: number): void {
-  assert(epoch > 1 && seq === endsAt + EPOCH_SEQS && node.length === NODE_ID_BYTES, 'an epoch begins behind the one before');
+  assert(epoch > 1 && beginsBehind(seq, endsAt) && node.length === NODE_ID_BYTES, 'an epoch begins behind the one before');
   assert(url.length <= MAX_URL_BYTES && reason.length <= MAX_REASON_BYTES, 'texts fit');
   putU32(into, p, epoch);
   putU48(into, p + 4, endsAt);
@@ -159,8 +159,13 @@ function decodeEpoch(bytes: Uint8Array, p: number, end: number, seq: number): Ep
   const endsAt = getU48(bytes, p + 4);
   const urlEnd = p + EPOCH_HEAD_BYTES + getU16(bytes, p + 26);
   const reasonBytes = getU16(bytes, p + 28);
-  if (epoch < 2 || seq !== endsAt + EPOCH_SEQS || urlEnd + reasonBytes !== end) return undefined;
+  if (epoch < 2 || !beginsBehind(seq, endsAt) || urlEnd + reasonBytes !== end) return undefined;
   if (urlEnd - p - EPOCH_HEAD_BYTES > MAX_URL_BYTES || reasonBytes > MAX_REASON_BYTES) return undefined;
   const node = view(bytes, p + 10, p + 26);
   return { type: 'epoch', epoch, endsAt, node, url: view(bytes, p + EPOCH_HEAD_BYTES, urlEnd), reason: view(bytes, urlEnd, end) };
+}
+
+/** One stretch of seqs for each epoch since the one that ended, seen here or not. */
+function beginsBehind(seq: number, endsAt: number): boolean {
+  return seq > endsAt && (seq - endsAt) % EPOCH_SEQS === 0;
 }

@@ -13,7 +13,7 @@ import { entityKeyFromBytes } from '../format/keys.js';
 import { storedRecordHash } from '../format/record-hash.js';
 import type { IndexHealing } from '../index-healing.js';
 import { KIND_PUT, type LogEvent, type SegmentOrigin, type StoredBatch } from '../log/index.js';
-import type { LogSlice } from '../replica.js';
+import type { EpochSpan, LogSlice } from '../replica.js';
 import type { ShardContents } from '../shard-contents.js';
 import { type Counts, countVersion } from '../shard-counts.js';
 import type { ShardId } from '../types.js';
@@ -46,7 +46,7 @@ interface Effects {
 
 export class Applier {
   readonly #deps: ApplierDeps;
-  #place: LogPlace = { seq: 0, time: 0, epoch: 1 };
+  #place: LogPlace = { seq: 0, time: 0, epoch: 1, epochFirstSeq: 1 };
   /** Of epochs that are queued: the log does not tell of them yet. */
   #compactedThrough = 0;
 
@@ -57,7 +57,7 @@ export class Applier {
   /** Goes on from where the log ends; nothing may be queued. */
   startFromLog(): void {
     const { log } = this.#deps.contents;
-    this.#place = { seq: log.durableSeq, time: log.lastTime, epoch: log.epoch };
+    this.#place = { seq: log.durableSeq, time: log.lastTime, epoch: log.epoch, epochFirstSeq: epochsOf(log).at(-1)!.firstSeq };
     this.#compactedThrough = log.compactedThrough;
   }
 
@@ -79,7 +79,7 @@ export class Applier {
     const checked = checkSlice(slice, before, {
       shard,
       segmentPlace: log.context.place(1, 0),
-      spans: () => [...epochsOf(log), { epoch: before.epoch, firstSeq: Math.min(log.durableSeq + 1, before.seq), lastSeq: before.seq }],
+      spans: () => spansTo(epochsOf(log), before),
     });
     const { epoch, firstSeq, lastSeq, compactedThrough, batches } = slice;
     const origin: SegmentOrigin = { epoch, compactedThrough, ...(checked.endsAt === undefined ? {} : { endsAt: checked.endsAt }) };
@@ -92,7 +92,8 @@ export class Applier {
       contents.index.rollBack(before.seq);
       throw error;
     }
-    this.#place = { seq: lastSeq, time: checked.lastTime, epoch };
+    const epochFirstSeq = epoch === before.epoch ? before.epochFirstSeq : firstSeq;
+    this.#place = { seq: lastSeq, time: checked.lastTime, epoch, epochFirstSeq };
     this.#compactedThrough = Math.max(this.#compactedThrough, compactedThrough);
     return new Promise((resolve, reject) => {
       const committed = () => {
@@ -142,6 +143,11 @@ export class Applier {
     if (system.length > 0) metSystem(system);
     committed(lastSeq, counts);
   }
+}
+
+/** With what is queued behind the log. */
+function spansTo(logged: readonly EpochSpan[], { epoch, epochFirstSeq, seq }: LogPlace): EpochSpan[] {
+  return [...logged.filter((span) => span.epoch < epoch), { epoch, firstSeq: epochFirstSeq, lastSeq: seq }];
 }
 
 const UNDERSCORE = 0x5f;

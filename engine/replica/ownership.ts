@@ -28,6 +28,8 @@ export class Ownership {
   #owner: ShardOwner | undefined;
   #reason: string | undefined;
   #promised: ReplicaPromise = { epoch: 0, candidate: '', caughtUp: false };
+  /** Whether the file says what is promised: a write of it may have failed. */
+  #isWritten = true;
   #lastTurn: Promise<unknown> = Promise.resolve();
 
   constructor(options: OwnershipOptions) {
@@ -110,7 +112,8 @@ export class Ownership {
     return this.#inTurn(async () => {
       const given = this.#promised;
       if (epoch <= logEpoch() || epoch < given.epoch || !this.promised.caughtUp) return false;
-      if (epoch === given.epoch) return candidate === given.candidate;
+      if (epoch === given.epoch && candidate !== given.candidate) return false;
+      if (epoch === given.epoch && this.#isWritten) return true;
       // From here on nothing of an older epoch is taken, whether this becomes durable or not.
       this.#promised = { epoch, candidate, caughtUp: true };
       if (this.#role === 'owner') this.#be('fenced', `epoch ${epoch} was promised to ${candidate}`);
@@ -120,16 +123,20 @@ export class Ownership {
     });
   }
 
-  noteCaughtUp(caughtUp = true): Promise<void> {
+  /** `floor`: nothing of an older epoch is taken from now on; it is promised to nobody. */
+  noteCaughtUp(caughtUp = true, floor = 0): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#promised.caughtUp === caughtUp) return;
-      this.#promised = { ...this.#promised, caughtUp };
+      const { epoch } = this.#promised;
+      if (this.#promised.caughtUp === caughtUp && floor <= epoch && this.#isWritten) return;
+      this.#promised = floor > epoch ? { epoch: floor, candidate: '', caughtUp } : { ...this.#promised, caughtUp };
       await this.#write();
     });
   }
 
-  #write(): Promise<void> {
-    return writePromise(this.#options.platform, this.#options.directory, this.#promised);
+  async #write(): Promise<void> {
+    this.#isWritten = false;
+    await writePromise(this.#options.platform, this.#options.directory, this.#promised);
+    this.#isWritten = true;
   }
 
   #be(role: ShardRole, reason: string | undefined): void {

@@ -29,7 +29,7 @@ import type { ShardFolder } from '../shard-folder.js';
 import type { ShardRecovery } from '../shard-recovery.js';
 import type { ShardWriter } from '../shard-writer.js';
 import { EMPTY_ROOT_HASH } from '../tree/tree-store.js';
-import type { HashHex, ShardId } from '../types.js';
+import { type HashHex, MAX_SEQ, type ShardId } from '../types.js';
 import { Applier } from './applying.js';
 import { epochsOf, ownerOf } from './epochs.js';
 import { erasuresOf, gapsOf } from './gaps.js';
@@ -259,8 +259,8 @@ export class ReplicaControl implements ReplicaShard {
     return given;
   }
 
-  noteCaughtUp(): Promise<void> {
-    return this.#ownership.noteCaughtUp();
+  noteCaughtUp(floor = 0): Promise<void> {
+    return this.#ownership.noteCaughtUp(true, floor);
   }
 
   async fence(reason: string): Promise<void> {
@@ -296,7 +296,10 @@ export class ReplicaControl implements ReplicaShard {
     if (why !== undefined) throw new VarveError('NOT_WRITTEN', `shard ${this.id}: ${why}`, { shard: this.id, reason: why });
     const { log } = contents;
     const endsAt = log.durableSeq;
-    const seq = endsAt + EPOCH_SEQS;
+    // Epochs that this log never saw had their seqs too: each number has a stretch of its own.
+    const seq = endsAt + (epoch - log.epoch) * EPOCH_SEQS;
+    if (seq > MAX_SEQ)
+      throw new VarveError('TOO_LARGE', `shard ${this.id} has had too many epochs`, { what: 'epoch', limit: MAX_SEQ, actual: seq });
     const group = queue.gathering(() => false);
     const event = {
       type: 'epoch' as const,

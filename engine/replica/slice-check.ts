@@ -19,6 +19,8 @@ export interface LogPlace {
   /** Of the newest record. */
   readonly time: number;
   readonly epoch: number;
+  /** Where that begins. */
+  readonly epochFirstSeq: number;
 }
 
 export interface CheckContext {
@@ -120,7 +122,8 @@ export function problemOfRecord(record: ReadRecord): string | undefined {
 
 function problemOfEvent(event: LogEvent, slice: LogSlice, { spans }: CheckContext): string | undefined {
   if (event.type === 'trim') {
-    const known = [...spans(), slice];
+    const known = spans().map((span) => (span.epoch === slice.epoch ? { ...span, lastSeq: slice.lastSeq } : span));
+    if (known.at(-1)?.epoch !== slice.epoch) known.push(slice);
     // Seqs are marked one by one: a run over what never was may be endless.
     if (countOfRuns(event.runs) > MOST_DROPPED) return 'a trim drops more than one can';
     for (const { fromSeq, toSeq } of event.runs)

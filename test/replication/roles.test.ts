@@ -5,6 +5,8 @@ import { decide, type HeardState, type OwnState, type RoleConfig } from '../../r
 const [A, B, C] = ['http://a:1', 'http://b:1', 'http://c:1'] as const;
 const NODE = { a: 'a'.repeat(32), b: 'b'.repeat(32), c: 'c'.repeat(32) };
 const own = (change: Partial<OwnState> = {}): OwnState => ({
+  durableSeq: 0,
+  caughtUp: true,
   node: NODE.a,
   epoch: 1,
   promised: 0,

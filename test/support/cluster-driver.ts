@@ -234,7 +234,8 @@ class ClusterDriver {
     }
     if (member.life !== life) return;
     this.stats.written++;
-    this.#ledger.answered(attempt, 'local', header.id);
+    // What retention may drop was promised to nobody.
+    this.#ledger.answered(attempt, collection === KEPT ? 'local' : 'unknown', header.id);
     if (!wantsQuorum || !(await replicator.whenQuorum(header.shard, header.seq)) || member.life !== life) return;
     this.stats.safe++;
     if (collection === KEPT) this.#ledger.answered(attempt, 'quorum', header.id);
@@ -293,6 +294,7 @@ class ClusterDriver {
       config: { replicas, advertise: url, acksTimeoutMs: 3_000 },
       log: { info: log, warn: log },
       handlers: (self) => electionHandlers({ db, replicas, onPromised: ({ id }) => void self.takeRole(id) }),
+      promote: (shard) => this.#run(member, shard),
     });
     if (member.life !== life) return;
     member.running = { db, replicator };
@@ -347,26 +349,26 @@ class ClusterDriver {
   }
 
   #promote(member: Member, shard: number): void {
-    const { running } = member;
-    if (running === undefined) return;
     const { life } = member;
+    this.#run(member, shard).catch((error: unknown) => {
+      if (member.life !== life) return;
+      if (error instanceof PromotionRefused) this.stats.refusedPromotions++;
+      else if (!(error instanceof VarveError)) this.#failure ??= { error };
+    });
+  }
+
+  async #run(member: Member, shard: number): Promise<void> {
+    const { running, life } = member;
+    if (running === undefined) return;
     const { db, replicator } = running;
     const transport = this.#network.transport(member.url);
     const { clock } = member.platform;
     const replica = db.replica(shard);
     const { databaseId, nodeId: node } = db;
-    new Candidate({ shard: replica, databaseId, node, url: member.url, replicas: this.#urls, transport, clock })
-      .run()
-      .then(() => {
-        if (member.life !== life) return;
-        this.stats.promotions++;
-        return replicator.takeRole(shard);
-      })
-      .catch((error: unknown) => {
-        if (member.life !== life) return;
-        if (error instanceof PromotionRefused) this.stats.refusedPromotions++;
-        else if (!(error instanceof VarveError)) this.#failure ??= { error };
-      });
+    await new Candidate({ shard: replica, databaseId, node, url: member.url, replicas: this.#urls, transport, clock }).run();
+    if (member.life !== life) return;
+    this.stats.promotions++;
+    await replicator.takeRole(shard);
   }
 
   #compact(member: Member): void {

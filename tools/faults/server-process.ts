@@ -51,9 +51,11 @@ export class ServerProcess {
     });
   }
 
-  static async start(dataDirectory: string, shards: number): Promise<ServerProcess> {
-    const listen = `127.0.0.1:${await freePort()}`;
-    const args = [...cliCommand(), 'serve', '--data', dataDirectory, '--listen', listen, '--shards', String(shards)];
+  /** `shards`: undefined where the data is there already, or comes from another node. */
+  static async start(dataDirectory: string, shards?: number, flags: readonly string[] = [], port?: number): Promise<ServerProcess> {
+    const listen = `127.0.0.1:${port ?? (await freePort())}`;
+    const created = shards === undefined ? [] : ['--shards', String(shards)];
+    const args = [...cliCommand(), 'serve', '--data', dataDirectory, '--listen', listen, ...created, ...flags];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     return new ServerProcess(child, `http://${listen}`);
   }
@@ -84,6 +86,12 @@ export class ServerProcess {
 
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
+    await this.#exited;
+  }
+
+  /** As it should end. */
+  async stop(): Promise<void> {
+    this.#child.kill('SIGTERM');
     await this.#exited;
   }
 
