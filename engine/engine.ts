@@ -29,7 +29,7 @@ import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits
 import { formatTime } from './format/time.js';
 import type { Identity } from './identity.js';
 import type { JobControl, JobInfo, JobKind } from './jobs.js';
-import type { CompactRequest, EraseRequest } from './keep.js';
+import type { CompactRequest, ConfirmErasure, EraseRequest } from './keep.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
 import { checkOptions, openShards } from './open-shards.js';
 import { PlacementDecisions } from './placement-decisions.js';
@@ -37,8 +37,8 @@ import { checkPlacement, Placements } from './placements.js';
 import type { Platform } from './platform/platform.js';
 import { PointDiff } from './point-diff.js';
 import { refuseBeforeHorizons, resolvePoint } from './points.js';
-import { Keeping, type Snapshot } from './retention/keeping.js';
 import type { ReplicaShard } from './replica.js';
+import { Keeping, type Snapshot } from './retention/keeping.js';
 import type { Retention } from './retention/policy.js';
 import type { Shard } from './shard.js';
 import { rootInfo, shardInfo } from './shard-info.js';
@@ -331,6 +331,10 @@ export class Engine implements Database, ViewSource {
   async erase(request: EraseRequest): Promise<JobInfo> {
     this.checkOpen();
     return this.#upkeep.erase(request);
+  }
+
+  confirmErasures(confirm: ConfirmErasure): void {
+    this.#upkeep.confirmErasure = confirm;
   }
 
   jobs(): readonly JobInfo[] {

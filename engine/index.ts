@@ -30,7 +30,7 @@ export { checkCollection, checkKey, isSystemCollection } from './format/keys.js'
 export { canonicalFromBytes, parseStrict } from './format/strict-json.js';
 export { formatTime, parseTime } from './format/time.js';
 export type { JobControl, JobInfo, JobKind, JobState } from './jobs.js';
-export type { CompactRequest, EraseRequest, Keep } from './keep.js';
+export type { CompactRequest, ConfirmErasure, EraseRequest, Keep } from './keep.js';
 export type { LogFile } from './log-files.js';
 export { nodePlatform } from './platform/node.js';
 export type { Platform } from './platform/platform.js';

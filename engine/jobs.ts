@@ -47,6 +47,8 @@ export interface JobControl {
 }
 
 type Work = (control: JobControl) => Promise<JsonValue>;
+/** What is waited for once the work is done, while others of the kind have their turn; `tell` changes the result meanwhile. */
+export type Settling = (control: JobControl, result: JsonValue, tell: (result: JsonValue) => void) => Promise<JsonValue>;
 
 interface Job {
   info: JobInfo;
@@ -80,7 +82,7 @@ export class Jobs {
   }
 
   /** Throws OVERLOADED where too many wait already. */
-  start(kind: JobKind, request: JsonValue, work: Work): JobInfo {
+  start(kind: JobKind, request: JsonValue, work: Work, settling?: Settling): JobInfo {
     const waiting = [...this.#jobs.values()].filter(({ info }) => !isEnded(info)).length;
     if (waiting >= MAX_WAITING) throw new VarveError('OVERLOADED', `${waiting} jobs are waiting`, { retryAfterMs: 10_000 });
     if (this.#closing) throw new VarveError('CLOSED', 'the database is closing', {});
@@ -106,8 +108,12 @@ export class Jobs {
       ended: Promise.resolve(),
     };
     this.#jobs.set(id, job);
-    job.ended = (this.#last.get(kind) ?? Promise.resolve()).then(() => this.#run(job, work));
-    this.#last.set(kind, job.ended);
+    const worked = (this.#last.get(kind) ?? Promise.resolve()).then(() => this.#run(job, work, settling));
+    this.#last.set(
+      kind,
+      worked.then(() => undefined),
+    );
+    job.ended = worked.then((rest) => rest?.end);
     this.#forgetOld();
     return job.info;
   }
@@ -156,8 +162,9 @@ export class Jobs {
     await Promise.all([...this.#jobs.values()].map(({ ended }) => ended));
   }
 
-  async #run(job: Job, work: Work): Promise<void> {
-    if (job.cancelled) return;
+  /** Resolves once the work is done, with what is left to wait for. */
+  async #run(job: Job, work: Work, settling: Settling | undefined): Promise<{ readonly end: Promise<void> } | undefined> {
+    if (job.cancelled) return undefined;
     this.#change(job, { state: 'running', started: this.#now() });
     const control: JobControl = {
       progress: (share) => this.#change(job, { progress: Math.max(job.info.progress, Math.min(1, share)) }),
@@ -170,12 +177,21 @@ export class Jobs {
         return job.cancelled;
       },
     };
+    const failed = (error: unknown) =>
+      this.#end(job, job.cancelled ? { state: 'cancelled' } : { state: 'failed', error: messageOf(error) });
+    const done = (result: JsonValue) =>
+      this.#end(job, job.cancelled ? { state: 'cancelled', result } : { state: 'done', progress: 1, result });
     try {
       const result = await work(control);
-      this.#end(job, job.cancelled ? { state: 'cancelled', result } : { state: 'done', progress: 1, result });
+      if (settling === undefined || job.cancelled) done(result);
+      else {
+        this.#change(job, { result });
+        return { end: settling(control, result, (now) => this.#change(job, { result: now })).then(done, failed) };
+      }
     } catch (error) {
-      this.#end(job, job.cancelled ? { state: 'cancelled' } : { state: 'failed', error: messageOf(error) });
+      failed(error);
     }
+    return undefined;
   }
 
   #end(job: Job, change: Partial<JobInfo>): void {

@@ -20,6 +20,14 @@ export interface EraseRequest {
   readonly reason: string;
 }
 
+/** Resolves with the copies that are still outstanding: none, or some where nobody waits for them any more. `tell`: those outstanding meanwhile. */
+export type ConfirmErasure = (
+  shard: number,
+  seq: number,
+  tell: (outstanding: readonly string[]) => void,
+  control: Pick<JobControl, 'onCancel' | 'cancelled'>,
+) => Promise<readonly string[]>;
+
 export interface Keep {
   /** `{ keep: 'all' }` unless it was told otherwise. */
   retention(collection: string): Retention;
@@ -36,6 +44,8 @@ export interface Keep {
   compact(request?: CompactRequest): JobInfo;
   /** Logs the erasure, then a job that takes the bodies out of every file. INVALID where the entity never existed. */
   erase(request: EraseRequest): Promise<JobInfo>;
+  /** An erasure that is carried out here is done only when `confirm` resolves: once every copy has carried it out too. */
+  confirmErasures(confirm: ConfirmErasure): void;
   /** Runs work of others as a job among these: verifications. Throws OVERLOADED, CLOSED. */
   startJob(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo;
   /** Newest first. */

@@ -15,8 +15,8 @@ import { Pace } from './compaction/pace.js';
 import { messageOf, VarveError } from './errors.js';
 import { checkCollection, checkKey, entityKey, isSystemCollection } from './format/keys.js';
 import { MAX_REASON_BYTES } from './format/limits.js';
-import { type JobControl, type JobInfo, type JobKind, Jobs } from './jobs.js';
-import type { CompactRequest, EraseRequest } from './keep.js';
+import { type JobControl, type JobInfo, type JobKind, Jobs, type Settling } from './jobs.js';
+import type { CompactRequest, ConfirmErasure, EraseRequest } from './keep.js';
 import type { Platform } from './platform/platform.js';
 import type { Keeping } from './retention/keeping.js';
 import { KEEP_ALL } from './retention/policy.js';
@@ -72,6 +72,8 @@ export class Upkeep {
   #started = false;
   /** Erasures with a job under way: shard and event. */
   readonly #erasing = new Set<string>();
+  /** See `Database.confirmErasures`. */
+  confirmErasure: ConfirmErasure | undefined;
   /** Per shard: when it was planned for last, and how far it had come. */
   readonly #planned = new Map<Shard, { readonly seq: number; readonly time: number }>();
 
@@ -140,14 +142,22 @@ export class Upkeep {
     const seq = shard.upkeep.erasures.get(entityKey(collection, key))?.seq ?? 0;
     const name = `${shard.id} ${seq}`;
     this.#erasing.add(name);
-    const safe = (control: JobControl) => new Promise<void>((resolve) => control.onCancel(after(shard.upkeep.onceSafe(seq, resolve), resolve)));
+    const safe = (control: JobControl) =>
+      new Promise<void>((resolve) => control.onCancel(after(shard.upkeep.onceSafe(seq, resolve), resolve)));
     const carryOut = async (control: JobControl) => {
       if (control.cancelled) return null;
       const pace = this.#pace(control);
       const erased = await shard.upkeep.carryOutErasure(collection, key, this.#host, pace, this.#parts.limits, control);
       return { ...certificateJson(erased.certificate), versions: erased.versions, outstanding: [] };
     };
-    const job = this.#start('erasure', { collection, key }, carryOut, safe);
+    const settling: Settling = async (control, result, tell) => {
+      const of = (outstanding: readonly string[]): JsonValue => ({
+        ...(result as { [name: string]: JsonValue }),
+        outstanding: [...outstanding],
+      });
+      return of((await this.confirmErasure?.(shard.id, seq, (outstanding) => tell(of(outstanding)), control)) ?? []);
+    };
+    const job = this.#start('erasure', { collection, key }, carryOut, safe, settling);
     void this.jobs.ended(job.id).then(() => this.#erasing.delete(name));
     return job;
   }
@@ -158,8 +168,9 @@ export class Upkeep {
     request: JsonValue,
     work: (control: JobControl) => Promise<JsonValue>,
     before?: (control: JobControl) => Promise<void>,
+    settling?: Settling,
   ): JobInfo {
-    return this.jobs.start(kind, request, async (control) => {
+    const inTurn = async (control: JobControl): Promise<JsonValue> => {
       await before?.(control);
       const turn = this.#last.then(async () => {
         try {
@@ -177,7 +188,8 @@ export class Upkeep {
       });
       this.#last = turn.catch(() => undefined);
       return turn;
-    });
+    };
+    return this.jobs.start(kind, request, inTurn, settling);
   }
 
   async #compact(shards: readonly Shard[], request: CompactRequest, control: JobControl): Promise<JsonValue> {

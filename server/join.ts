@@ -4,7 +4,7 @@
  * Invariants: where there may be other copies the database opens held: nothing is written before it is decided who owns a shard. What it began
  * it ends: `leave` says goodbye to followers and lets go of every connection; the database is then its opener's to close.
  */
-import { type Database, nodePlatform, type OpenOptions, type Platform } from '../engine/index.js';
+import { type ConfirmErasure, type Database, nodePlatform, type OpenOptions, type Platform } from '../engine/index.js';
 import {
   electionHandlers,
   httpTransport,
@@ -79,6 +79,7 @@ export async function join(options: JoinOptions): Promise<Joined> {
           ),
       });
       answerPeersWith(db, replicator.service);
+      db.confirmErasures(untilErased(db, replicator));
       const url = advertise ?? options.url;
       const copies = new ReplicatedCopies({ db, replicator, transport, clock: platform.clock, url, replicas });
       const forwarder = new Forwarder(db.nodeId, credentials);
@@ -113,6 +114,29 @@ export async function join(options: JoinOptions): Promise<Joined> {
     transport.close();
     throw error;
   }
+}
+
+/** Between two looks at what followers have carried out. */
+const LOOK_MS = 250;
+
+/** Waits until every copy has taken the bodies out of its files; ends where this node owns the shard no more: it is the next owner's then. */
+function untilErased(db: Database, replicator: Replicator): ConfirmErasure {
+  return async (shard, seq, tell, control) => {
+    let wake = () => {};
+    control.onCancel(() => wake());
+    let told = '';
+    for (;;) {
+      const isOwner = db.replica(shard).role === 'owner';
+      const outstanding = isOwner ? replicator.outstanding(shard, seq) : [];
+      if (outstanding.length === 0 || control.cancelled) return outstanding;
+      if (outstanding.join() !== told) tell(outstanding);
+      told = outstanding.join();
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, LOOK_MS).unref();
+      });
+    }
+  };
 }
 
 async function fill(
