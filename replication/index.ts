@@ -7,13 +7,14 @@
  */
 export type { AckReport, FollowerPosition } from './ack-book.js';
 export { type Prepared, type PrepareEvent, type PrepareOptions, prepareReplica } from './bootstrap.js';
+export { type Comparison, compare } from './comparison.js';
 export { Candidate, type CandidateOptions, type Position, PromotionRefused, type Vote } from './election.js';
 export { electionHandlers } from './election-service.js';
 export type { FollowerStatus } from './follower.js';
 export { type HttpTransport, type HttpTransportOptions, httpTransport, type PeerHealth } from './http-transport.js';
 export { STREAM_TYPE } from './message.js';
 export { askJson, isRecord } from './peer-json.js';
-export { type PeerHandler, type PeerHandlers, PeerRefusal } from './peer-service.js';
+export { createPeerService, type PeerHandler, type PeerHandlers, PeerRefusal } from './peer-service.js';
 export { type ReplicationConfig, type ReplicationOptions, type Replicator, type ShardReplication, startReplication } from './replicator.js';
 export type { Decision } from './roles.js';
 export type { ReplicationLog } from './shard-copy.js';
