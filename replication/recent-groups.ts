@@ -61,8 +61,8 @@ export class RecentGroups {
     let at = groups.length;
     while (at > 0 && groups[at - 1]!.lastSeq > seq) at--;
     const first = groups[at];
-    if (first === undefined || first.firstSeq <= seq) return undefined;
-    // A later epoch begins far beyond the end of the one before: then that end must be here too.
+    if (first === undefined) return undefined;
+    // It may begin before: then the log cuts it. A later epoch begins far beyond the end of the one before: then that end must be here too.
     if (first.firstSeq !== seq + 1 && groups[at - 1]?.lastSeq !== seq) return undefined;
     const found = [first];
     let bytes = first.message.length;

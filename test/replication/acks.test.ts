@@ -74,6 +74,7 @@ describe('the quorum position', () => {
     await report(NAMES[1]!, 0, seq);
     expect(a.replicator.quorumSeq(1)).toBe(before);
     await report(NAMES[1]!, 1, seq + 1_000);
+    await report(NAMES[2]!, 1, seq + 1_000, 'f'.repeat(32));
     expect(a.replicator.quorumSeq(1)).toBe(seq);
     expect(a.replicator.status(1).followers.map(({ url }) => url)).toEqual(expect.arrayContaining(['http://stranger:1', NAMES[1]]));
   });

@@ -9,14 +9,7 @@
 import { setMaxListeners } from 'node:events';
 import { type SimulatedTime, settle } from '../../engine/platform/memory-clock.js';
 import { SeededRandom } from '../../engine/platform/seeded-random.js';
-import {
-  type PeerAnswer,
-  PeerError,
-  type PeerRequest,
-  type PeerResponse,
-  type PeerService,
-  type Transport,
-} from '../../replication/index.js';
+import { PeerError, type PeerRequest, type PeerResponse, type PeerService, type Transport } from '../../replication/index.js';
 
 export interface NetworkFaults {
   /** One way, in milliseconds. */
@@ -155,21 +148,26 @@ export class SimNetwork {
       const bytes = answer.json === undefined ? new Uint8Array(0) : Buffer.from(JSON.stringify(answer.json));
       return { status: answer.status, headers, body: once(bytes) };
     }
-    return { status: answer.status, headers, body: this.#pieces(answer, from, url, signal, host, call) };
+    const source = answer.stream[Symbol.asyncIterator]();
+    // Whoever hangs up may never pull again.
+    const leave = (): void => void source.return?.();
+    signal.addEventListener('abort', leave);
+    host.down.signal.addEventListener('abort', leave);
+    if (signal.aborted) leave();
+    return { status: answer.status, headers, body: this.#pieces(source, from, url, signal, host, call) };
   }
 
   async *#pieces(
-    answer: PeerAnswer,
+    source: AsyncIterator<Uint8Array>,
     from: string,
     url: string,
     signal: AbortSignal,
     host: Host,
     call: AbortController,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const iterator = answer.stream![Symbol.asyncIterator]();
     try {
       for (;;) {
-        const next = await race(iterator.next(), signal, host.down.signal, url);
+        const next = await race(source.next(), signal, host.down.signal, url);
         if (next.done === true) return;
         const bytes = this.tamper?.(url, Uint8Array.from(next.value)) ?? next.value;
         for (let at = 0; at < bytes.length; ) {
@@ -189,7 +187,7 @@ export class SimNetwork {
       }
     } finally {
       call.abort();
-      void iterator.return?.();
+      void source.return?.();
     }
   }
 
