@@ -20,6 +20,8 @@ export function epochsOf(log: ShardLog): EpochSpan[] {
 /** Undefined in the first epoch, which nobody announced, and where damage hides it. */
 export function ownerOf(log: ShardLog): ShardOwner | undefined {
   const span = epochsOf(log).at(-1)!;
+  // It begins with records: reading them would cost an opening more than the rest of it.
+  if (span.epoch === 1) return undefined;
   for (const batch of log.batches(span.firstSeq, span.firstSeq)) {
     if (isGap(batch) || batch.event?.type !== 'epoch') return undefined;
     return { node: hex(batch.event.node), url: Buffer.from(batch.event.url).toString() };
