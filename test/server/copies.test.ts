@@ -199,6 +199,9 @@ describe('a read on a copy', () => {
 });
 
 describe('a replica set', () => {
+  /** One of them anew, on an empty disk. */
+  let begin: (n: number) => Promise<Copy>;
+
   async function three(): Promise<Copy[]> {
     const ports = [await freePort(), await freePort(), await freePort()];
     const urls = ports.map((port) => `http://127.0.0.1:${port}`);
@@ -212,6 +215,7 @@ describe('a replica set', () => {
     await until('both follow', async () => (await roleOf(b)) === 'follower' && (await roleOf(c)) === 'follower');
     const mayVote = async (copy: Copy) => (await ask(copy, 'GET', '/replication/v1/shards/1/state')).json.caughtUp === true;
     await until('both may vote', async () => (await mayVote(b)) && (await mayVote(c)));
+    begin = (n) => start(flags(n, { follow: urls[0]! }), ports[n]);
     await until('writes are safe', async () => (await put(a, 'first', 1, {}, '?acks=quorum')).status === 201);
     return [a, b, c];
   }
@@ -264,6 +268,19 @@ describe('a replica set', () => {
     expect(await ask(c, 'POST', '/v1/shards/1/promotion', {}, { force: true })).toMatchObject({ status: 200, json: { role: 'owner' } });
     expect((await put(c, 'k', 2)).status).toBe(201);
     expect((await ask(c, 'GET', '/metrics')).text).toContain('varve_shard_roles{role="owner"} 1');
+  });
+
+  it('has an erasure done when every copy has carried it out, and names those outstanding until then', async () => {
+    const [a, b] = (await three()) as [Copy, Copy, Copy];
+    await put(a, 'k', 'personal');
+    await b.serving.stop();
+    const erasing = await ask(a, 'POST', '/v1/erasures', {}, { collection: 'c', key: 'k', reason: 'asked' });
+    const job = async () => (await ask(a, 'GET', `/v1/jobs/${erasing.json.id}`)).json;
+    await until('only the one that is down is outstanding', async () => (await job()).result?.outstanding?.join() === b.url);
+    expect(await job()).toMatchObject({ state: 'running', ended: null });
+    await begin(1);
+    await until('it is done', async () => (await job()).state === 'done');
+    expect((await job()).result.outstanding).toEqual([]);
   });
 
   it('takes no writes after a start until a majority is heard, and says so', async () => {
