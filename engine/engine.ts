@@ -285,6 +285,7 @@ export class Engine implements Database, ViewSource {
 
   /** Damaged shards tell nothing; they refuse what rests on it. */
   async #loadLogged(): Promise<void> {
+    for (const shard of this.shardList) await shard.replica.lookAtOwnRecords();
     await this.#decisions.load();
     for (const shard of this.shardList) if (shard.tells) await shard.upkeep.load(this.#limits);
     await this.#keeping.load();

@@ -45,7 +45,7 @@ import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { type InsertItem, MAX_SEQ, parseRecordId, recordId } from './types.js';
 
-const TRIMS = '_trims';
+export const TRIMS = '_trims';
 
 /** From where on something is dead enough. */
 export type Thresholds = Pick<CompactOptions, 'deadShare' | 'deadBytes'>;

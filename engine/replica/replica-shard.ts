@@ -5,7 +5,7 @@
  */
 import type { CheckpointChain } from '../checkpoint-chain.js';
 import type { CommitQueue } from '../commit-queue.js';
-import { assert, VarveError } from '../errors.js';
+import { assert, isVarveError, VarveError } from '../errors.js';
 import { FRAME_HEAD_BYTES } from '../format/frame.js';
 import { hex } from '../format/hash.js';
 import { EPOCH_SEQS } from '../format/limits.js';
@@ -38,7 +38,7 @@ import { Ownership } from './ownership.js';
 import { beginRewind, finishRewind, setAside } from './rewind.js';
 import { RootChecks } from './root-checks.js';
 import { slicesOf } from './source.js';
-import { followSystem, type SystemRecord } from './system-following.js';
+import { followSystem, readSystem, type SystemRecord } from './system-following.js';
 
 export interface ReplicaParts {
   readonly shard: Shard;
@@ -62,6 +62,8 @@ export class ReplicaControl implements ReplicaShard {
   readonly #checks: RootChecks;
   readonly #watchers = new Set<(slice: LogSlice) => void>();
   #rewinding = false;
+  /** Set where the shard's own system records cannot be read. */
+  #untold: VarveError | undefined;
   /** A rewind that the disk cut short: nothing is answered, or taken, before it is done. */
   #unfinished: { readonly seq: number; readonly aside: SetAside | undefined } | undefined;
   /** Where the roots differ. */
@@ -178,6 +180,21 @@ export class ReplicaControl implements ReplicaShard {
     this.#applier.startFromLog();
     this.#updateRefusal();
     if (!this.takesWrites) this.onChange();
+  }
+
+  /** What decides over the answers may lie in what cannot be read: then nothing is answered before it is mended. */
+  async lookAtOwnRecords(): Promise<void> {
+    const { shard, contents } = this.#parts;
+    if (contents.gap !== undefined || (this.#untold === undefined && !shard.tells)) return;
+    try {
+      await shard.healing(() => shard.readingOwn(() => readSystem(shard)));
+      this.#untold = undefined;
+    } catch (error) {
+      if (!isVarveError(error, 'CORRUPT')) throw error;
+      const [gap = { fromSeq: 1, toSeq: contents.visibleSeq }] = this.gaps;
+      this.#untold = contents.damage(gap);
+    }
+    this.#updateRefusal();
   }
 
   // ---- source
@@ -394,6 +411,7 @@ export class ReplicaControl implements ReplicaShard {
         await this.rebuildTree();
         this.onChange();
       }
+      if (this.#untold !== undefined) this.onChange();
       return mended;
     } finally {
       this.#mending = false;
@@ -461,6 +479,7 @@ export class ReplicaControl implements ReplicaShard {
       const seq = this.#divergedAt;
       return new VarveError('DIVERGED', `shard ${shard}: its tree has another root than its owner's at seq ${seq}`, { shard, seq });
     }
+    if (this.#untold !== undefined) return this.#untold;
     const seq = this.#applier.compactedThrough;
     if (seq <= contents.visibleSeq) return undefined;
     const before = contents.refusal;

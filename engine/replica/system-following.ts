@@ -5,9 +5,14 @@
  * Invariant: what says nothing that can be is refused before anything of it is taken. Derived from the log: a crash loses nothing.
  */
 import { KIND_PUT, type ReadRecord } from '../log/index.js';
+import { COLLECTIONS } from '../placements.js';
 import { ERASURES, type Erasure } from '../retention/erasures.js';
+import { SNAPSHOTS } from '../retention/keeping.js';
+import { RETENTION } from '../retention/policy.js';
 import { HORIZONS } from '../retention/trimming.js';
 import type { Shard } from '../shard.js';
+import { TRIMS } from '../shard-upkeep.js';
+import { systemEntities } from '../system-records.js';
 import { type JsonValue, parseRecordId } from '../types.js';
 
 /** A record of a system collection, as it came. */
@@ -41,6 +46,11 @@ function horizonOf({ body }: SystemRecord): { readonly seq: number; readonly tim
 function isErasure(body: JsonValue): boolean {
   const { collection, key, reason, seq } = body as unknown as Erasure;
   return [collection, key, reason].every((text) => typeof text === 'string') && Number.isSafeInteger(seq);
+}
+
+/** Every record that decides over answers; throws CORRUPT where one cannot be read. */
+export function readSystem(shard: Shard): void {
+  for (const collection of [COLLECTIONS, RETENTION, SNAPSHOTS, HORIZONS, TRIMS, ERASURES]) systemEntities(shard, collection);
 }
 
 /** Whether anything else has to be read again. */

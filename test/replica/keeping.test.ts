@@ -5,7 +5,7 @@ import { Engine } from '../../engine/engine.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import type { Platform } from '../../engine/platform/platform.js';
 import { batchesOfSegment } from '../../engine/segment-records.js';
-import { agree, catchUp, openCopy, ownerNamed, SMALL } from './support.js';
+import { agree, catchUp, openCopy, ownerNamed, SMALL, sent } from './support.js';
 
 const HELD = { ...SMALL, replication: { hold: true } };
 
@@ -203,5 +203,32 @@ describe('a follower', () => {
     ]);
     await db.close();
     await copy.close();
+  });
+
+  it('opens, and answers nothing, where a record that decides over answers cannot be read', async () => {
+    const { db, copy, other } = await pair();
+    await fill(db, 3);
+    await db.setRetention('c', { keep: 'last', versions: 2 });
+    await fill(db, 60);
+    await catchUp(db, copy);
+    await copy.close();
+    const machine = other as MemoryPlatform;
+    const [file] = machine.files.list('shards/0001/log').sort();
+    const at = machine.files.readFile(`shards/0001/log/${file}`).indexOf('"versions":2');
+    expect(at).toBeGreaterThan(0);
+    machine.flipBit(`shards/0001/log/${file}`, at * 8);
+    const hurt = await again(machine, db);
+    expect(() => hurt.now().get('c', 'k1')).toThrow(expect.objectContaining({ code: 'DAMAGED' }));
+    expect(hurt.shards()[0]).toMatchObject({ state: 'damaged' });
+    const scrub = hurt.shardList[0]!.log.scrub();
+    while (scrub.next().done !== true);
+    expect(hurt.replica(1).gaps.length).toBeGreaterThan(0);
+    const slices = [...db.replica(1).slices(1, 64)].map(sent);
+    await hurt.replica(1).mend(1, 64, slices, () => Promise.resolve(false));
+    await settled(hurt);
+    expect(hurt.retention('c')).toEqual(db.retention('c'));
+    expect(await agree(db, hurt)).toBe(true);
+    await hurt.close();
+    await db.close();
   });
 });
