@@ -176,6 +176,8 @@ export class ShardCopy {
       if (this.#closed) return;
       if (shard.role !== 'follower' || changed) await shard.follow(decision.owner);
       this.#follower ??= this.#follow(decision.url);
+      // Whom it follows may be another without a say; an owner comes later.
+      if (mustHear(this.#options.config) && !shard.promised.caughtUp) this.#look();
     } else {
       // Silence is no reason for an owner to stop, and none for a follower.
       const isEstablished = before?.kind === 'lead' && shard.role === 'owner' && shard.promised.epoch <= shard.epoch;

@@ -21,6 +21,7 @@ import {
   startReplication,
 } from '../../replication/index.js';
 import { type Attempt, ClusterLedger } from './cluster-ledger.js';
+import { filesThatSay } from './decoded.js';
 import { Random } from './random.js';
 import { freshRoot } from './root.js';
 import { setAsideRecords } from './set-aside.js';
@@ -42,11 +43,14 @@ export interface ClusterStats {
   wipes: number;
   partitions: number;
   setAside: number;
+  erased: number;
 }
 
 /** Everything of this one stays, for the ledger; the other's history is trimmed. */
 const KEPT = 'kept';
 const TRIMMED = 'trimmed';
+/** Of this one the bodies go. */
+const ERASED = 'erased';
 
 const WEIGHTS = {
   write: 40,
@@ -62,6 +66,7 @@ const WEIGHTS = {
   promote: 6,
   compact: 4,
   retain: 2,
+  erase: 2,
   jump: 2,
 };
 
@@ -102,6 +107,7 @@ class ClusterDriver {
     wipes: 0,
     partitions: 0,
     setAside: 0,
+    erased: 0,
   };
   step = 0;
   doing = 'begin';
@@ -115,6 +121,9 @@ class ClusterDriver {
   readonly #faults: NetworkFaults;
   readonly #ledger = new ClusterLedger();
   readonly #aside = new Map<string, string>();
+  /** Bodies that a quorum knows to be erased. */
+  readonly #erased: string[] = [];
+  readonly #secrets: { readonly key: string; readonly body: string }[] = [];
   /** There is a database to make copies of. */
   #founded = false;
   #failure: { readonly error: unknown } | undefined;
@@ -148,6 +157,8 @@ class ClusterDriver {
     await this.#heal();
     this.doing = 'compare';
     await this.#compare();
+    this.doing = 'look for what was erased';
+    await this.#checkErased();
     await this.#end();
   }
 
@@ -188,6 +199,8 @@ class ClusterDriver {
         return this.#compact(this.#random.pick(this.#members));
       case 'retain':
         return this.#retain();
+      case 'erase':
+        return this.#erase();
       default:
         this.#random.pick(this.#members).platform.clock.jump((this.#random.below(20_000) - 10_000) * 1000);
     }
@@ -387,6 +400,48 @@ class ClusterDriver {
     });
   }
 
+  /** A secret or two, and then they are to be forgotten. */
+  #erase(): void {
+    const key = `e${this.#random.below(3)}`;
+    const shard = this.#members.find(({ running }) => running !== undefined)?.running?.db.shardOf(ERASED, key);
+    const [owner] = shard === undefined ? [] : this.#owners(shard);
+    const body = `secret ${this.#random.uint32()}${this.#random.uint32()}`;
+    if (shard === undefined || owner === undefined) return;
+    this.#forget(owner, shard, key, body).catch((error: unknown) => {
+      if (!(error instanceof VarveError)) this.#failure ??= { error };
+    });
+  }
+
+  async #forget(owner: Member, shard: number, key: string, body: string): Promise<void> {
+    const { db, replicator } = owner.running!;
+    await db.put(ERASED, key, body);
+    this.#secrets.push({ key, body });
+    const known = this.#secrets.filter((secret) => secret.key === key);
+    await db.erase({ collection: ERASED, key, reason: 'asked to' });
+    const { durableSeq } = db.replica(shard);
+    if (await replicator.whenQuorum(shard, durableSeq)) this.#erased.push(...known.map((secret) => secret.body));
+  }
+
+  /** No file of any copy says it, packed or not, in the log or set aside. */
+  async #checkErased(): Promise<void> {
+    this.stats.erased = this.#erased.length;
+    const isErased = () =>
+      this.#members.every(({ running }) =>
+        this.#shards().every((shard) => {
+          const { db } = running!;
+          const owner = this.#owners(shard)[0]?.running?.db.replica(shard);
+          return (
+            db.replica(shard).erasedThrough >= (owner?.erasedThrough ?? 0) &&
+            !db.jobs().some(({ state }) => state === 'queued' || state === 'running')
+          );
+        }),
+      );
+    await this.#network.until('every copy has erased what it must', isErased, 120_000, 100);
+    for (const { url, platform } of this.#members) {
+      for (const body of new Set(this.#erased)) assert.deepEqual(filesThatSay(platform, body), [], `${url} still has an erased body`);
+    }
+  }
+
   // ---- looking
 
   /** What each node says now, of some of the ids that anybody ever heard of. */
@@ -494,7 +549,8 @@ class ClusterDriver {
   /** What a node took out of its log and kept. */
   #keepAside(member: Member): void {
     for (const shard of this.#shards())
-      for (const [id, content] of setAsideRecords(member.platform, shard)) if (typeof content === 'string') this.#aside.set(id, content);
+      for (const [id, content] of setAsideRecords(member.platform, shard))
+        if (typeof content === 'string' && content.startsWith('content')) this.#aside.set(id, content);
   }
 
   async #end(): Promise<void> {
@@ -516,7 +572,7 @@ class ClusterDriver {
 function contentOf(db: Awaited<ReturnType<typeof openWith>>, id: string): string | undefined {
   try {
     const body = db.record(id)?.body;
-    return typeof body === 'string' ? body : undefined;
+    return typeof body === 'string' && body.startsWith('content') ? body : undefined;
   } catch (error) {
     if (error instanceof VarveError) return undefined;
     throw error;
