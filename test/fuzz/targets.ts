@@ -4,6 +4,7 @@ import { files } from './files.js';
 import { feed, http } from './http.js';
 import { json, ndjson } from './json.js';
 import { packed } from './packed.js';
+import { message, peerAnswers } from './peers.js';
 import type { Target } from './target.js';
 import { cursor, headers, names, tokens } from './texts.js';
 
@@ -23,4 +24,6 @@ export const TARGETS: readonly Target[] = [
   files,
   http,
   feed,
+  message,
+  peerAnswers,
 ];
