@@ -98,6 +98,7 @@ export class Upkeep {
   resume(): void {
     if (!this.#started || this.#closing) return;
     for (const shard of this.#parts.shards) {
+      if (!shard.tells) continue;
       for (const { collection, key, seq } of shard.upkeep.erasures.open) {
         if (this.#erasing.has(`${shard.id} ${seq}`)) continue;
         try {
@@ -248,7 +249,7 @@ export class Upkeep {
     let isDue = this.#parts.shards.some((shard) => this.#isDue(shard));
     for (const shard of this.#parts.shards) {
       if (this.#closing) return;
-      isDue ||= shard.stopped === undefined && (await shard.upkeep.isTreeWorthCompacting(this.#thresholds));
+      isDue ||= shard.stopped === undefined && shard.tells && (await shard.upkeep.isTreeWorthCompacting(this.#thresholds));
     }
     // What comes of it says when to look again.
     if (isDue && !this.#isBusy) await this.jobs.ended(this.compact().id);
@@ -259,7 +260,7 @@ export class Upkeep {
   }
 
   #isDue(shard: Shard): boolean {
-    if (shard.stopped !== undefined) return false;
+    if (shard.stopped !== undefined || !shard.tells) return false;
     if (shard.upkeep.isWorthCompacting(this.#thresholds)) return true;
     if (!this.#parts.keeping.dropsAnything || !shard.replica.takesWrites) return false;
     const planned = this.#planned.get(shard);

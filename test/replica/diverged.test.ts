@@ -113,4 +113,78 @@ describe('a follower whose disk fails', () => {
     }
     await db.close();
   }, 60_000);
+
+  it('goes on after a write, or a sync, that failed while it runs', async () => {
+    const machine = new MemoryPlatform({ seed: 1 });
+    const db = await Engine.open(machine, SMALL);
+    await fill(db, 40);
+    const slices = [...db.replica(1).slices(1)].map(sent);
+    for (const kind of ['write', 'sync', 'rename'] as const) {
+      const empty = new MemoryPlatform({ seed: 2 });
+      await copyOf(machine, 2, empty);
+      const copy = await Engine.open(empty, HELD);
+      await copy.replica(1).follow(ownerNamed(db));
+      for (const slice of slices.slice(0, 5)) await copy.replica(1).apply(slice);
+      empty.failOn(kind, { kind: 'error', code: 'EIO' }, { path: '/log/' });
+      let refused = 0;
+      for (const slice of slices.slice(5))
+        await copy
+          .replica(1)
+          .apply(slice)
+          .catch(() => refused++);
+      expect(refused, kind).toBeGreaterThan(0);
+      empty.clearFaults();
+      await empty.advanceAndSettle(10_000_000);
+      await catchUp(db, copy);
+      expect(await agree(db, copy), kind).toBe(true);
+      await copy.close();
+    }
+    await db.close();
+  });
+
+  it('finishes a rewind that the disk cut short, when it is asked again', async () => {
+    const machine = new MemoryPlatform({ seed: 1 });
+    const db = await Engine.open(machine, SMALL);
+    await fill(db, 40);
+    const slices = [...db.replica(1).slices(1)].map(sent);
+    const start = async (run: MemoryPlatform): Promise<Engine> => {
+      const copy = await Engine.open(run, HELD);
+      await copy.replica(1).follow(ownerNamed(db));
+      return copy;
+    };
+    const full = new MemoryPlatform({ seed: 2 });
+    await copyOf(machine, 2, full);
+    const filled = await start(full);
+    for (const slice of slices) await filled.replica(1).apply(slice);
+    await filled.close();
+    const whole = full.clone({ trace: true });
+    const undisturbed = await start(whole);
+    const from = whole.ops;
+    await undisturbed.replica(1).rewind(20);
+    const moments = whole.trace.slice(from, whole.ops).flatMap((operation, i) => (isMutation(operation) ? [i] : []));
+    await undisturbed.close();
+    let cutShort = 0;
+    for (const moment of moments) {
+      const run = full.clone();
+      const copy = await start(run);
+      run.failAt(run.ops + moment, { kind: 'error', code: 'EIO' });
+      const failed = await copy
+        .replica(1)
+        .rewind(20)
+        .then(
+          () => false,
+          () => true,
+        );
+      run.clearFaults();
+      if (failed) cutShort++;
+      await run.advanceAndSettle(10_000_000);
+      if (failed) await copy.replica(1).rewind(20);
+      expect(copy.replica(1).durableSeq).toBe(20);
+      await catchUp(db, copy);
+      expect(await agree(db, copy)).toBe(true);
+      await copy.close();
+    }
+    expect(cutShort).toBeGreaterThan(5);
+    await db.close();
+  }, 60_000);
 });
