@@ -380,7 +380,12 @@ export class Engine implements Database, ViewSource {
   verifiable(shard: number): VerifiableShard {
     const known = this.#verifications.get(shard);
     if (known !== undefined) return known;
-    const made = new ShardVerification(this.#shard(shard), this.#platform.clock, (seq) => this.replica(shard).rootAt(seq));
+    const made = new ShardVerification(
+      this.#shard(shard),
+      this.#platform.clock,
+      (seq) => this.replica(shard).rootAt(seq),
+      () => this.#catalog.check(),
+    );
     this.#verifications.set(shard, made);
     return made;
   }

@@ -42,6 +42,6 @@ export interface VerifiableShard {
   readonly damagedSegments: readonly { readonly fromSeq: number; readonly toSeq: number }[];
   /** Of the log, known by opening, reading and scrubs. */
   readonly findings: readonly Finding[];
-  /** Reads back every byte of log and tree. What is found in the log becomes the shard's own knowledge. */
+  /** Reads back every byte of log, of what the tree reaches, and of the catalog. What is found in the log becomes the shard's own knowledge. */
   scrub(pace: ScrubPace, progress: (share: number) => void): Promise<ScrubReport>;
 }

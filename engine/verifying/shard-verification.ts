@@ -1,4 +1,5 @@
 /** A shard's `VerifiableShard`: its trees held and lent, its bytes read back. */
+import { CATALOG_FILE } from '../catalog.js';
 import type { Finding } from '../log/index.js';
 import type { Clock } from '../platform/platform.js';
 import { damagedSegments } from '../replica/gaps.js';
@@ -13,8 +14,11 @@ export class ShardVerification implements VerifiableShard {
   readonly id: ShardId;
   readonly #shard: Shard;
   readonly #trees: HeldTrees;
+  readonly #checkCatalog: () => boolean;
 
-  constructor(shard: Shard, clock: Clock, rootAt: HeldTreesDeps['rootAt']) {
+  /** `checkCatalog`: false where it was bad; it is built again where it is needed. */
+  constructor(shard: Shard, clock: Clock, rootAt: HeldTreesDeps['rootAt'], checkCatalog: () => boolean) {
+    this.#checkCatalog = checkCatalog;
     this.id = shard.id;
     this.#shard = shard;
     this.#trees = new HeldTrees({
@@ -46,10 +50,15 @@ export class ShardVerification implements VerifiableShard {
     return this.#shard.findings;
   }
 
-  scrub(pace: ScrubPace, progress: (share: number) => void): Promise<ScrubReport> {
+  async scrub(pace: ScrubPace, progress: (share: number) => void): Promise<ScrubReport> {
     const shard = this.#shard;
     const treeDirectory = `${shardDirectory(shard.id)}/tree`;
-    return scrubShard({ log: shard.log, store: shard.store, treeDirectory, root: () => shard.tree?.root }, pace, progress);
+    const parts = { log: shard.log, store: shard.store, treeDirectory, root: () => shard.tree?.root };
+    const report = await scrubShard(parts, pace, progress);
+    if (this.#checkCatalog()) return report;
+    const detail = 'the catalog was bad: it is thrown away, and built again where it is needed';
+    const finding = { kind: 'damaged', file: CATALOG_FILE, offset: 0, fromSeq: 0, toSeq: 0, detail } as const;
+    return { ...report, findings: [...report.findings, finding] };
   }
 
   close(): void {

@@ -282,6 +282,20 @@ describe('a follower with other content than its owner', () => {
   it('is left alone where the owner says one thing in its tree and another in its log', async () => {
     const { copies, owner, hurt } = await apart();
     const before = await contents(hurt.db);
+    // Its log is that of another, sound in itself.
+    const liar = await copies.add('http://liar', (await subject()).clone({ seed: 4 }), OPTIONS);
+    await liar.db.put('c', 'k3', 'liars');
+    await liar.db.put('c', 'k4', 'both');
+    await liar.db.put('c', 'right', 'a key of its own');
+    copies.byUrl.delete(liar.url);
+    const honest = owner.service;
+    owner.service = { handle: (call) => (call.path.endsWith('/log') ? liar.service : honest).handle(call) };
+    const lied = await verify(copies.verifier(hurt, owner.url), hurt, { repair: true });
+    expect(lied.repaired).toBe(0);
+    expect(lied.findings.find(({ kind }) => kind === 'refused')?.detail).toContain('not what our tree has');
+    expect(await contents(hurt.db)).toEqual(before);
+    await liar.db.close();
+    owner.service = honest;
     owner.service = lying(owner.service, owner.db.databaseId, (message) => {
       const batches = Buffer.from(message.batches);
       return batches.includes('right')
@@ -480,6 +494,9 @@ describe('a donor', () => {
     const result = await verifyNoCompare(copies, hurt, stale);
     expect(result).toMatchObject({ repaired: 1, unrepairable: 0 });
     expect(await contents(hurt.db)).toEqual(expected);
+    // What is written anew is not packed: the bodies would show.
+    const holdsFirst = (machine: MemoryPlatform) => segmentsOf(machine).some((path) => machine.contents(path).includes('"i":0,'));
+    expect([holdsFirst(stale.machine), holdsFirst(hurt.machine)]).toEqual([true, false]);
   });
 });
 

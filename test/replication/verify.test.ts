@@ -121,6 +121,21 @@ describe('verification', () => {
     expect(verifier.figures.scrubs).toBe(1);
   });
 
+  it('deep, finds a bad row of the catalog, which is built again', async () => {
+    const { copies, a } = await twins();
+    await a.db.checkpoint();
+    expect(await verify(copies.verifier(a, undefined, { peers: [] }), a, { deep: true })).toMatchObject({ findings: [] });
+    await a.db.close();
+    const sqlite = a.machine.files.openSqlite('catalog.sqlite');
+    sqlite.prepare('UPDATE checkpoints SET entries = entries + 1').run();
+    sqlite.close();
+    const again = await copies.add(a.url, a.machine, OPTIONS);
+    const result = await verify(copies.verifier(again, undefined, { peers: [] }), again, { deep: true });
+    expect(result.findings).toMatchObject([{ kind: 'damaged', at: 'catalog.sqlite' }]);
+    expect((await again.db.root(1, again.db.shards()[0]!.checkpoint!.seq))?.entries).toBe(60);
+    expect(await verify(copies.verifier(again, undefined, { peers: [] }), again, { deep: true })).toMatchObject({ findings: [] });
+  });
+
   it('is cancelled between two slices', async () => {
     const { copies, a } = await twins();
     const job = copies.verifier(a, undefined, { bytesPerSecond: 1 }).verify({ deep: true });
