@@ -308,6 +308,24 @@ describe('a follower with other content than its owner', () => {
     expect(await contents(hurt.db)).toEqual(before);
   });
 
+  it('answers nothing from the checkpoint that tells, and is mended without being asked', async () => {
+    const { copies, owner, hurt } = await apart();
+    const replica = hurt.db.replica(1);
+    const verifier = copies.verifier(hurt, owner.url);
+    verifier.start();
+    const after = replica.durableSeq;
+    await owner.db.checkpoint();
+    for (const slice of owner.db.replica(1).slices(after + 1)) await replica.apply(slice);
+    const told = new Promise<void>((resolve) => replica.onRootCheck(({ expected, found }) => expected === found && resolve()));
+    await hurt.machine.advanceAndSettle(1_000_000);
+    await Promise.all(hurt.db.jobs().map(({ id }) => hurt.db.jobEnded(id)));
+    await told;
+    verifier.close();
+    expect(copies.log[0]).toContain('another root than its owner');
+    expect(replica.unreadable).toBeUndefined();
+    expect(await contents(hurt.db)).toEqual(await contents(owner.db));
+  });
+
   it('keeps its own where it is the owner', async () => {
     const { copies, owner, hurt } = await apart();
     const before = await contents(owner.db);

@@ -3,6 +3,7 @@
 import { closeSync, cpSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { recordId } from '../../engine/index.js';
 import { loadConfig, type Serving, serve } from '../../server/index.js';
 import { varve as runVarve, type TestServer, temporaryDirectory, testServer } from './cli.js';
 
@@ -35,12 +36,7 @@ describe('varve verify, scrub and repair', () => {
   });
 
   it('tells damage, and exits with 1', async () => {
-    const log = path.join(server.data, 'shards/0001/log');
-    const file = openSync(path.join(log, readdirSync(log).sort()[0]!), 'r+');
-    const byte = Buffer.alloc(1);
-    readSync(file, byte, 0, 1, 2000);
-    writeSync(file, Buffer.of(byte[0]! ^ 4), 0, 1, 2000);
-    closeSync(file);
+    flipBit(path.join(server.data, 'shards/0001/log'), 2000);
     const told = await varve('scrub');
     expect(told.code).toBe(1);
     expect(told.out).toMatch(/^shard 1 damaged: .+\.seg: bytes fail their checksum$/m);
@@ -59,9 +55,9 @@ describe('varve verify of two servers', () => {
     directory.remove();
   });
 
-  const start = async (name: string): Promise<Serving> => {
+  const start = async (name: string, more: Record<string, string> = {}): Promise<Serving> => {
     const data = path.join(directory.path, name);
-    const config = loadConfig({ flags: { data, listen: '127.0.0.1:0', logLevel: 'silent' }, env: {}, readText: () => '' });
+    const config = loadConfig({ flags: { data, listen: '127.0.0.1:0', logLevel: 'silent', ...more }, env: {}, readText: () => '' });
     const serving = await serve(config, { signals: null });
     await serving.ready;
     servings.push(serving);
@@ -88,4 +84,34 @@ describe('varve verify of two servers', () => {
     expect(code).toBe(1);
     expect(JSON.parse(out).result.replicas).toMatchObject([{ url: b.url, same: false, differing: [id] }]);
   });
+
+  it('mends a copy from the server that it follows', async () => {
+    const owner = await start('owner', { segmentBytes: '4096' });
+    for (let i = 0; i < 80; i++) await (await owner.ready).put('things', `k${i}`, { i, pad: 'x'.repeat(100) });
+    const first = await start('copy', { follow: owner.url, segmentBytes: '4096' });
+    await until(async () => (await first.ready).replica(1).visibleSeq >= (await owner.ready).replica(1).visibleSeq);
+    await first.stop();
+    flipBit(path.join(directory.path, 'copy/shards/0001/log'), 1500);
+    const copy = await start('copy', { follow: owner.url, segmentBytes: '4096' });
+    const env = { VARVE_URL: copy.url };
+    const told = await runVarve(['repair', '--deep'], { env });
+    expect(told.out).toMatch(/(?:1 place damaged, 1 repaired|nothing is damaged)\n$/);
+    expect(told.code).toBe(0);
+    expect((await runVarve(['verify', '--deep'], { env })).out).toMatch(/ same .+\nnothing is damaged\n$/);
+    const db = await copy.ready;
+    for (let seq = 1; seq <= 80; seq++) expect(db.record(recordId(1, seq))?.body).toMatchObject({ i: seq - 1 });
+  });
 });
+
+/** Of the first segment there. */
+function flipBit(log: string, at: number): void {
+  const file = openSync(path.join(log, readdirSync(log).sort()[0]!), 'r+');
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, at);
+  writeSync(file, Buffer.of(byte[0]! ^ 4), 0, 1, at);
+  closeSync(file);
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setImmediate(resolve));
+}
