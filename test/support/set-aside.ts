@@ -22,7 +22,8 @@ export function setAsideRecords({ files }: MemoryPlatform, shard: number): Map<s
     for (const scanned of scanFrames(file, place, SEGMENT_HEADER_BYTES, file.size())) {
       if (scanned.kind === 'bad' || scanned.head.kind !== FRAME_DATA) continue;
       for (const { records } of decodeBatches(scanned.bytes, scanned.at, scanned.head, place) ?? [])
-        for (const { seq, kind, bodyText } of records) if (kind === KIND_PUT) found.set(recordId(shard, seq), JSON.parse(bodyText));
+        for (const { seq, kind, bodyText, bodyHash } of records)
+          if (kind === KIND_PUT && bodyHash === undefined) found.set(recordId(shard, seq), JSON.parse(bodyText));
     }
     file.close();
   }
