@@ -61,6 +61,7 @@ export async function join(options: JoinOptions): Promise<Joined> {
     const hold = follow !== undefined || replicas.length > 1;
     const db = await options.openDatabase({ ...options.open, ...(hold ? { replication: { hold } } : {}) });
     try {
+      let copies: ReplicatedCopies | undefined;
       const replicator = await startReplication({
         db,
         platform,
@@ -77,11 +78,12 @@ export async function join(options: JoinOptions): Promise<Joined> {
             { shard, why: 'its source has compacted beyond where this copy ends' },
             'this copy must begin anew, from an empty directory',
           ),
+        promote: async (shard) => copies?.promote(shard, false),
       });
       answerPeersWith(db, replicator.service);
       db.confirmErasures(untilErased(db, replicator));
       const url = advertise ?? options.url;
-      const copies = new ReplicatedCopies({ db, replicator, transport, clock: platform.clock, url, replicas });
+      copies = new ReplicatedCopies({ db, replicator, transport, clock: platform.clock, url, replicas });
       const forwarder = new Forwarder(db.nodeId, credentials);
       const peers = new Set([...(follow === undefined ? [] : [follow]), ...replicas.filter((each) => each !== advertise)]);
       const { scrubEveryMs } = options;
