@@ -79,7 +79,7 @@ describe('a running server', () => {
 
   it('has a role for every endpoint', () => {
     for (const route of ROUTES)
-      for (const endpoint of Object.values(route.endpoints)) expect(['none', 'read', 'write', 'admin']).toContain(endpoint.role);
+      for (const endpoint of Object.values(route.endpoints)) expect(['none', 'read', 'write', 'admin', 'replica']).toContain(endpoint.role);
   });
 
   it('answers every route with a problem that names an unknown parameter', async () => {
