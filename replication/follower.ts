@@ -179,7 +179,7 @@ export class Follower {
     const answer = await readJson(url, response);
     if (answer.status === 410) {
       onTooOld();
-      return `${url}: its log does not reach back to seq ${shard.durableSeq}`;
+      return `${url}: its log does not reach back to seq ${shard.durableSeq}: move this data directory away and start with --follow, to begin anew`;
     }
     const epochs = answer.status === 409 && isRecord(answer.json) ? readEpochs(answer.json['epochs']) : undefined;
     if (epochs === undefined) return `${url}: it answered ${answer.status}`;

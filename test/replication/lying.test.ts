@@ -123,6 +123,22 @@ describe('a source that sends', () => {
     await cluster.caughtUp(copy, owner);
   });
 
+  it('that its log does not reach back so far is told of, and takes nothing', async () => {
+    const { cluster, owner, copy } = await pair(5);
+    const had = copy.replica().durableSeq;
+    cluster.network.up(owner.url, {
+      handle: async () => ({
+        status: 410,
+        headers: { 'Varve-Database': owner.db.databaseId, 'Varve-Node': owner.db.nodeId },
+        json: { error: 'bootstrap', firstSeq: 1_000 },
+      }),
+    });
+    await cluster.network.until('it is told', () => /begin anew/.test(copy.replicator.status(1).source?.lastError ?? ''));
+    await cluster.network.pass(20_000, 200);
+    expect(copy.replica().durableSeq).toBe(had);
+    expect(copy.db.now().get('c', 'key3')?.body).toMatchObject({ i: 3 });
+  });
+
   it('an epoch history that is only shorter, or senseless, takes nothing from the follower', async () => {
     const { cluster, owner, copy } = await pair(4);
     const had = copy.replica().durableSeq;
