@@ -1,91 +1,21 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { recordSeedOf } from '../../engine/copying.js';
-import type { Database, OpenOptions } from '../../engine/database.js';
-import { isVarveError, openWith } from '../../engine/index.js';
+import { openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { recordId, type VersionRecord } from '../../engine/types.js';
 import { encodeMessage, MessageDecoder, type StreamMessage } from '../../replication/message.js';
 import type { PeerService } from '../../replication/transport.js';
-import type { VerificationRequest, Verifier } from '../../replication/verifier.js';
 import { Copies, type Copy } from '../support/copies.js';
 import { Random } from '../support/random.js';
+import { compacted, contents, OPTIONS, RECORDS, type Result, segmentsOf, subject, verify } from './mending.js';
 
-const OPTIONS: OpenOptions = { segmentBytes: 4096, checkpointRecords: 1_000_000, upkeep: { automatic: false } };
-const RECORDS = 80;
 /** More by hand: `FLIPS=1000 SEED=2 npx vitest run test/replication/repair.test.ts`. */
 const FLIPS = Number(process.env['FLIPS'] ?? 12);
 const seed = Number(process.env['SEED'] ?? 1);
-
-interface Result {
-  readonly replicas: readonly { url: string; same: boolean; differing: string[] }[];
-  readonly damaged: number;
-  readonly repaired: number;
-  readonly unrepairable: number;
-  readonly findings: readonly { kind: string; at: string; from: string | null; to: string | null; detail: string }[];
-}
 
 const open: Copies[] = [];
 afterEach(async () => {
   for (const copies of open.splice(0)) await copies.close();
 });
-
-async function verify(verifier: Verifier, copy: Copy, request: VerificationRequest = { deep: true, repair: true }): Promise<Result> {
-  const job = await copy.db.jobEnded(verifier.verify(request).id);
-  expect(job?.error).toBeNull();
-  return job?.result as unknown as Result;
-}
-
-/** A closed database of several sealed segments, tombstones and checkpoints. */
-async function subject(begin: (db: Database) => Promise<unknown> = () => Promise.resolve(), pad = 'p'): Promise<MemoryPlatform> {
-  const machine = new MemoryPlatform({ seed: 3 });
-  const db = await openWith(machine, OPTIONS);
-  await begin(db);
-  for (let i = 0; i < RECORDS; i++) {
-    await db.put('c', `k${i % 50}`, { i, pad: pad.repeat(100) });
-    if (i === 40) await db.checkpoint();
-  }
-  await db.delete('c', 'k7');
-  await db.close();
-  return machine;
-}
-
-/** The same, its segments merged and packed, some versions dropped. */
-async function compacted(): Promise<MemoryPlatform> {
-  const machine = await subject();
-  const db = await openWith(machine, OPTIONS);
-  await db.setRetention('c', { keep: 'last', versions: 1 });
-  await db.jobEnded(db.compact({ force: true }).id);
-  await db.close();
-  return machine;
-}
-
-function recordAt(db: Database, seq: number): VersionRecord | undefined {
-  try {
-    return db.record(recordId(1, seq));
-  } catch (error) {
-    if (isVarveError(error, 'TRIMMED')) return undefined;
-    throw error;
-  }
-}
-
-/** All that readers can learn. */
-async function contents(db: Database): Promise<string[]> {
-  const told: string[] = [];
-  const { visibleSeq } = db.replica(1);
-  for (let seq = 1; seq <= visibleSeq; seq++) {
-    const record = recordAt(db, seq);
-    if (record !== undefined)
-      told.push(`${record.id} ${record.time} ${record.collection}/${record.key} ${record.hash} ${JSON.stringify(record.body)}`);
-  }
-  const root = await db.root(1);
-  return [...told, `root ${root?.seq} ${root?.root} ${root?.entries}`];
-}
-
-const segmentsOf = (machine: MemoryPlatform): string[] =>
-  machine
-    .fileList()
-    .map(({ path }) => path)
-    .filter((path) => path.endsWith('.seg'));
 
 interface Cluster {
   readonly copies: Copies;

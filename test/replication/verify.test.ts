@@ -1,31 +1,15 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { OpenOptions } from '../../engine/database.js';
 import { openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import type { VerificationRequest, Verifier } from '../../replication/verifier.js';
 import { Copies, type Copy } from '../support/copies.js';
+import { OPTIONS, verify as verifyWith } from './mending.js';
 
-const OPTIONS: OpenOptions = { segmentBytes: 4096, checkpointRecords: 1_000_000, upkeep: { automatic: false } };
-
-interface Result {
-  readonly replicas: readonly { url: string; shard: number; seq: number; same: boolean; roots: [string, string]; differing: string[] }[];
-  readonly damaged: number;
-  readonly repaired: number;
-  readonly unrepairable: number;
-  readonly findings: readonly { kind: string; at: string; from: string | null; detail: string }[];
-}
+const verify: typeof verifyWith = (verifier, copy, request = {}) => verifyWith(verifier, copy, request);
 
 const open: Copies[] = [];
 afterEach(async () => {
   for (const copies of open.splice(0)) await copies.close();
 });
-
-async function verify(verifier: Verifier, copy: Copy, request: VerificationRequest = {}): Promise<Result> {
-  const job = await copy.db.jobEnded(verifier.verify(request).id);
-  expect(job?.error).toBeNull();
-  expect(job?.state).toBe('done');
-  return job?.result as unknown as Result;
-}
 
 async function twins(records = 60): Promise<{ copies: Copies; a: Copy; b: Copy }> {
   const machine = new MemoryPlatform({ seed: 3 });

@@ -1,4 +1,5 @@
 /** `varve verify`, `varve scrub`, `varve repair`: compares copies, reads every byte back, mends what is damaged. */
+import type { VerificationFinding, VerifiedReplica } from '../../replication/index.js';
 import { type AddCommand, examples } from '../command.js';
 import { finished, type JobJson } from '../jobs.js';
 import { type OnlineOptions, online, positive, withClient } from '../online.js';
@@ -12,26 +13,11 @@ interface VerifyFlags extends OnlineOptions {
 }
 
 interface Result {
-  readonly replicas: readonly {
-    readonly url: string;
-    readonly shard: number;
-    readonly seq: number;
-    readonly same: boolean;
-    readonly roots: readonly [string, string];
-    readonly differing: readonly string[];
-    readonly truncated: boolean;
-  }[];
+  readonly replicas: readonly VerifiedReplica[];
   readonly damaged: number;
   readonly repaired: number;
   readonly unrepairable: number;
-  readonly findings: readonly {
-    readonly shard: number;
-    readonly kind: string;
-    readonly at: string;
-    readonly from: string | null;
-    readonly to: string | null;
-    readonly detail: string;
-  }[];
+  readonly findings: readonly VerificationFinding[];
 }
 
 type Asked = Pick<VerifyFlags, 'deep' | 'repair'>;
