@@ -24,16 +24,22 @@ export function readChecked(platform: Platform, path: string): object | undefine
 }
 
 /** Durable when it resolves. `directory` is the one that `path` lies in. */
-export async function writeChecked(platform: Platform, directory: string, path: string, value: object): Promise<void> {
+export function writeChecked(platform: Platform, directory: string, path: string, value: object): Promise<void> {
+  return writeAside(platform, directory, path, Buffer.from(`${JSON.stringify({ ...value, check: checkOf(value) })}\n`));
+}
+
+/** Writes it aside, syncs it and gives it its name: whole or not at all. */
+export async function writeAside(platform: Platform, directory: string, path: string, bytes: Buffer): Promise<void> {
   const { files } = platform;
-  const bytes = Buffer.from(`${JSON.stringify({ ...value, check: checkOf(value) })}\n`);
   const temporary = `${path}.tmp`;
   if (files.exists(temporary)) files.remove(temporary);
   const file = files.open(temporary, 'create');
   try {
     const written = await file.write(bytes, 0, bytes.length, 0);
-    const reason = `only ${written} of ${bytes.length} bytes of ${path} could be written`;
-    if (written !== bytes.length) throw new VarveError('NOT_WRITTEN', reason, { shard: 0, reason });
+    if (written !== bytes.length) {
+      const reason = `only ${written} of ${bytes.length} bytes of ${path} could be written`;
+      throw new VarveError('NOT_WRITTEN', reason, { shard: 0, reason });
+    }
     await file.sync();
   } finally {
     file.close();

@@ -2,6 +2,7 @@
  * `node.json`: who this node and its database are. Written once at creation, last of all, so that its
  * presence means the directory is whole; it carries its own hash, so that a changed digit is noticed.
  */
+import { writeAside } from './checked-file.js';
 import { VarveError } from './errors.js';
 import { blake3, hex } from './format/hash.js';
 import type { Platform } from './platform/platform.js';
@@ -50,24 +51,10 @@ export function newIdentity(platform: Platform, shards: number): Identity {
   };
 }
 
-/** Writes it aside, syncs it and gives it its name: whole or not at all. */
-export async function writeIdentity(platform: Platform, identity: Identity): Promise<void> {
+/** Whole or not at all. */
+export function writeIdentity(platform: Platform, identity: Identity): Promise<void> {
   const bytes = Buffer.from(`${JSON.stringify({ ...identity, check: checkOf(identity) }, null, 2)}\n`);
-  const temporary = `${NODE_FILE}.tmp`;
-  if (platform.files.exists(temporary)) platform.files.remove(temporary);
-  const file = platform.files.open(temporary, 'create');
-  try {
-    const written = await file.write(bytes, 0, bytes.length, 0);
-    if (written !== bytes.length) {
-      const reason = `only ${written} of ${bytes.length} bytes of ${NODE_FILE} could be written`;
-      throw new VarveError('NOT_WRITTEN', reason, { shard: 0, reason });
-    }
-    await file.sync();
-  } finally {
-    file.close();
-  }
-  platform.files.rename(temporary, NODE_FILE);
-  await platform.files.syncDirectory('');
+  return writeAside(platform, '', NODE_FILE, bytes);
 }
 
 function checkOf(identity: object): string {

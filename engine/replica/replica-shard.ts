@@ -8,7 +8,6 @@ import type { CommitQueue } from '../commit-queue.js';
 import { assert, isVarveError, VarveError } from '../errors.js';
 import { FRAME_HEAD_BYTES } from '../format/frame.js';
 import { hex } from '../format/hash.js';
-import { EPOCH_SEQS } from '../format/limits.js';
 import type { IndexHealing } from '../index-healing.js';
 import type { LogEvent } from '../log/index.js';
 import type {
@@ -29,13 +28,15 @@ import type { ShardFolder } from '../shard-folder.js';
 import type { ShardRecovery } from '../shard-recovery.js';
 import type { ShardWriter } from '../shard-writer.js';
 import { EMPTY_ROOT_HASH } from '../tree/tree-store.js';
-import { type HashHex, MAX_SEQ, type ShardId } from '../types.js';
+import type { HashHex, ShardId } from '../types.js';
 import { Applier } from './applying.js';
+import { logEpoch } from './epoch-event.js';
 import { epochsOf, ownerOf } from './epochs.js';
 import { erasuresOf, gapsOf } from './gaps.js';
 import { mendLog, type Prove } from './mend.js';
 import { Ownership } from './ownership.js';
-import { beginRewind, finishRewind, setAside } from './rewind.js';
+import { finishRewind } from './rewind.js';
+import { Rewinding } from './rewinding.js';
 import { RootChecks } from './root-checks.js';
 import { slicesOf } from './source.js';
 import { followSystem, readSystem, type SystemRecord } from './system-following.js';
@@ -61,11 +62,9 @@ export class ReplicaControl implements ReplicaShard {
   readonly #applier: Applier;
   readonly #checks: RootChecks;
   readonly #watchers = new Set<(slice: LogSlice) => void>();
-  #rewinding = false;
+  readonly #rewinds: Rewinding;
   /** Set where the shard's own system records cannot be read. */
   #untold: VarveError | undefined;
-  /** A rewind that the disk cut short: nothing is answered, or taken, before it is done. */
-  #unfinished: { readonly seq: number; readonly aside: SetAside | undefined } | undefined;
   /** Where the roots differ. */
   #divergedAt: number | undefined;
   #mending = false;
@@ -76,6 +75,8 @@ export class ReplicaControl implements ReplicaShard {
     const { platform, shard, nodeId } = options;
     this.#ownership = new Ownership({ platform, shard, directory: shardDirectory(shard), nodeId });
     this.#checks = new RootChecks({ contents, folder, healing, checked: (check, isSame) => this.#checked(check, isSame) });
+    const settled = () => Promise.all([this.#drained(), this.#checks.settled()]).then(() => undefined);
+    this.#rewinds = new Rewinding(parts, { settled, changed: () => this.#updateRefusal() });
     this.#applier = new Applier({
       shard,
       contents,
@@ -300,7 +301,7 @@ export class ReplicaControl implements ReplicaShard {
   }
 
   async beginEpoch(epoch: number, owner: ShardOwner, reason: string): Promise<void> {
-    const { contents, queue, options, writer, recovery } = this.#parts;
+    const { options } = this.#parts;
     this.#ownership.checkNotPromised(epoch);
     assert(owner.node === options.nodeId, 'an epoch is begun by its owner');
     if (epoch <= this.epoch) {
@@ -309,69 +310,24 @@ export class ReplicaControl implements ReplicaShard {
     }
     this.#ownership.fence(`epoch ${epoch} begins`);
     await this.#drained();
-    const why = recovery.stopped;
-    if (why !== undefined) throw new VarveError('NOT_WRITTEN', `shard ${this.id}: ${why}`, { shard: this.id, reason: why });
-    const { log } = contents;
-    const endsAt = log.durableSeq;
-    // Epochs that this log never saw had their seqs too: each number has a stretch of its own.
-    const seq = endsAt + (epoch - log.epoch) * EPOCH_SEQS;
-    if (seq > MAX_SEQ)
-      throw new VarveError('TOO_LARGE', `shard ${this.id} has had too many epochs`, { what: 'epoch', limit: MAX_SEQ, actual: seq });
-    const group = queue.gathering(() => false);
-    const event = {
-      type: 'epoch' as const,
-      epoch,
-      endsAt,
-      node: Buffer.from(owner.node, 'hex'),
-      url: Buffer.from(owner.url),
-      reason: Buffer.from(reason),
-    };
-    group.builder.addEvent({ seq, time: writer.lastTime, event });
-    group.builder.origin = { epoch, compactedThrough: 0, endsAt };
-    await new Promise<void>((resolve, reject) => {
-      const committed = () => {
-        this.#parts.committed(seq, undefined);
-        resolve();
-      };
-      queue.added(group, { committed, failed: reject }, writer.lastTime);
-    });
+    await logEpoch(this.#parts, epoch, owner, reason);
     await this.#ownership.noteCaughtUp();
     this.#take(owner);
   }
 
   async rewind(seq: number): Promise<SetAside | undefined> {
-    const { contents, options, shard } = this.#parts;
-    const reason = this.takesWrites ? 'it is the owner' : this.#rewinding ? 'it is being rewound' : undefined;
-    if (reason !== undefined) throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
-    const { log } = contents;
-    const directory = shardDirectory(this.id);
-    this.#rewinding = true;
-    try {
-      await this.#drained();
-      await this.#checks.settled();
-      if (this.#unfinished === undefined && seq >= log.durableSeq) return undefined;
-      const aside = this.#unfinished?.aside ?? (await setAside(log, directory, seq));
-      const end = this.#unfinished?.seq ?? seq;
-      if (this.#unfinished === undefined) await beginRewind(log, directory, seq);
-      this.#unfinished = { seq: end, aside };
-      this.#updateRefusal();
-      await this.#parts.recovery.settled();
-      await this.#parts.folder.betweenFolds(async () => {
-        await log.replaceFiles(end, async () => void (await finishRewind(options.platform, directory)));
-        options.catalog.replaceCheckpoints(this.id, []);
-        await contents.loadAgain();
-      });
-      await shard.upkeep.rewound(end);
-      this.#unfinished = undefined;
-      return aside;
-    } finally {
-      this.#rewinding = false;
-      this.#applier.startFromLog();
+    const { id: shard } = this;
+    if (this.takesWrites) throw new VarveError('UNAVAILABLE', `shard ${shard}: it is the owner`, { shard, reason: 'it is the owner' });
+    const { durableSeq } = this;
+    const aside = await this.#rewinds.rewind(seq);
+    if (this.durableSeq < durableSeq) {
       this.#checks.newest = undefined;
       this.#divergedAt = undefined;
-      this.#updateRefusal();
-      this.onChange();
     }
+    this.#applier.startFromLog();
+    this.#updateRefusal();
+    this.onChange();
+    return aside;
   }
 
   // ---- verification and repair
@@ -435,8 +391,8 @@ export class ReplicaControl implements ReplicaShard {
 
   #checkMayApply(epoch: number): void {
     const { recovery, folder } = this.#parts;
-    if (this.role !== 'follower' || this.#rewinding || this.#unfinished !== undefined) {
-      const reason = this.#rewinding ? 'it is being rewound' : `it is ${this.role} here`;
+    if (this.role !== 'follower' || this.#rewinds.reason !== undefined) {
+      const reason = this.#rewinds.reason ?? `it is ${this.role} here`;
       throw new VarveError('UNAVAILABLE', `shard ${this.id} takes nothing from others: ${reason}`, { shard: this.id, reason });
     }
     this.#ownership.checkMayApply(epoch);
@@ -471,8 +427,8 @@ export class ReplicaControl implements ReplicaShard {
   #refusal(): VarveError | undefined {
     const { contents } = this.#parts;
     const { id: shard } = this;
-    if (this.#rewinding || this.#unfinished !== undefined) {
-      const reason = 'its log is being rewound';
+    const { reason } = this.#rewinds;
+    if (reason !== undefined) {
       return new VarveError('UNAVAILABLE', `shard ${shard}: ${reason}`, { shard, reason });
     }
     if (this.#divergedAt !== undefined) {

@@ -6,8 +6,8 @@ import { splitLines } from '../http-client.js';
 import { type LoadFailure, load } from '../load.js';
 import { type OnlineOptions, online, withClient } from '../online.js';
 import { count, counted, Difference, say, UsageError, write, writeJson } from '../output.js';
-import { segmentLines } from '../segment-lines.js';
 import { progressBar } from '../progress.js';
+import { segmentLines } from '../segment-lines.js';
 
 /** Failed lines named one by one; the rest are counted. */
 const NAMED = 20;
@@ -16,7 +16,9 @@ const KIB = 1024;
 export const addLoad: AddCommand = (program, io) => {
   const command = program
     .command('load <file>')
-    .description('insert the lines of an NDJSON file (- for stdin): items as POST /v1/records takes them, what `varve dump` wrote, or a segment that was set aside');
+    .description(
+      'insert the lines of an NDJSON file (- for stdin): items as POST /v1/records takes them, what `varve dump` wrote, or a segment that was set aside',
+    );
   online(command);
   examples(command, [
     {
