@@ -28,6 +28,7 @@ describe('a repair that the power cuts', () => {
     const traced = made.clone({ trace: true });
     const whole = await repair(traced);
     const begins = traced.ops;
+    const { gaps } = whole.hurt.db.replica(1);
     expect(await verify(whole.verifier, whole.hurt)).toMatchObject({ unrepairable: 0 });
     const cuts = traced.trace.filter((operation) => operation.index >= begins && isMutation(operation)).map(({ index }) => index - begins);
     await whole.hurt.db.close();
@@ -39,6 +40,8 @@ describe('a repair that the power cuts', () => {
       await hurt.db.jobEnded(verifier.verify({ deep: true, repair: true }).id);
       const where = `the power went ${cut} operations into the repair`;
       const after = await repair(machine.crash(randomChooser(cut + 1)));
+      // Nothing is worse than before it.
+      expect([gaps, []], where).toContainEqual(after.hurt.db.replica(1).gaps);
       expect(await verify(after.verifier, after.hurt), where).toMatchObject({ unrepairable: 0 });
       expect(await contents(after.hurt.db), where).toEqual(expected);
       expect(

@@ -138,6 +138,15 @@ describe('repair of a follower', () => {
     }
   });
 
+  it('leaves files beside which a missing one is noticed', async () => {
+    const { copies, owner, hurt } = await cluster(flip(() => 1500));
+    await verify(copies.verifier(hurt, owner.url), hurt);
+    await hurt.db.close();
+    hurt.machine.files.remove(segmentsOf(hurt.machine)[SEGMENT - 1]!);
+    const again = await copies.add('http://hurt', hurt.machine, OPTIONS);
+    expect(again.db.replica(1).gaps).toHaveLength(1);
+  });
+
   it('mends rot that sets in while it runs', async () => {
     const { copies, owner, hurt, expected } = await cluster(() => undefined);
     flip(() => 1500)(hurt.machine);
