@@ -13,17 +13,13 @@ import { isVarveError } from '../engine/index.js';
 import { Backoff } from './backoff.js';
 import { isEpoch } from './checks.js';
 import { readEpochs, wayTo } from './history.js';
-import { BadMessage, EPOCH_HEADER, MessageDecoder, type StreamMessage } from './message.js';
+import { Intake } from './intake.js';
+import { BadMessage, EPOCH_HEADER, MessageDecoder } from './message.js';
 import { isRecord, readJson } from './peer-json.js';
-import { joined, joins } from './slices.js';
 import { HEARTBEAT_MS } from './source.js';
 import { PeerError, type PeerResponse, type Transport } from './transport.js';
 
 export const SILENCE_MS = 10_000;
-/** Applied at a time, where that much waits. */
-const APPLY_BYTES = 4 * 1024 * 1024;
-/** Received and not yet applied; beyond it nothing more is read. */
-const QUEUE_BYTES = 16 * 1024 * 1024;
 const CONNECT_MS = 10_000;
 /** After a goodbye: a source that closes is gone a moment later. */
 const GOODBYE_MS = 50;
@@ -304,106 +300,5 @@ export class Follower {
       signal.addEventListener('abort', done);
       if (signal.aborted) done();
     });
-  }
-}
-
-/** Messages on their way into the log: what waits while one is applied goes in together with what joins it. */
-class Intake {
-  readonly #shard: ReplicaShard;
-  /** What comes of older epochs is history of this one: a promise refuses sources, not history. */
-  readonly #sourceEpoch: number;
-  readonly #applied: () => void;
-  #queue: StreamMessage[] = [];
-  #bytes = 0;
-  #running: Promise<void> | undefined;
-  #failure: { readonly error: unknown } | undefined;
-  #failed: () => void = () => {};
-  #wake: (() => void) | undefined;
-
-  constructor(shard: ReplicaShard, sourceEpoch: number, applied: () => void) {
-    this.#shard = shard;
-    this.#sourceEpoch = sourceEpoch;
-    this.#applied = applied;
-  }
-
-  get isFull(): boolean {
-    return this.#bytes >= QUEUE_BYTES;
-  }
-
-  get failed(): boolean {
-    return this.#failure !== undefined;
-  }
-
-  onFailure(failed: () => void): void {
-    this.#failed = failed;
-  }
-
-  add(message: StreamMessage): void {
-    if (this.#failure !== undefined) return;
-    this.#queue.push(message);
-    this.#bytes += message.batches.length;
-    this.#running ??= this.#run();
-  }
-
-  /** Resolves once it is no longer full, or has failed. */
-  async room(): Promise<void> {
-    while (this.isFull && this.#failure === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  /** Resolves once everything is applied; throws what applying threw. */
-  async drain(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
-    if (this.#failure !== undefined) throw this.#failure.error;
-  }
-
-  async #run(): Promise<void> {
-    // In a later turn, so that what came in one piece goes in together.
-    await undefined;
-    while (this.#queue.length > 0) {
-      const taken = this.#take();
-      try {
-        await this.#apply(taken);
-      } catch (error) {
-        this.#failure = { error };
-        this.#queue = [];
-        this.#bytes = 0;
-        this.#failed();
-      }
-      for (const message of taken) this.#bytes = Math.max(0, this.#bytes - message.batches.length);
-      this.#wake?.();
-    }
-    this.#running = undefined;
-  }
-
-  #take(): StreamMessage[] {
-    let count = 1;
-    let bytes = this.#queue[0]!.batches.length;
-    while (count < this.#queue.length && joins(this.#queue[count - 1]!, this.#queue[count]!)) {
-      bytes += this.#queue[count]!.batches.length;
-      if (bytes > APPLY_BYTES) break;
-      count++;
-    }
-    return this.#queue.splice(0, count);
-  }
-
-  async #apply(messages: readonly StreamMessage[]): Promise<void> {
-    if (messages.length > 1) {
-      try {
-        await this.#shard.apply(joined(messages), this.#sourceEpoch);
-        this.#applied();
-        return;
-      } catch (error) {
-        if (!isVarveError(error, 'UNSOUND')) throw error;
-        // One of them is bad: those before it are not.
-      }
-    }
-    for (const message of messages) {
-      await this.#shard.apply(message, this.#sourceEpoch);
-      this.#applied();
-    }
   }
 }
