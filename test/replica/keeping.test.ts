@@ -129,10 +129,7 @@ describe('a follower', () => {
     const through = Math.max(...slices.map(({ compactedThrough }) => compactedThrough));
     expect(through).toBeGreaterThan(60);
     const checks: number[] = [];
-    late.replica(1).onRootCheck(({ seq, expected, found }) => {
-      expect(found).toBe(expected);
-      checks.push(seq);
-    });
+    late.replica(1).onRootCheck(({ seq, expected, found }) => checks.push(found === expected ? seq : -seq));
     for (const slice of slices) {
       await late.replica(1).apply(slice);
       if (late.replica(1).unreadable === undefined) continue;

@@ -2,10 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { checkDatabase } from '../../engine/check.js';
 import { Engine } from '../../engine/engine.js';
+import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { agree, catchUp, openCopy, ownerNamed, SMALL } from './support.js';
 
 const EPOCH = 2 ** 32;
+const SEED = 17;
 const HELD = { ...SMALL, replication: { hold: true } };
 
 async function owner(seed = 1): Promise<{ db: Engine; machine: MemoryPlatform }> {
@@ -189,4 +191,38 @@ describe('an epoch', () => {
     await again.put('c', 'k', 1);
     await again.close();
   });
+
+  it(`is there or not after a crash at any change to the disk, and nothing else is missing (seed ${SEED})`, async () => {
+    const { db, machine } = await owner();
+    await fill(db, 3);
+    const rest = machine.clone();
+    await db.close();
+    const run = async (on: MemoryPlatform): Promise<number> => {
+      const opened = await Engine.open(on, SMALL);
+      const from = on.ops;
+      await opened.put('c', 'more', 1);
+      await opened.replica(1).beginEpoch(2, ownerNamed(opened), 'a test');
+      await opened.put('c', 'most', 1);
+      return from;
+    };
+    const whole = rest.clone({ trace: true });
+    const from = await run(whole);
+    const moments = whole.trace.flatMap(({ kind }, i) =>
+      i >= from && ['write', 'sync', 'rename', 'syncDirectory'].includes(kind) ? [i] : [],
+    );
+    const epochs = new Set<number>();
+    for (const moment of moments) {
+      for (let way = 0; way < 3; way++) {
+        const cut = rest.clone();
+        cut.crashAt(moment);
+        await run(cut).catch(() => undefined);
+        const again = await Engine.open(cut.crash(randomChooser(SEED + moment * 3 + way)), SMALL);
+        expect(again.replica(1).gaps).toEqual([]);
+        expect(again.now().list('c').length).toBeGreaterThanOrEqual(3);
+        epochs.add(again.replica(1).epoch);
+        await again.close();
+      }
+    }
+    expect([...epochs].sort()).toEqual([1, 2]);
+  }, 60_000);
 });
