@@ -38,7 +38,7 @@ export async function compare(
   for (let meeting = 0; meeting < MAX_MEETINGS; meeting++) {
     let ours: HeldTree;
     try {
-      ours = await ourTree(db, peer, seq);
+      ours = await ourTree(db, peer, seq, limits.signal);
     } catch (error) {
       if (!isVarveError(error, 'PASSED')) throw error;
       seq = Math.max(seq, error.details.seq);
@@ -64,11 +64,17 @@ export async function compare(
 }
 
 /** Throws where this copy does not get to `seq` soon: a follower that lags. */
-async function ourTree(db: ComparedDatabase, peer: PeerPlace, seq: number): Promise<HeldTree> {
+async function ourTree(db: ComparedDatabase, peer: PeerPlace, seq: number, signal: AbortSignal | undefined): Promise<HeldTree> {
   const tree = db.verifiable(peer.shard).treeAt(seq as Seq);
   let stop = (): void => undefined;
   const late = new Promise<undefined>((resolve) => {
-    stop = peer.clock.after(WAIT_MS, () => resolve(undefined));
+    const cancel = peer.clock.after(WAIT_MS, () => resolve(undefined));
+    const aborted = (): void => resolve(undefined);
+    signal?.addEventListener('abort', aborted, { once: true });
+    stop = () => {
+      cancel();
+      signal?.removeEventListener('abort', aborted);
+    };
   });
   const inTime = await Promise.race([tree, late]).finally(() => stop());
   if (inTime !== undefined) return inTime;

@@ -343,7 +343,8 @@ class ShardRun {
       this.#tell(found);
     } catch (error) {
       const isLie = error instanceof UnprovenTree;
-      const kind = isLie ? 'unproven' : isVarveError(error, 'UNSOUND') ? 'refused' : 'unreachable';
+      // What the engine refuses, here or of what was offered, is not the peer's silence.
+      const kind = isLie ? 'unproven' : error instanceof VarveError ? 'refused' : 'unreachable';
       this.findings.push({ shard: this.#shard, kind, at: peer.url, offset: 0, from: null, to: null, detail: messageOf(error) });
     }
   }

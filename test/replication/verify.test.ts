@@ -120,6 +120,19 @@ describe('verification', () => {
     expect(await verify(copies.verifier(again, undefined, { peers: [] }), again, { deep: true })).toMatchObject({ findings: [] });
   });
 
+  it('deep, finds nothing wrong with what is written, sealed, folded and compacted meanwhile', async () => {
+    const { copies, a } = await twins();
+    await a.db.setRetention('c', { keep: 'last', versions: 1 });
+    for (let round = 0; round < 4; round++) {
+      const verifying = verify(copies.verifier(a, undefined, { peers: [] }), a, { deep: true });
+      const compaction = a.db.compact({ force: true });
+      for (let i = 0; i < 40; i++) await a.db.put('c', `k${i}`, { i, round, pad: 'p'.repeat(100) });
+      await a.db.checkpoint();
+      await a.db.jobEnded(compaction.id);
+      expect(await verifying).toMatchObject({ damaged: 0, findings: [] });
+    }
+  });
+
   it('is cancelled between two slices', async () => {
     const { copies, a } = await twins();
     const job = copies.verifier(a, undefined, { bytesPerSecond: 1 }).verify({ deep: true });
