@@ -100,6 +100,34 @@ describe('a promotion', () => {
     await stopAll(t);
   });
 
+  it('while writes are under way fetches what the owner had when it stopped', async () => {
+    for (let seed = 30; seed < 34; seed++) {
+      const t = await trio(seed);
+      const writes: Promise<unknown>[] = [];
+      let isOver = false;
+      const writing = (async () => {
+        for (let n = 0; !isOver; n++) {
+          writes.push(
+            t.a.db.put('c', `w${n}`, n).then(
+              ({ key }) => key,
+              () => undefined,
+            ),
+          );
+          await new Promise<void>((resolve) => void t.a.platform.clock.after(1, resolve));
+        }
+      })();
+      await t.cluster.network.pass(20);
+      expect(await elect(t, t.b), `seed ${seed}`).toBe(2);
+      isOver = true;
+      await t.cluster.waitFor(writing);
+      const acknowledged = (await t.cluster.waitFor(Promise.all(writes))).filter((key) => key !== undefined) as string[];
+      expect(acknowledged.length).toBeGreaterThan(5);
+      for (const key of acknowledged) expect(t.b.db.now().get('c', key), key).toBeDefined();
+      await allFollow(t, t.b);
+      await stopAll(t);
+    }
+  });
+
   it('of an owner leaves it what it is', async () => {
     const t = await trio(2);
     expect(await elect(t, t.a)).toBe(1);
@@ -139,6 +167,8 @@ describe('a promotion', () => {
     if (t.c.replica().durableSeq < t.b.replica().durableSeq) {
       const refused = await elect(t, t.c).catch((error: unknown) => error);
       expect(refused).toMatchObject({ kind: 'behind', ahead: { url: t.b.url, position: [1, t.b.replica().durableSeq] } });
+      // Nobody was stopped for a node that could not take over.
+      expect([t.b, t.c].map((node) => node.replica().promised.epoch)).toEqual([0, 0]);
     }
     expect(await elect(t, t.b)).toBe(2);
     expect(t.b.db.now().get('c', 'key38')).toBeDefined();
