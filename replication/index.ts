@@ -18,15 +18,8 @@ export { createPeerService, type PeerHandler, type PeerHandlers, PeerRefusal } f
 export { type ReplicationConfig, type ReplicationOptions, type Replicator, type ShardReplication, startReplication } from './replicator.js';
 export type { Decision } from './roles.js';
 export type { ReplicationLog } from './shard-copy.js';
+export type { VerificationFinding, VerificationRequest, VerifiedReplica } from './shard-verification.js';
 export { sourceOnly } from './source-only.js';
 export * from './transport.js';
 export { treeHandlers } from './tree-service.js';
-export {
-  loneVerifier,
-  type VerificationFinding,
-  type VerificationRequest,
-  type VerifiedReplica,
-  Verifier,
-  type VerifierFigures,
-  type VerifierOptions,
-} from './verifier.js';
+export { loneVerifier, Verifier, type VerifierFigures, type VerifierOptions } from './verifier.js';
