@@ -93,11 +93,6 @@ export class Verifier {
     return { open, scrubs: this.#scrubs, repaired: this.#repaired, lastScrubMs: this.#lastScrubMs };
   }
 
-  /** URLs that were configured: others are for those who may say so alone. */
-  knows(url: string): boolean {
-    return this.#options.peers.includes(url);
-  }
-
   /** Throws INVALID. `isDiverged`: its root was not its owner's. */
   verify(request: VerificationRequest, isDiverged = false): JobInfo {
     const { db } = this.#options;
