@@ -35,6 +35,10 @@ export interface PrepareOptions {
   readonly transport: Transport;
   /** The source. */
   readonly url: string;
+  /** Who else may have the database: asked in turn where the source does not answer. */
+  readonly others?: readonly string[];
+  /** Where none of them has a database, this directory may begin one: nothing is waited for. */
+  readonly mayBegin?: boolean;
   readonly signal?: AbortSignal;
   readonly log?: (event: PrepareEvent) => void;
 }
@@ -47,7 +51,8 @@ export type PrepareEvent =
 export interface Prepared {
   /** Undefined where the directory was a database already. */
   readonly made?: { readonly segments: number; readonly bytes: number };
-  readonly database: string;
+  /** Undefined where one may be begun. */
+  readonly database: string | undefined;
 }
 
 interface ListedSegment {
@@ -60,11 +65,13 @@ interface ListedSegment {
 interface Origin {
   readonly database: string;
   readonly shards: number;
+  /** Whose segments they are: another node cut the same log elsewhere, under names that may be the same. */
+  readonly node: string;
 }
 
 /**
- * Makes the directory a copy of the database at `url`, unless it is one of a database already. Goes on where an earlier call ended; waits for a
- * source that does not answer. Throws INVALID where something else lies there, BadSegment, or what the disk throws.
+ * Makes the directory a copy of the database at `url`, or of that of `others`, unless it is one of a database already. Goes on where an earlier
+ * call ended; waits for a source that does not answer. Throws INVALID where something else lies there, BadSegment, or what the disk throws.
  */
 export async function prepareReplica(options: PrepareOptions): Promise<Prepared> {
   const { platform } = options;
@@ -73,13 +80,18 @@ export async function prepareReplica(options: PrepareOptions): Promise<Prepared>
     await removeMarker(platform);
     return { database: present.database };
   }
+  const urls = [options.url, ...(options.others ?? [])];
+  if (options.mayBegin === true && readMarker(platform) === undefined && (isInUse(platform) || !(await isHeldBy(options, urls))))
+    return { database: undefined };
   const backoff = new Backoff((size) => platform.randomBytes(size));
   const bad = new Map<string, number>();
   const made = { segments: 0, bytes: 0 };
-  for (;;) {
+  for (let turn = 0; ; turn++) {
+    const url = urls[turn % urls.length]!;
     try {
-      const origin = await begin(options);
-      await fetchAll(options, origin, made, () => backoff.reset());
+      const from = { ...options, url };
+      const origin = await begin(from);
+      await fetchAll(from, origin, made, () => backoff.reset());
       await writeIdentity(platform, { ...newIdentity(platform, origin.shards), database: origin.database, copy: true });
       await removeMarker(platform);
       return { database: origin.database, made };
@@ -99,6 +111,14 @@ export async function prepareReplica(options: PrepareOptions): Promise<Prepared>
   }
 }
 
+/** Whether any of them says that it holds a database: one that began one and lost its disk is not to begin another. */
+async function isHeldBy({ transport, signal }: PrepareOptions, urls: readonly string[]): Promise<boolean> {
+  const request = { method: 'GET', path: '/replication/v1/state', timeoutMs: 3_000, ...(signal === undefined ? {} : { signal }) } as const;
+  const answers = await Promise.all(urls.map((url) => askJson(transport, url, request).catch(() => undefined)));
+  signal?.throwIfAborted();
+  return answers.some((answer) => answer?.status === 200 && isRecord(answer.json) && isIdentity(answer.json['database']));
+}
+
 /** Who the source is; the directories are there afterwards, and the marker. */
 async function begin({ platform, transport, url, signal, log }: PrepareOptions): Promise<Origin> {
   const begun = readMarker(platform);
@@ -114,19 +134,30 @@ async function begin({ platform, transport, url, signal, log }: PrepareOptions):
   });
   const state = answer.json;
   if (answer.status !== 200 || !isRecord(state)) throw new Error(`${url}: it answered ${answer.status} to the question who it is`);
-  const { database, shards } = state;
-  if (!isIdentity(database) || !isShard(shards, MAX_SHARDS)) throw new Error(`${url}: it does not say which database it holds`);
+  const { database, shards, node } = state;
+  if (!isIdentity(database) || !isShard(shards, MAX_SHARDS) || !isIdentity(node)) throw new Error(`${url}: it does not say which database it holds`);
   if (begun !== undefined && (begun.database !== database || begun.shards !== shards))
     throw new VarveError('INCOMPATIBLE', `a copy of another database was begun in this directory`, {
       expected: `${begun.database} of ${begun.shards} shards`,
       found: `${database} of ${shards} shards`,
     });
+  const origin = { database, shards, node };
   if (begun === undefined) {
-    await writeMarker(platform, { database, shards });
+    await writeMarker(platform, origin);
     log?.({ what: 'began', database, shards });
+  } else if (begun.node !== node) {
+    for (let shard = 1; shard <= shards; shard++) await removeSegments(platform, shard);
+    await writeMarker(platform, origin);
   }
   await layOut(platform, shards);
-  return { database, shards };
+  return origin;
+}
+
+async function removeSegments({ files }: Platform, shard: number): Promise<void> {
+  const directory = logDirectory(shard);
+  if (!files.exists(directory)) return;
+  for (const name of files.list(directory)) files.remove(`${directory}/${name}`);
+  await files.syncDirectory(directory);
 }
 
 async function fetchAll(
@@ -144,7 +175,7 @@ async function fetchAll(
     for (const segment of listed) {
       left--;
       const directory = logDirectory(segment.shard);
-      if (platform.files.exists(`${directory}/${segment.name}`)) continue;
+      if (isThere(platform, `${directory}/${segment.name}`, segment.bytes)) continue;
       try {
         const wanted = { database: origin.database, ...segment };
         await fetchSegment(platform, transport, url, directory, wanted, signal);
@@ -190,6 +221,16 @@ async function listSegments({ transport, url, signal }: PrepareOptions, origin: 
   return wanted;
 }
 
+/** A file of another size is that of a log that was cut and went on differently since. */
+function isThere({ files }: Platform, path: string, bytes: number): boolean {
+  if (!files.exists(path)) return false;
+  const file = files.open(path, 'read');
+  const isSame = file.size() === bytes;
+  file.close();
+  if (!isSame) files.remove(path);
+  return isSame;
+}
+
 /** What an earlier call fetched and compaction has replaced at the source since. */
 function removeStale({ files }: Platform, origin: Origin, listed: readonly ListedSegment[]): void {
   for (let shard = 1; shard <= origin.shards; shard++) {
@@ -224,8 +265,8 @@ function readMarker({ files }: Platform): Origin | undefined {
   } catch {
     // told below
   }
-  const { database, shards } = isRecord(value) ? value : {};
-  if (isIdentity(database) && isShard(shards, MAX_SHARDS)) return { database, shards };
+  const { database, shards, node } = isRecord(value) ? value : {};
+  if (isIdentity(database) && isShard(shards, MAX_SHARDS) && isIdentity(node)) return { database, shards, node };
   const what = 'it does not say which database was begun';
   throw new VarveError('CORRUPT', `${MARKER} is damaged: ${what}`, { file: MARKER, offset: 0, what });
 }
