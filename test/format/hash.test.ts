@@ -1,3 +1,4 @@
+import { createHash } from 'blake3-wasm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../engine/format/checksum.js';
@@ -8,6 +9,10 @@ function pattern(bytes: number): Buffer {
   const input = Buffer.alloc(bytes);
   for (let i = 0; i < bytes; i++) input[i] = i % 251;
   return input;
+}
+
+function packageHash(bytes: Uint8Array): Buffer {
+  return createHash().update(Buffer.from(bytes)).digest() as Buffer;
 }
 
 describe('crc32', () => {
@@ -42,6 +47,20 @@ describe('blake3', () => {
       }),
       { numRuns: 100 },
     );
+  });
+
+  it("gives the package's hashes of every length around chunks, pieces and subtrees, streamed in any parts", () => {
+    const input = pattern(5 * 65536 + 2000);
+    const around = [0, 1, 64, 1024, 2048, 3072, 4096, 5120, 7168, 8192, 31744, 65536, 66560, 131072, 196608, 262144, 327680];
+    for (const length of around.flatMap((bytes) => [bytes - 1, bytes, bytes + 1, bytes + 65]).filter((bytes) => bytes >= 0)) {
+      const bytes = input.subarray(0, length);
+      const expected = packageHash(bytes).toString('hex');
+      for (const step of [1000, 1024, 65536, 65537, length + 1]) {
+        const stream = new Blake3Stream();
+        for (let at = 0; at < length; at += step) stream.update(bytes.subarray(at, at + step));
+        expect(hex(stream.digest()), `${length} bytes in parts of ${step}`).toBe(expected);
+      }
+    }
   });
 
   it('gives the same whether streamed in any pieces or hashed at once, across the growth of its memory', () => {
