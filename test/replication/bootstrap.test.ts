@@ -82,6 +82,28 @@ describe('an empty directory', () => {
     expect(await roots(cluster, copy)).toEqual(await roots(cluster, owner));
   });
 
+  it('takes it from another where the one it is told does not answer', async () => {
+    const { cluster, owner } = await loaded(7);
+    const copy = cluster.node('copy', { follow: owner.url });
+    const transport = cluster.network.transport(copy.url);
+    const { platform } = copy;
+    const prepared = prepareReplica({ platform, transport, url: 'http://nobody:7411', others: [owner.url] });
+    expect((await cluster.waitFor(prepared)).database).toBe(owner.db.databaseId);
+    await copy.start();
+    await cluster.caughtUp(copy, owner);
+  });
+
+  it('begins no database where another node has one still, and leaves it to the caller where none has', async () => {
+    const { cluster, owner } = await loaded(8);
+    const [wiped, fresh] = [cluster.node('wiped', {}), cluster.node('fresh', {})];
+    const prepare = ({ platform, url: self }: typeof wiped, url: string) =>
+      cluster.waitFor(prepareReplica({ platform, transport: cluster.network.transport(self), url, mayBegin: true }));
+    expect(await prepare(wiped, owner.url)).toMatchObject({ database: owner.db.databaseId });
+    expect(readIdentity(wiped.platform)).toMatchObject({ database: owner.db.databaseId, copy: true });
+    expect(await prepare(fresh, 'http://nobody:7411')).toEqual({ database: undefined });
+    expect(fresh.platform.fileList()).toEqual([]);
+  });
+
   it('refuses segments that fail a check, and says which', async () => {
     const { cluster, owner } = await loaded(4);
     const copy = cluster.node('copy', { follow: owner.url });
@@ -130,8 +152,39 @@ describe('an empty directory', () => {
     const { cluster, owner } = await loaded(7);
     const other = await cluster.node('other').start();
     const copy = cluster.node('copy', { follow: owner.url });
-    copy.platform.store('bootstrap.json', Buffer.from(JSON.stringify({ database: other.db.databaseId, shards: 1 })));
+    const begun = { database: other.db.databaseId, shards: 1, node: other.db.nodeId };
+    copy.platform.store('bootstrap.json', Buffer.from(JSON.stringify(begun)));
     await expect(copy.prepare(owner.url)).rejects.toMatchObject({ code: 'INCOMPATIBLE' });
+  });
+
+  it('begun from one node takes nothing of it over when another goes on: names may be the same, and contents end elsewhere', async () => {
+    const { cluster, owner } = await loaded(9);
+    await cluster.put(owner, 5, 850);
+    const between = cluster.node('between', { follow: owner.url });
+    await between.prepare(owner.url);
+    await between.start();
+    await cluster.caughtUp(between, owner);
+    const last = owner.db.logFiles().at(-1)!;
+    // The one that ends first gives its segment the same name as the one that goes on.
+    await between.stop();
+    await cluster.put(owner, 5, 900);
+    await between.start();
+    await cluster.caughtUp(between, owner);
+    await owner.stop();
+    await owner.start();
+    const short = between.db.logFiles().find(({ name }) => name === last.name)!;
+    const long = owner.db.logFiles().find(({ name }) => name === last.name)!;
+    expect([short.sealed, long.sealed]).toEqual([true, true]);
+    expect(short.lastSeq).toBeLessThan(long.lastSeq);
+    const copy = cluster.node('copy', { follow: owner.url });
+    const begun = { database: owner.db.databaseId, shards: 1, node: between.db.nodeId };
+    copy.platform.store('bootstrap.json', Buffer.from(JSON.stringify(begun)));
+    for (const { path } of between.platform.fileList())
+      if (path.endsWith('.seg')) copy.platform.store(path, between.platform.contents(path));
+    await copy.prepare(owner.url);
+    await copy.start();
+    await cluster.caughtUp(copy, owner);
+    expect(await roots(cluster, copy)).toEqual(await roots(cluster, owner));
   });
 
   it('waits for a source that is not there yet', async () => {
