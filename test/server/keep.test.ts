@@ -285,6 +285,18 @@ describe('jobs', () => {
     await own.stop();
   });
 
+  it('are refused once a hundred wait, with when to come back', async () => {
+    for (let version = 0; version < 40; version++) await s.put('k', { version, pad: 'x'.repeat(500) });
+    await put(RETENTION, { keep: 'last', versions: 1 });
+    const { id } = s.db.compact({ force: true });
+    expect((await put(`/v1/jobs/${id}`, { paused: true })).json).toMatchObject({ paused: true, ended: null });
+    const waiting = Array.from({ length: 99 }, () => s.db.compact({}).id);
+    expect(await post('/v1/compactions', {})).toMatchObject({ status: 503, headers: { 'retry-after': '10' } });
+    for (const each of [...waiting, id]) expect((await s.ask('DELETE', `/v1/jobs/${each}`)).status).toBe(200);
+    await s.db.jobEnded(id);
+    await end(await post('/v1/compactions', {}));
+  });
+
   it('are 404 where there is none', async () => {
     for (const method of ['GET', 'DELETE']) expect((await s.ask(method, '/v1/jobs/0000000000000000')).status).toBe(404);
   });
