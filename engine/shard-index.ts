@@ -281,7 +281,7 @@ export class ShardIndex {
   heldTree(): { walk(): LeafWalk; letGo(): void } {
     const root = this.#root;
     const letGo = this.#store.hold();
-    return { walk: () => new LeafWalk(this.#store.reader, root), letGo };
+    return { walk: () => new LeafWalk(this.#store.readerInOrder(), root), letGo };
   }
 
   /**

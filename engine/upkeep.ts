@@ -117,6 +117,7 @@ export class Upkeep {
     this.#cancelLook();
     await this.jobs.close();
     await this.#looking;
+    await this.#host.close();
   }
 
   compact(request: CompactRequest = {}): JobInfo {

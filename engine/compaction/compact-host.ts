@@ -1,6 +1,6 @@
 /**
  * The near end of compaction: rewrites and copies on a thread of their own where there are threads, here where there are none, with the
- * same result. One at a time; the thread lives while there is work and is let go after it.
+ * same result. One at a time; the thread lives while there is work, and is let go a moment after it.
  */
 import type { Platform, Thread } from '../platform/platform.js';
 import { receiveError } from '../tree/fold-message.js';
@@ -12,11 +12,25 @@ import type { RewriteResult, RewriteTask } from './task.js';
 /** Smaller ones are done here before a thread has started. */
 const WORTH_STARTING_BYTES = 1024 * 1024;
 
+/** One piece of work follows another within a job, and a fresh thread compiles everything anew; a thread at rest only takes memory. */
+const REST_MS = 1000;
+
+interface Waiting {
+  readonly pace: Pace;
+  readonly resolve: (result: RewriteResult | TreeCopyResult) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export class CompactHost {
   readonly #platform: Platform;
   /** Whether what it writes is packed. */
   readonly compress: boolean;
   #last: Promise<unknown> = Promise.resolve();
+  #thread: Thread | undefined;
+  #waiting: Waiting | undefined;
+  /** Of the thread's end, while it has nothing to do. */
+  #cancelRest: () => void = () => undefined;
+  #closed = false;
 
   constructor(platform: Platform, compress: boolean) {
     this.#platform = platform;
@@ -41,39 +55,69 @@ export class CompactHost {
 
   #do(work: CompactWork, sourceBytes: number, pace: Pace): Promise<RewriteResult | TreeCopyResult> {
     const here = () => doWork(this.#platform, work, (bytes) => pace.spend(bytes));
-    if (sourceBytes < WORTH_STARTING_BYTES || this.#platform.startThread === undefined) return here();
-    let thread: Thread | undefined;
+    this.#cancelRest();
+    if (sourceBytes < WORTH_STARTING_BYTES) return here();
+    const thread = this.#running();
+    if (thread === undefined) return here();
+    thread.hold(true);
     const done = new Promise<RewriteResult | TreeCopyResult>((resolve, reject) => {
-      const post = (message: CompactRequest) => thread?.post(message);
-      thread = this.#platform.startThread?.('compaction/compact-thread', {
-        ended: (reason) => reject(new Error(`the compaction thread ended: ${reason}`)),
-        message: (message) => {
-          const answer = message as CompactAnswer;
-          switch (answer.kind) {
-            case 'paced':
-              pace.spend(answer.bytes).then(
-                () => post({ kind: 'go-on' }),
-                () => post({ kind: 'stop' }),
-              );
-              return;
-            case 'done':
-              return resolve(answer.result);
-            case 'cancelled':
-              return reject(new Cancelled());
-            case 'failed':
-              return reject(receiveError(answer.error));
-            default:
-              return answer satisfies never;
-          }
-        },
-      });
-      thread?.hold(true);
-      post(work);
+      this.#waiting = { pace, resolve, reject };
+      thread.post(work);
     });
-    if (thread === undefined) {
-      done.catch(() => undefined);
-      return here();
+    return done.finally(() => {
+      this.#waiting = undefined;
+      thread.hold(false);
+      if (this.#thread === thread) this.#cancelRest = this.#platform.clock.after(REST_MS, () => void this.#stop());
+    });
+  }
+
+  #running(): Thread | undefined {
+    if (this.#closed) return undefined;
+    this.#thread ??= this.#platform.startThread?.('compaction/compact-thread', {
+      message: (message) => this.#received(message as CompactAnswer),
+      ended: (reason) => {
+        this.#thread = undefined;
+        this.#waiting?.reject(new Error(`the compaction thread ended: ${reason}`));
+      },
+    });
+    return this.#thread;
+  }
+
+  #received(answer: CompactAnswer): void {
+    const waiting = this.#waiting;
+    switch (answer.kind) {
+      case 'paced':
+        waiting?.pace.spend(answer.bytes).then(
+          () => this.#post({ kind: 'go-on' }),
+          () => this.#post({ kind: 'stop' }),
+        );
+        return;
+      case 'done':
+        return waiting?.resolve(answer.result);
+      case 'cancelled':
+        return waiting?.reject(new Cancelled());
+      case 'failed':
+        return waiting?.reject(receiveError(answer.error));
+      default:
+        return answer satisfies never;
     }
-    return done.finally(() => thread?.stop());
+  }
+
+  #post(message: CompactRequest): void {
+    this.#thread?.post(message);
+  }
+
+  async #stop(): Promise<void> {
+    const thread = this.#thread;
+    this.#thread = undefined;
+    await thread?.stop();
+  }
+
+  /** After the last work: nothing of the thread runs once this resolves. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+    this.#cancelRest();
+    await this.#stop();
   }
 }

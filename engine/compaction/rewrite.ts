@@ -28,7 +28,7 @@ import type { IdempotencyMap } from '../log/idempotency.js';
 import type { Segment } from '../log/segment-state.js';
 import type { File } from '../platform/platform.js';
 import { readBack } from './read-back.js';
-import { corrupt, hashedFrames, readContentHash, readTrailer, SeqSum } from './segment-ends.js';
+import { corrupt, FrameSums, hashedFrames, readContentHash, readTrailer } from './segment-ends.js';
 
 /** What is to go. Asked for every record of the sources. */
 export interface Dropping {
@@ -88,8 +88,8 @@ class Rewrite {
   #frameFirstSeq: number;
   #offset = SEGMENT_HEADER_BYTES;
   readonly #digest: BodyDigest;
-  /** The seqs written, folded into one number to compare with what is read back. */
-  readonly #written = new SeqSum();
+  /** What was written, to compare with what is read back. */
+  readonly #written = new FrameSums();
   #recordsErased = 0;
   #unpaced = 0;
 
@@ -213,10 +213,12 @@ class Rewrite {
       if (length === 0 || (!goes && !recordIsIntact(bytes, p, length, recordSeed))) throw corrupt(source, p + shift, 'a record is unsound');
       if (!goes) {
         count++;
-        this.#written.add(seq);
         if (dropping.isErased(seq, bytes, p, length) && erasedBytes(bytes, p) > 0) {
           this.#makeRoom(into - start + erasedBytes(bytes, p));
-          into = encodeErased(this.#frame, into, bytes, p, length, recordSeed);
+          const begins = into;
+          into = encodeErased(this.#frame, begins, bytes, p, length, recordSeed);
+          if (!recordIsIntact(this.#frame, begins, into - begins, recordSeed))
+            throw corrupt(source, p + shift, 'a body cannot be taken out');
           erased++;
         } else {
           this.#frame.set(bytes.subarray(p, p + length), into);
@@ -252,6 +254,7 @@ class Rewrite {
     };
     const { place } = this.#target;
     this.#makeRoom(16);
+    this.#written.add(this.#frame, FRAME_HEAD_BYTES, this.#end);
     const packed = this.#end > FRAME_HEAD_BYTES ? this.#packer?.pack(this.#frame, this.#end, place, this.#offset) : undefined;
     const bytes = packed?.bytes ?? this.#frame;
     const head = packed === undefined ? fields : { ...fields, packedBytes: packed.packedBytes };

@@ -1,7 +1,8 @@
 /** What a rewrite needs to know of the ends of a segment file, and what it will not put up with in the middle. */
 
 import type { VarveError } from '../errors.js';
-import { corrupt as corruptAt } from '../format/bytes.js';
+import { corrupt as corruptAt, view } from '../format/bytes.js';
+import { crc32 } from '../format/checksum.js';
 import { decodeFooter, decodeTrailer, TRAILER_BYTES, type Trailer } from '../format/footer.js';
 import type { Blake3Stream } from '../format/hash.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
@@ -40,19 +41,22 @@ export function corrupt(segment: Segment, offset: number, what: string): VarveEr
   return corruptAt(segment.path, offset, what);
 }
 
-/** A set of ascending seqs, told apart from others by how many they are and by two sums over them. */
-export class SeqSum {
-  #count = 0;
-  #sum = 0;
-  #mixed = 0;
+/** Checksums of the batches of each data frame, unpacked, in order: what was meant, to be compared with what is read back. */
+export class FrameSums {
+  readonly #sums: number[] = [];
+  #compared = 0;
 
-  add(seq: number): void {
-    this.#count++;
-    this.#sum = (this.#sum + seq) % Number.MAX_SAFE_INTEGER;
-    this.#mixed = (Math.imul(this.#mixed, 31) + (seq | 0)) | 0;
+  /** The batches in `image[from, to)`. */
+  add(image: Uint8Array, from: number, to: number): void {
+    this.#sums.push(crc32(view(image, from, to)));
   }
 
-  equals(other: SeqSum): boolean {
-    return this.#count === other.#count && this.#sum === other.#sum && this.#mixed === other.#mixed;
+  /** Whether they are those that were added next. */
+  matchesNext(image: Uint8Array, from: number, to: number): boolean {
+    return this.#sums[this.#compared++] === crc32(view(image, from, to));
+  }
+
+  get allMatched(): boolean {
+    return this.#compared === this.#sums.length;
   }
 }

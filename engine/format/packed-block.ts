@@ -21,13 +21,15 @@ const METHOD_STORED = 0;
 const METHOD_DEFLATE = 1;
 /** Higher ones are several times slower and gain a twentieth. */
 const LEVEL = 3;
+/** Node's zlib makes its output in chunks: one that just fits spares copies, and memory. It takes no smaller ones than this. */
+const MIN_CHUNK_BYTES = 64;
 /** Deflate makes no more than 1032 bytes of one. */
 const MAX_EXPANSION = 1040;
 
 /** Writes the block that holds `items[from, to)` at `at`, where there is room for them and PACKED_BLOCK_BYTES. Returns the position after it. */
 export function encodePackedBlock(into: Uint8Array, at: number, items: Uint8Array, from: number, to: number, seed: number): number {
   const raw = view(items, from, to);
-  const deflated = deflateRawSync(raw, { level: LEVEL });
+  const deflated = deflateRawSync(raw, { level: LEVEL, chunkSize: Math.max(MIN_CHUNK_BYTES, raw.length) });
   const isSmaller = deflated.length < raw.length;
   const data = isSmaller ? deflated : raw;
   into[at] = PACKED_TAG;
@@ -61,9 +63,6 @@ export function unpackBlock(bytes: Uint8Array, at: number, length: number, seed:
   const items = inflated(data, unpackedBytes);
   return items?.length === unpackedBytes ? items : undefined;
 }
-
-/** Node's zlib makes its output in chunks: one that just fits spares copies. It takes no smaller ones than this. */
-const MIN_CHUNK_BYTES = 64;
 
 function inflated(data: Buffer, bytes: number): Buffer | undefined {
   try {

@@ -7,13 +7,11 @@
  * before it is answered. The caller gives it its name (compaction/swap.ts); a crash before that leaves a file that opening deletes.
  */
 import { readBack } from '../compaction/read-back.js';
-import { SeqSum } from '../compaction/segment-ends.js';
+import { FrameSums } from '../compaction/segment-ends.js';
 import { assert, VarveError } from '../errors.js';
 import { decodeBatchHead } from '../format/batch.js';
-import { getU48 } from '../format/bytes.js';
 import { encodeFooter } from '../format/footer.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, finishFrame, frameBytes } from '../format/frame.js';
-import { RECORD_SEQ_AT, recordLengthAt } from '../format/record.js';
 import { encodeSegmentHeader, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
 import { BlockTable } from '../log/block-table.js';
 import { BodyDigest } from '../log/body-digest.js';
@@ -56,7 +54,7 @@ export async function restoreSegment(options: RestoreOptions): Promise<Segment> 
     await writer.write(options);
     await file.sync();
     file.close();
-    target.trailer = await readBack(context, target, temporary, writer.seqs, () => Promise.resolve());
+    target.trailer = await readBack(context, target, temporary, writer.written, () => Promise.resolve());
     return target;
   } catch (error) {
     file.close();
@@ -68,7 +66,8 @@ export async function restoreSegment(options: RestoreOptions): Promise<Segment> 
 }
 
 class Writer {
-  readonly seqs = new SeqSum();
+  /** To compare with what is read back. */
+  readonly written = new FrameSums();
   readonly #target: Segment;
   readonly #file: File;
   readonly #header: SegmentHeader;
@@ -106,7 +105,8 @@ class Writer {
     const target = this.#target;
     const frame = Buffer.alloc(frameBytes(batches.length));
     frame.set(batches, FRAME_HEAD_BYTES);
-    const batchCount = countBatches(batches, this.seqs);
+    const batchCount = countBatches(batches);
+    this.written.add(batches, 0, batches.length);
     const { epoch } = this.#header;
     const head = { kind: FRAME_DATA, epoch, firstSeq, lastSeq, attestedSeq: lastSeq, batchCount, payloadBytes: batches.length };
     const length = finishFrame(frame, head, target.place, this.#offset);
@@ -162,17 +162,12 @@ function* parts({ firstSeq, lastSeq, batches }: Piece): Generator<Piece, void, u
   yield { firstSeq: first, lastSeq, batches: batches.subarray(start) };
 }
 
-function countBatches(batches: Uint8Array, seqs: SeqSum): number {
+function countBatches(batches: Uint8Array): number {
   let count = 0;
   for (let at = 0; at < batches.length; count++) {
     const batch = decodeBatchHead(batches, at, batches.length);
     assert(batch !== undefined, 'batches were checked');
-    const end = at + batch.totalBytes;
-    for (let record = at + batch.headBytes; record < end && !batch.isEvent; ) {
-      seqs.add(getU48(batches, record + RECORD_SEQ_AT));
-      record += recordLengthAt(batches, record, end);
-    }
-    at = end;
+    at += batch.totalBytes;
   }
   return count;
 }

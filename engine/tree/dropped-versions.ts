@@ -84,15 +84,13 @@ export class DroppedVersions implements ChangeSource {
   }
 
   #nextDrop(): boolean {
-    const walk = this.#walk;
-    while (walk.next()) {
-      if (!this.#drops.has(walk.seq)) continue;
-      this.#isKeyMade = false;
-      this.#countIn(walk.collection);
-      return true;
+    if (!this.#walk.nextIn(this.#drops)) {
+      this.#countIn('');
+      return false;
     }
-    this.#countIn('');
-    return false;
+    this.#isKeyMade = false;
+    this.#countIn(this.#walk.collection);
+    return true;
   }
 
   #countIn(collection: string): void {

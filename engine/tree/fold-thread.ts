@@ -13,8 +13,8 @@ import { type FoldAnswer, type FoldRequest, type ReleaseRequest, sendError } fro
 import { NodeCache, TreeStore } from './tree-store.js';
 import { SortedVersions } from './version-run.js';
 
-/** Inner nodes above all: every leaf is read once a fold. */
-const CACHE_BYTES = 16 * 1024 * 1024;
+/** Inner nodes above all: every leaf is read once a fold. They may keep what was read with them (slab-reads.ts) in memory. */
+const CACHE_BYTES = 8 * 1024 * 1024;
 /** Slices of a fold between two reports: about ten milliseconds. */
 const SLICES_A_REPORT = 8;
 

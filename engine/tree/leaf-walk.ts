@@ -21,6 +21,8 @@ export class LeafWalk {
   #entity = Buffer.alloc(256);
   #entityBytes = 0;
   #isNew = true;
+  /** Whether the entry stood on was found by its seq. */
+  #isFound = false;
   /** Whether another entity was met since the collection was looked at. */
   #isCollectionOpen = true;
   #collection = '';
@@ -57,6 +59,28 @@ export class LeafWalk {
     this.#isNew = !sameEntity(this.#leaf!, 0, this.#entity, this.#entityBytes);
     if (this.#isNew) this.#isCollectionOpen = true;
     return true;
+  }
+
+  /** To the next entry whose seq is in `seqs`, whatever entities lie between; only `leaf`, `leafIndex`, `seq` and `collection` tell of it. */
+  nextIn(seqs: { has(seq: number): boolean }): boolean {
+    this.#isCollectionOpen = true;
+    if (this.#leaf === undefined && !this.next()) return false;
+    else if (this.#isFound) this.#index++;
+    for (;;) {
+      const leaf = this.#leaf!;
+      for (let index = this.#index; index < leaf.count; index++) {
+        if (!seqs.has(seqAt(leaf, index))) continue;
+        this.#index = index;
+        this.#isFound = true;
+        return true;
+      }
+      if (this.#walker!.isLast()) {
+        this.#leaf = undefined;
+        this.#isFound = false;
+        return false;
+      }
+      this.#enter(this.#walker!.next());
+    }
   }
 
   // What it stands on.

@@ -8,6 +8,7 @@ import { VarveError } from '../errors.js';
 import { getU32 } from '../format/bytes.js';
 import { type Node, parseNode } from './node.js';
 import type { NodeCache } from './node-cache.js';
+import { SlabReads } from './slab-reads.js';
 import { NODE_FRAME_HEAD_BYTES, nodeFrameProblem } from './tree-file.js';
 import type { TreeFiles } from './tree-files.js';
 import type { TreeRoot } from './types.js';
@@ -18,14 +19,17 @@ const U32 = 2 ** 32;
 
 export class NodeReader {
   readonly #files: TreeFiles;
+  readonly #bytes: { read(file: number, offset: number, length: number): Buffer | undefined };
   readonly #cache: NodeCache;
   /** This store's nodes in the cache. */
   readonly #home = new Map<number, Node>();
   #lastRoot: TreeRoot | undefined;
   #lastRootNode: Node | undefined;
 
-  constructor(files: TreeFiles, cache: NodeCache) {
+  /** `inOrder`: nodes are mostly asked for in the order of their keys. */
+  constructor(files: TreeFiles, cache: NodeCache, inOrder = false) {
     this.#files = files;
+    this.#bytes = inOrder ? new SlabReads(files) : files;
     this.#cache = cache;
   }
 
@@ -67,7 +71,7 @@ export class NodeReader {
   /** From disk, past the cache: what a check must look at. */
   readFresh(file: number, offset: number, length: number, level: number): Node {
     if (length < NODE_FRAME_HEAD_BYTES || length > MAX_FRAME_BYTES) this.#corrupt(file, offset, 'node frame of an impossible length');
-    const frame = this.#files.read(file, offset, length);
+    const frame = this.#bytes.read(file, offset, length);
     if (frame === undefined) this.#corrupt(file, offset, 'file ends before this node');
     const problem = nodeFrameProblem(frame, this.#files.seed(file), offset);
     if (problem !== undefined) this.#corrupt(file, offset, problem);

@@ -17,6 +17,7 @@ import type { Platform } from '../platform/platform.js';
 import { ADDRESS_BYTES, type Node } from './node.js';
 import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
+import { SlabReads } from './slab-reads.js';
 import { FILE_HEADER_BYTES, NODE_FRAME_HEAD_BYTES, nodeFrameBytes, nodeFrameProblem, sealNodeFrame } from './tree-file.js';
 import { TreeFiles, writeFully } from './tree-files.js';
 import type { TreeRoot } from './types.js';
@@ -99,7 +100,7 @@ class TreeCopy {
     this.#pace = pace;
     const { databaseId, shard, targetBytes, directory, known } = task;
     this.#files = new TreeFiles(platform.files, directory, { databaseId, shard, targetBytes });
-    this.#reader = new NodeReader(this.#files, new NodeCache(0));
+    this.#reader = new NodeReader(this.#files, new NodeCache(0), true);
     for (let i = 0; i < known.length; i += 2) this.#places.set(known[i]!, known[i + 1]!);
   }
 
@@ -221,14 +222,15 @@ class TreeCopy {
   /** Every frame, from the disk. */
   async #readBack(): Promise<void> {
     let nodes = 0;
+    const slabs = new SlabReads(this.#files);
     for (const number of this.#made) {
       const seed = this.#files.seed(number);
       const size = this.#files.file(number).size();
       let unpaced = 0;
       for (let offset = FILE_HEADER_BYTES; offset < size; ) {
-        const head = this.#files.read(number, offset, NODE_FRAME_HEAD_BYTES);
+        const head = slabs.read(number, offset, NODE_FRAME_HEAD_BYTES);
         const length = head === undefined ? 0 : nodeFrameBytes(getU32(head, 4), getU32(head, 8));
-        const frame = length > size - offset ? undefined : this.#files.read(number, offset, length);
+        const frame = length > size - offset ? undefined : slabs.read(number, offset, length);
         const problem = frame === undefined ? 'file ends within a node' : nodeFrameProblem(frame, seed, offset);
         if (problem !== undefined) throw new Error(`${this.#files.path(number)} at ${offset}: a node was written unsound: ${problem}`);
         offset += length;

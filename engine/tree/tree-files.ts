@@ -242,10 +242,20 @@ export class TreeFiles {
     return this.#readFrom(this.file(number), offset, length);
   }
 
+  /** The same, and what there is of it where the file ends before. */
+  readUpTo(number: number, offset: number, length: number): Buffer {
+    return this.#readUpTo(this.file(number), offset, length);
+  }
+
   #readFrom(file: File, offset: number, length: number): Buffer | undefined {
+    const bytes = this.#readUpTo(file, offset, length);
+    return bytes.length === length ? bytes : undefined;
+  }
+
+  #readUpTo(file: File, offset: number, length: number): Buffer {
     const bytes = Buffer.allocUnsafeSlow(length);
     try {
-      return file.read(bytes, 0, length, offset) === length ? bytes : undefined;
+      return bytes.subarray(0, file.read(bytes, 0, length, offset));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
       throw new VarveError(

@@ -22,7 +22,7 @@ import { DroppedVersions } from './dropped-versions.js';
 import { type FoldHost, ThreadLost } from './fold-host.js';
 import type { WriterState } from './fold-message.js';
 import { sourceOf } from './listed-changes.js';
-import type { NodeCache } from './node-cache.js';
+import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
 import { findRoots, rootAt, rootsFrom } from './root-list.js';
@@ -81,10 +81,10 @@ export class TreeStore {
   readonly #holders = new Map<number, number>();
   #superseded: { readonly era: number; readonly files: readonly number[] }[] = [];
 
-  private constructor(options: TreeStoreOptions, files: TreeFiles, writer: NodeWriter, findings: readonly Finding[]) {
+  private constructor(options: TreeStoreOptions, files: TreeFiles, writer: NodeWriter, findings: readonly Finding[], inOrder = false) {
     this.#options = options;
     this.#files = files;
-    this.reader = new NodeReader(files, options.cache);
+    this.reader = new NodeReader(files, options.cache, inOrder);
     this.#writer = writer;
     this.rule = new BoundaryRule(options.databaseId, options.targetBytes ?? TARGET_BYTES);
     this.findings = findings;
@@ -109,7 +109,7 @@ export class TreeStore {
   static forFolding(options: FoldingOptions): TreeStore {
     const files = filesOf(options);
     const writer = new NodeWriter(files, options.fileBytes ?? DEFAULT_TREE_FILE_BYTES, { file: 0, offset: 0 }, undefined);
-    return new TreeStore(options, files, writer, []);
+    return new TreeStore(options, files, writer, [], true);
   }
 
   /** Roots in the files, newest first. The log decides which may be used. */
@@ -263,6 +263,11 @@ export class TreeStore {
     }
     this.#files.adopt(state.numbers, state.highest);
     this.#writer.resume(state.last, state.tail);
+  }
+
+  /** @internal For one walk through a whole tree: what it reads takes nobody's place in the cache. */
+  readerInOrder(): NodeReader {
+    return new NodeReader(this.#files, new NodeCache(0), true);
   }
 
   cursor(root: TreeRoot): Cursor {

@@ -33,13 +33,16 @@ export function writeSeq(into: Uint8Array, at: number, seq: number): void {
 
 /** The seq in an entry's key. */
 export function seqAt(node: Node, index: number): number {
-  const { bytes } = node;
   const at = node.restEnd(index) - SEQ_BYTES;
-  if (at < node.restStart(index)) {
-    const key = node.key(index);
-    return seqFrom(key, key.length - SEQ_BYTES);
-  }
-  return seqFrom(bytes, at);
+  const restAt = node.restStart(index);
+  return at < restAt ? seqAcross(node.bytes, node.endsAt, restAt, restAt - at) : seqFrom(node.bytes, at);
+}
+
+/** A seq whose first `shared` bytes end the node's prefix: the leaf is one entity's alone. */
+function seqAcross(bytes: Uint8Array, prefixEnd: number, restAt: number, shared: number): number {
+  let inverted = 0;
+  for (let i = 0; i < SEQ_BYTES; i++) inverted = inverted * 256 + bytes[i < shared ? prefixEnd - shared + i : restAt + i - shared]!;
+  return MAX_SEQ - inverted;
 }
 
 function seqFrom(bytes: Uint8Array, at: number): number {
