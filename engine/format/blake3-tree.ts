@@ -7,7 +7,7 @@
  * Invariants: the last piece is held back until more comes, for whatever is last of all is hashed as the root. The kernel's memory is
  * used within one call only, so any number of streams may be under way. No I/O; nothing survives a crash or needs to.
  */
-import { makeKernel } from './blake3-kernel.js';
+import { type Blake3Kernel, makeKernel } from './blake3-kernel.js';
 
 const CHUNK_BYTES = 1024;
 const BLOCK_BYTES = 64;
@@ -20,13 +20,21 @@ const CHUNK_END = 2;
 const PARENT = 4;
 const ROOT = 8;
 
-const kernel = makeKernel();
-const memory = new Uint8Array(kernel?.memory.buffer ?? new ArrayBuffer(0));
+let kernel: Blake3Kernel | undefined;
+let memory = new Uint8Array(0);
+let isMade = false;
 /** In the kernel's memory: the input, room for what lanes without one read, then the hashes of a level. */
 const HASHES = PIECE_BYTES + LANES * CHUNK_BYTES;
 
-/** Whether there is a kernel. Where not, no stream is of use. */
-export const HAS_LANES = kernel !== undefined;
+/** Whether there is a kernel, made when first asked: it takes longer than opening a database does. Where there is none, no stream is of use. */
+export function hasLanes(): boolean {
+  if (!isMade) {
+    isMade = true;
+    kernel = makeKernel();
+    if (kernel !== undefined) memory = new Uint8Array(kernel.memory.buffer);
+  }
+  return kernel !== undefined;
+}
 
 /** Leaves the hash of the subtree over the memory's first bytes, a piece at most, at HASHES. `chunk`: the number of its first chunk. */
 function hashPiece(bytes: number, chunk: number, isRoot: boolean): void {

@@ -13,7 +13,7 @@
  */
 import bindings from 'blake3-wasm/dist/wasm/nodejs/blake3_js.js';
 import type { HashHex } from '../types.js';
-import { HAS_LANES, TreeStream } from './blake3-tree.js';
+import { hasLanes, TreeStream } from './blake3-tree.js';
 
 /** What we use of the module's raw exports; pointers are offsets into `memory`. */
 interface RawBlake3 {
@@ -93,7 +93,7 @@ export function blake3Into(into: Uint8Array, at: number, head: Uint8Array, bytes
 
 /** For what does not fit in memory at once, four chunks at a time where that is to be had. May hold memory of the module until `digest` or `free`. */
 export class Blake3Stream {
-  readonly #tree = HAS_LANES ? new TreeStream() : undefined;
+  readonly #tree = hasLanes() ? new TreeStream() : undefined;
   /** 0 once freed, and where the tree does the work. */
   #hasher = this.#tree === undefined ? wasm.create_hasher() : 0;
   #isOpen = true;
