@@ -55,7 +55,7 @@ describe('the document on running a server', () => {
     expect(named.filter((name) => !listed.has(name))).toEqual([]);
 
     const sources = repositoryFiles()
-      .filter((path) => /^server\/.+\.ts$/.test(path))
+      .filter((path) => /^(?:server|replication)\/.+\.ts$/.test(path))
       .map(readText)
       .join('\n');
     const lines = text.slice(text.indexOf('## The log'), text.indexOf('## Backup'));
