@@ -41,13 +41,13 @@ export async function askRange(
   toSeq: number,
   signal: AbortSignal,
 ): Promise<LogSlice[]> {
-  const after = fromSeq - 1;
-  const before = shard.epochs().find((span) => span.firstSeq <= Math.max(1, after) && after <= span.lastSeq);
-  const epoch = before?.epoch ?? shard.epochs().findLast((span) => span.firstSeq <= Math.max(1, after))?.epoch ?? 1;
+  // Between two epochs are seqs that nobody has: what comes before the first of one is the last of another.
+  const before = shard.epochs().findLast((span) => span.firstSeq < fromSeq);
+  const after = Math.min(fromSeq - 1, before?.lastSeq ?? 0);
   const hangUp = new AbortController();
   const { status, headers, body } = await peer.transport.request(peer.url, {
     method: 'GET',
-    path: `/replication/v1/shards/${peer.shard}/log?after=${after}&epoch=${after === 0 ? 0 : epoch}&until=${toSeq}`,
+    path: `/replication/v1/shards/${peer.shard}/log?after=${after}&epoch=${after === 0 ? 0 : before!.epoch}&until=${toSeq}`,
     timeoutMs: TIMEOUT_MS,
     stream: true,
     signal: AbortSignal.any([signal, hangUp.signal]),

@@ -55,15 +55,22 @@ export async function repairShard(repairing: Repairing, shardId: number, treeDam
   const shard = db.replica(shardId);
   const repaired: RepairedRange[] = [];
   const unrepairable: UnrepairedRange[] = [];
-  for (const { fromSeq, toSeq } of shard.gaps) {
-    const outcome = await repairRange(repairing, shard, fromSeq, toSeq);
-    if ('reason' in outcome) {
-      unrepairable.push(outcome);
-      log.warn({ shard: shardId, from: outcome.from, to: outcome.to, why: outcome.reason }, 'part of the log cannot be repaired');
-    } else {
-      repaired.push(outcome);
-      log.info({ shard: shardId, ...outcome }, 'part of the log was repaired');
+  const tried: { readonly fromSeq: number; readonly toSeq: number }[] = [];
+  for (let gaps = shard.gaps; gaps.length > 0 && !repairing.signal.aborted; ) {
+    tried.push(...gaps);
+    for (const { fromSeq, toSeq } of gaps) {
+      const outcome = await repairRange(repairing, shard, fromSeq, toSeq);
+      if (!('reason' in outcome)) {
+        repaired.push(outcome);
+        log.info({ shard: shardId, ...outcome }, 'part of the log was repaired');
+        // Trying has shown that there is more to ask for.
+      } else if (!isKnown(shard.gaps, fromSeq, toSeq)) continue;
+      else {
+        unrepairable.push(outcome);
+        log.warn({ shard: shardId, from: outcome.from, to: outcome.to, why: outcome.reason }, 'part of the log cannot be repaired');
+      }
     }
+    gaps = shard.gaps.filter((gap) => !isKnown(tried, gap.fromSeq, gap.toSeq));
   }
   repaired.push(...(await restoreFiles(repairing, shard, db.verifiable(shardId))));
   let rebuiltTree = false;
@@ -73,6 +80,10 @@ export async function repairShard(repairing: Repairing, shardId: number, treeDam
     log.info({ shard: shardId }, 'the tree was built anew from the log');
   }
   return { repaired, unrepairable, rebuiltTree };
+}
+
+function isKnown(gaps: readonly { readonly fromSeq: number; readonly toSeq: number }[], fromSeq: number, toSeq: number): boolean {
+  return gaps.some((gap) => gap.fromSeq === fromSeq && gap.toSeq === toSeq);
 }
 
 async function repairRange(

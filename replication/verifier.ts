@@ -154,7 +154,9 @@ export class Verifier {
     if (this.#closed) return;
     let waitMs = LOOK_MS;
     const shards = Array.from({ length: db.shardCount }, (_, i) => i + 1);
-    const hurt = shards.find((shard) => this.#diverged.has(shard) || db.replica(shard).gaps.length > 0);
+    const hurt = shards.find(
+      (shard) => this.#diverged.has(shard) || db.replica(shard).gaps.length > 0 || db.verifiable(shard).damagedSegments.length > 0,
+    );
     if (hurt === undefined) this.#backoff.reset();
     else {
       waitMs += this.#backoff.next();

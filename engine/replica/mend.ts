@@ -237,7 +237,7 @@ async function replaceSegment(
   const { log } = context;
   const { source, base, lastSeq, epoch } = target;
   const own = source === undefined ? [] : readablePieces(log, source, offered);
-  const pieces = merge(own, offered, base, lastSeq, log);
+  const pieces = merge(own, offered, base, lastSeq, log, target.path);
   const isTrimmed = held !== undefined && held.dropped.size > 0;
   const unknown = source !== undefined && source.header === undefined && context.wasTrimmed;
   const compactedThrough = Math.max(
@@ -303,8 +303,8 @@ function* without(batches: Uint8Array, firstSeq: number, lastSeq: number, offere
   }
 }
 
-/** Throws CORRUPT where they leave seqs out. */
-function merge(own: readonly Piece[], offered: readonly Piece[], base: number, lastSeq: number, log: ShardLog): Piece[] {
+/** Throws CORRUPT where they leave seqs out, which is a finding then: who asks again asks for those too. */
+function merge(own: readonly Piece[], offered: readonly Piece[], base: number, lastSeq: number, log: ShardLog, file: string): Piece[] {
   const pieces: Piece[] = [];
   const all = [...own, ...offered.filter((piece) => piece.lastSeq >= base && piece.firstSeq <= lastSeq)].sort(
     (a, b) => a.firstSeq - b.firstSeq,
@@ -316,8 +316,11 @@ function merge(own: readonly Piece[], offered: readonly Piece[], base: number, l
     next = piece.lastSeq + 1;
   }
   if (next > lastSeq) return pieces;
-  const what = `seqs from ${next} to ${lastSeq} of the same file cannot be read either`;
-  throw new VarveError('CORRUPT', `${log.context.directory}: ${what}`, { file: log.context.directory, offset: 0, what });
+  const behind = all.find((piece) => piece.firstSeq > next);
+  const toSeq = behind === undefined ? lastSeq : behind.firstSeq - 1;
+  const what = `seqs ${next} to ${toSeq} of the same file cannot be read either`;
+  log.context.report({ kind: 'damaged', file, offset: 0, fromSeq: next, toSeq, detail: what });
+  throw new VarveError('CORRUPT', `${file}: ${what}`, { file, offset: 0, what });
 }
 
 async function addSegment(log: ShardLog & SwapLog, segment: Segment): Promise<void> {

@@ -61,8 +61,12 @@ function recordAt(db: Database, seq: number): VersionRecord | undefined {
 /** All that readers can learn. */
 export async function contents(db: Database): Promise<string[]> {
   const told: string[] = [];
-  const { visibleSeq } = db.replica(1);
-  for (let seq = 1; seq <= visibleSeq; seq++) {
+  // Between two epochs are more seqs than one can ask for.
+  const seqs = db
+    .replica(1)
+    .epochs()
+    .flatMap(({ firstSeq, lastSeq }) => Array.from({ length: lastSeq - firstSeq + 1 }, (_, i) => firstSeq + i));
+  for (const seq of seqs) {
     const record = recordAt(db, seq);
     if (record !== undefined)
       told.push(`${record.id} ${record.time} ${record.collection}/${record.key} ${record.hash} ${JSON.stringify(record.body)}`);

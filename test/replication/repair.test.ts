@@ -156,6 +156,23 @@ describe('repair of a follower', () => {
     expect(await contents(hurt.db)).toEqual(expected);
   });
 
+  it('mends the beginning of an epoch, before which are seqs that nobody has', async () => {
+    const made = await subject();
+    const db = await openWith(made, OPTIONS);
+    await db.replica(1).beginEpoch(2, { node: db.nodeId, url: 'http://owner' }, 'a test');
+    for (let i = 0; i < 40; i++) await db.put('c', `k${i}`, { i, pad: 'q'.repeat(100) });
+    await db.close();
+    const first = segmentsOf(made).findIndex((path) => path.includes('/00010000'));
+    const { copies, owner, hurt, expected } = await cluster(
+      flip(() => 200, first),
+      made,
+    );
+    const result = await verify(copies.verifier(hurt, owner.url), hurt);
+    expect(result.damaged).toBeGreaterThan(0);
+    expect(result).toMatchObject({ unrepairable: 0, replicas: [{ same: true }] });
+    expect(await contents(hurt.db)).toEqual(expected);
+  });
+
   it('tells by id what no copy has, and serves the rest', async () => {
     const { copies, owner, hurt } = await cluster(flip(() => 1500));
     copies.byUrl.delete(owner.url);
@@ -298,6 +315,17 @@ describe('damage behind the tree', () => {
     await hurt.db.replica(1).follow({ node: owner.db.nodeId, url: owner.url });
     expect(() => hurt.db.now().get('c', 'k49')).toThrow('damaged');
     const result = await verify(copies.verifier(hurt, owner.url), hurt);
+    expect(result).toMatchObject({ unrepairable: 0, replicas: [{ same: true }] });
+    expect(await contents(hurt.db)).toEqual(expected);
+  });
+
+  it('is given back with what turns out to be bad in the same file', async () => {
+    const { copies, all, expected } = await unfolded(2);
+    const [hurt, owner] = all as [Copy, Copy];
+    await hurt.db.replica(1).follow({ node: owner.db.nodeId, url: owner.url });
+    expect(hurt.db.replica(1).gaps).toHaveLength(1);
+    flip(() => 3000)(hurt.machine);
+    const result = await verify(copies.verifier(hurt, owner.url), hurt, { repair: true });
     expect(result).toMatchObject({ unrepairable: 0, replicas: [{ same: true }] });
     expect(await contents(hurt.db)).toEqual(expected);
   });
