@@ -57,7 +57,10 @@ export async function join(options: JoinOptions): Promise<Joined> {
   const tls = { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) };
   const transport = httpTransport({ clock: platform.clock, token: () => token, tls });
   try {
-    if (follow !== undefined) await fill(platform, transport, follow, signal, logger);
+    const [source, ...others] = new Set([...(follow === undefined ? [] : [follow]), ...replicas.filter((each) => each !== advertise)]);
+    // Who is told to follow nobody began the database: on an empty disk it asks whether the others have it still.
+    const mayBegin = follow === undefined;
+    if (source !== undefined) await fill({ platform, transport, url: source, others, mayBegin, signal }, logger);
     const hold = follow !== undefined || replicas.length > 1;
     const db = await options.openDatabase({ ...options.open, ...(hold ? { replication: { hold } } : {}) });
     try {
@@ -70,7 +73,14 @@ export async function join(options: JoinOptions): Promise<Joined> {
         log: logger,
         handlers: (own) => ({
           ...treeHandlers(db, platform.clock),
-          ...electionHandlers({ db, replicas, onPromised: ({ id }) => void own.takeRole(id) }),
+          ...electionHandlers({
+            db,
+            replicas,
+            onPromised: ({ id }, { url: candidate }) => {
+              transport.heardFrom?.(candidate);
+              void own.takeRole(id);
+            },
+          }),
           ...options.handlers?.(db, own),
         }),
         onTooOld: (shard) =>
@@ -141,21 +151,13 @@ function untilErased(db: Database, replicator: Replicator): ConfirmErasure {
   };
 }
 
-async function fill(
-  platform: Platform,
-  transport: ReturnType<typeof httpTransport>,
-  url: string,
-  signal: AbortSignal,
-  logger: Logger,
-): Promise<void> {
+async function fill(options: Parameters<typeof prepareReplica>[0], logger: Logger): Promise<void> {
+  const { url } = options;
   const { made } = await prepareReplica({
-    platform,
-    transport,
-    url,
-    signal,
+    ...options,
     log: (event) => {
-      if (event.what === 'retry') logger.warn({ url, why: event.reason, waitMs: event.waitMs }, 'the copy cannot be filled yet');
-      else logger.info({ url, ...event }, 'the copy is being filled');
+      if (event.what === 'retry') logger.warn({ why: event.reason, waitMs: event.waitMs }, 'the copy cannot be filled yet');
+      else logger.info(event, 'the copy is being filled');
     },
   });
   if (made !== undefined) logger.info({ url, ...made }, 'the copy is filled');

@@ -28,7 +28,13 @@ export class ShardEvents {
     db.shards().forEach((info, index) => {
       const before = this.#seen.get(info.shard) ?? BEGINNING;
       const commitFailures = stats[index]?.commitFailures ?? 0;
-      const now = { state: info.state, folding: info.state === 'open' ? info.reason : undefined, commitFailures };
+      // One that waits for its owner to be found out is told of by who looks for it.
+      const isWaiting = info.state === 'read-only' && db.replica(info.shard).role === 'fenced';
+      const now = {
+        state: isWaiting ? ('open' as const) : info.state,
+        folding: info.state === 'open' ? info.reason : undefined,
+        commitFailures,
+      };
       this.#tell(info, before, now);
       this.#seen.set(info.shard, now);
     });

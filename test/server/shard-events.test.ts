@@ -43,6 +43,15 @@ describe('events of shards', () => {
     expect(look()).toEqual([`a shard takes writes again: ${shard}`]);
   });
 
+  it('leave it to the one who asks around to tell that an owner is being found out', async () => {
+    const { look } = await start();
+    await db.replica(1).fence('who owns this shard is being found out');
+    await expect(db.put('c', 'k', 1).then(() => db.put('c', 'b', 1))).rejects.toThrow();
+    expect(look()).toEqual([]);
+    await db.replica(1).lead();
+    expect(look()).toEqual([]);
+  });
+
   it('tell of a failure that came and went between two looks', async () => {
     const { platform, look } = await start();
     const shard = db.shardOf('c', 'a');
