@@ -6,7 +6,7 @@
  * a crash is what the log is made for. SIGHUP: tokens and certificates are read again, as they are when their files change.
  */
 import { setTimeout } from 'node:timers/promises';
-import { type Database, type OpenOptions, open, type Platform, VarveError } from '../engine/index.js';
+import { type Database, isVarveError, type OpenOptions, open, type Platform, VarveError } from '../engine/index.js';
 import { Access } from './auth.js';
 import { limitsOf, openOptionsOf, type ServeConfig, tlsFilesOf, tokenFileOf } from './config.js';
 import { copiesConfigOf, readPeerCredentials } from './copies-config.js';
@@ -39,6 +39,9 @@ export interface ServeOptions {
 
 /** For the last words on streams of followers. */
 const GOODBYE_MS = 200;
+
+/** For a copy, of what it cannot guess. */
+const BEGIN_ANEW = 'promote another copy if this one owned a shard; then put its directory aside and start it again: it is filled anew';
 
 /** Holds no files. */
 const NO_DISK: Disk = { stamp: () => undefined, read: () => undefined };
@@ -119,7 +122,9 @@ export async function serve(config: ServeConfig, options: ServeOptions = {}): Pr
       if (leaving.signal.aborted) throw error;
       // What was meant to be said needs no stack.
       const why = error instanceof VarveError ? { code: error.code, why: error.message } : { err: error };
-      logger.error(why, 'the database cannot be opened');
+      const isCopy = copies.follow !== undefined || copies.replicas.length > 1;
+      const todo = isCopy && isVarveError(error, 'CORRUPT') ? { todo: BEGIN_ANEW } : {};
+      logger.error({ ...why, ...todo }, 'the database cannot be opened');
       await server.close();
       end(1);
       throw error;
