@@ -32,6 +32,7 @@ async function run(): Promise<Answer> {
   try {
     const packages = new Packages(job.peersDirectory);
     const adapter = await loadAdapter(job.peer);
+    await packages.load(adapter.meta.packages);
     const directory = path.join(job.directory, 'data');
     mkdirSync(directory, { recursive: true });
     const context: Context = {

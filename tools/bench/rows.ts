@@ -92,6 +92,7 @@ export const ROWS: readonly Row[] = [
   { title: 'mixed: p99 of reads, µs', workload: 'mixed', better: 'less', value: figure('readP99Us'), durable: true },
   { title: 'mixed: p99 of inserts, ms', workload: 'mixed', better: 'less', value: figure('writeP99Us', 0.001), durable: true },
   { title: 'open to first answer, ms', workload: 'open', better: 'less', value: figure('ms'), sameSize: true },
+  { title: 'open to first answer, ms of processor', workload: 'open', better: 'less', value: figure('cpuMs'), sameSize: true },
   { title: 'open after a crash, ms', workload: 'openAfterCrash', better: 'less', value: figure('ms'), sameSize: true },
   { title: 'are two copies equal, ms', workload: 'equal', better: 'less', value: figure('ms') },
   {

@@ -1,6 +1,6 @@
 /**
  * From a closed store, and from one whose process was killed, to the first answer. The page cache is warm; nothing else is:
- * this process has opened no store before.
+ * this process has opened no store before. Its modules are loaded, for every store alike.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { type BenchRecord, picker } from '../data/index.js';
@@ -41,15 +41,18 @@ function crashRecords({ set, job }: Context): BenchRecord[] {
 }
 
 async function opened(context: Context, key: string, wanted: BenchRecord | undefined): Promise<Figures> {
+  const cpuBefore = process.cpuUsage();
   const before = performance.now();
   const store = await context.open();
   const found = await store.newest(key);
   const after = performance.now();
+  const cpu = process.cpuUsage(cpuBefore);
   expect(found !== undefined && (wanted === undefined || isDeepStrictEqual(found.body, wanted.body)), `newest of ${key} after opening`);
   const peak = peakRssMB();
   await store.close();
   return {
     ms: round(after - before),
+    cpuMs: round((cpu.user + cpu.system) / 1000),
     spawnToAnswerMs: round(performance.timeOrigin + after - context.job.spawnedAt),
     ...(peak === undefined ? {} : { peakMB: peak }),
   };
