@@ -131,7 +131,7 @@ export class Engine implements Database, ViewSource {
       catalog = new Catalog(platform, databaseId);
       shards = await openShards(platform, options, identity, databaseId, catalog, foldHost);
       const engine = new Engine({ platform, options, identity, catalog, shards, lock, foldHost });
-      await engine.#loadLogged();
+      await engine.#loadLogged(true);
       for (const shard of shards) shard.replica.onChange = () => engine.#following.changed();
       engine.#upkeep.start();
       return engine;
@@ -284,11 +284,13 @@ export class Engine implements Database, ViewSource {
   // ---- keeping, and giving back
 
   /** Damaged shards tell nothing; they refuse what rests on it. */
-  async #loadLogged(): Promise<void> {
+  async #loadLogged(isFirst = false): Promise<void> {
     for (const shard of this.shardList) await shard.replica.lookAtOwnRecords();
-    await this.#decisions.load();
+    // Where no log says anything, what has just been made is how things are.
+    const isPlain = isFirst && this.shardList.every((shard) => shard.saysNothing);
+    if (!isPlain) await this.#decisions.load();
     for (const shard of this.shardList) if (shard.tells) await shard.upkeep.load(this.#limits);
-    await this.#keeping.load();
+    if (!isPlain) await this.#keeping.load();
     this.#upkeep.resume();
   }
 

@@ -2,6 +2,8 @@
  * `node.json`: who this node and its database are. Written once at creation, last of all, so that its
  * presence means the directory is whole; it carries its own hash, so that a changed digit is noticed.
  */
+
+import stableStringify from 'fast-json-stable-stringify';
 import { writeAside } from './checked-file.js';
 import { VarveError } from './errors.js';
 import { blake3, hex } from './format/hash.js';
@@ -58,8 +60,7 @@ export function writeIdentity(platform: Platform, identity: Identity): Promise<v
 }
 
 function checkOf(identity: object): string {
-  // Flat, so that this is its canonical JSON.
-  return hex(blake3(Buffer.from(JSON.stringify(identity, Object.keys(identity).sort()))));
+  return hex(blake3(Buffer.from(stableStringify(identity))));
 }
 
 function damaged(why: string): VarveError {

@@ -140,6 +140,11 @@ export class ShardIndex {
     return slot === NO_SLOT ? this.find(entity, MAX_SEQ) : { seq: this.#active.seqAt(slot), kind: this.#active.kindAt(slot) };
   }
 
+  /** False: no entity in [from, until) has or had a version. True: one may have. Cheap where nothing is in memory. */
+  mayHold(from: Uint8Array, until: Uint8Array): boolean {
+    return this.memoryCount > 0 || (this.#root !== undefined && this.#store.hasKeyBetween(this.#root, from, until));
+  }
+
   /** Takes away what was queued above `seq` and failed. */
   rollBack(seq: number): void {
     this.#active.rollBack(seq);

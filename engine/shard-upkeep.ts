@@ -101,8 +101,13 @@ export class ShardUpkeep {
 
   /** After opening: what the shard's own system entities say. */
   async load(limits: BatchLimits): Promise<void> {
-    const { shard } = this.#deps;
     this.#limits = limits;
+    // Most were told nothing, and logged no trim.
+    if (!this.#isAlone || this.#met.length > 0 || !this.#deps.shard.saysNothing) await this.#load(limits);
+  }
+
+  async #load(limits: BatchLimits): Promise<void> {
+    const { shard } = this.#deps;
     const isAlone = this.#isAlone;
     const read = (collection: string) => shard.healing(() => Promise.resolve(shard.readingOwn(() => systemEntities(shard, collection))));
     for (const [collection, body] of await read(HORIZONS)) {

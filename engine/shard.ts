@@ -41,6 +41,8 @@ const FOLLOWER_PATIENCE = 3;
 /** Names of system collections begin with `_`. */
 const SYSTEM_FROM = '_';
 const SYSTEM_UNTIL = '`';
+const SYSTEM_FROM_BYTES = Uint8Array.of(SYSTEM_FROM.charCodeAt(0));
+const SYSTEM_UNTIL_BYTES = Uint8Array.of(SYSTEM_UNTIL.charCodeAt(0));
 
 export class Shard {
   readonly id: ShardId;
@@ -321,9 +323,15 @@ export class Shard {
   get hasSystemEntities(): boolean {
     const seq = this.visibleSeq;
     if (this.#noSystemAt === seq) return false;
-    const [first] = this.alive(SYSTEM_FROM, SYSTEM_UNTIL, seq, 1);
-    if (first === undefined) this.#noSystemAt = seq;
-    return first !== undefined;
+    const mayBe = this.#reading(seq, () => this.#contents.index.mayHold(SYSTEM_FROM_BYTES, SYSTEM_UNTIL_BYTES));
+    if (mayBe && this.alive(SYSTEM_FROM, SYSTEM_UNTIL, seq, 1).length > 0) return true;
+    this.#noSystemAt = seq;
+    return false;
+  }
+
+  /** It was looked, and no entity of a system collection is alive. */
+  get saysNothing(): boolean {
+    return this.#noSystemAt === this.visibleSeq && this.tells;
   }
 
   /** The entity's newest version up to `seq`, as the index tells it. */

@@ -60,14 +60,26 @@ export function view(bytes: Uint8Array, from: number, to: number): Buffer {
   return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset + from, to - from);
 }
 
-/** What a buffer decodes text with, behind `toString` and its checks, which cost as much as a short text. */
+/**
+ * What a buffer decodes text with, behind `toString` and its checks, which cost as much as a short text. Node tells of it nowhere, so it
+ * is used where it is there and does the same.
+ */
 interface TextSlices {
-  utf8Slice(from: number, to: number): string;
+  utf8Slice?(from: number, to: number): string;
 }
 
 /** The text in `bytes[from, to)`, bounds that lie within it. */
-export function utf8Text(bytes: Buffer, from: number, to: number): string {
-  return (bytes as unknown as TextSlices).utf8Slice(from, to);
+export const utf8Text: (bytes: Buffer, from: number, to: number) => string = hasTextSlices()
+  ? (bytes, from, to) => (bytes as TextSlices).utf8Slice!(from, to)
+  : (bytes, from, to) => bytes.toString('utf8', from, to);
+
+function hasTextSlices(): boolean {
+  const bytes = Buffer.from('Tromsø');
+  try {
+    return (bytes as TextSlices).utf8Slice?.(1, bytes.length) === 'romsø';
+  } catch {
+    return false;
+  }
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

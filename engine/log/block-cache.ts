@@ -76,7 +76,7 @@ export class CachedBlock {
 
   /** Makes room for the place of the record `index` seqs behind the first. */
   extendPlaces(index: number): void {
-    this.bytes.fill(0, this.#placesAt + 2 * this.places, this.#placesAt + 2 * index);
+    if (index > this.places) this.bytes.fill(0, this.#placesAt + 2 * this.places, this.#placesAt + 2 * index);
     this.places = index + 1;
   }
 }

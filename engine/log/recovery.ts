@@ -35,7 +35,25 @@ export interface Recovered {
 
 /** `knownDurable`: what this process knows to be durable, 0 at a first open. */
 export async function recover(context: LogContext, knownDurable: number): Promise<Recovered> {
-  const found = newestGenerations(context, readSegments(context));
+  const listed = readSegments(context);
+  const found = listed.length < 2 ? listed : newestGenerations(context, listed);
+  for (const { sealed } of found) if (!sealed) return recoverOpen(context, found, knownDurable);
+  const segments = new SegmentSet();
+  let attestedSeq = 0;
+  for (const segment of found) {
+    attestedSeq = attestedIn(segment, attestedSeq);
+    segments.add(segment);
+  }
+  return concluded(context, segments, attestedSeq, Math.max(attestedSeq, knownDurable), undefined, []);
+}
+
+/** A sealed segment's last seq; of an open one, so far, its base less 1. */
+function attestedIn({ lastSeq, header }: Segment, before: number): number {
+  return Math.max(before, lastSeq, header?.attestedSeq ?? 0);
+}
+
+/** Where nobody closed the log. */
+async function recoverOpen(context: LogContext, found: readonly Segment[], knownDurable: number): Promise<Recovered> {
   const candidates: Segment[] = [];
   const surveys = new Map<Segment, SegmentSurvey>();
   let attestedSeq = 0;
@@ -52,8 +70,7 @@ export async function recover(context: LogContext, knownDurable: number): Promis
       await context.platform.clock.yield();
     }
     candidates.push(segment);
-    // A sealed segment's last seq; of an open one, so far, its base less 1.
-    attestedSeq = Math.max(attestedSeq, segment.lastSeq, segment.header?.attestedSeq ?? 0);
+    attestedSeq = attestedIn(segment, attestedSeq);
   }
   const through = Math.max(attestedSeq, knownDurable);
   const segments = new SegmentSet();
@@ -78,16 +95,31 @@ export async function recover(context: LogContext, knownDurable: number): Promis
     segments.add(segment);
   }
   if (rescued !== undefined) segments.add(rescued.segment);
+  return concluded(context, segments, attestedSeq, through, rescued, toSeal);
+}
+
+function concluded(
+  context: LogContext,
+  segments: SegmentSet,
+  attestedSeq: number,
+  through: number,
+  active: ActiveSegment | undefined,
+  toSeal: readonly Segment[],
+): Recovered {
   reportMissing(context, segments, through);
-  const all = segments.all;
+  let [epoch, lastTime] = [1, 0];
+  for (const segment of segments.all) {
+    epoch = Math.max(epoch, segment.epoch, segment.header?.epoch ?? 0);
+    lastTime = Math.max(lastTime, segment.maxTime);
+  }
   return {
     segments,
-    active: rescued,
+    active,
     durableSeq: Math.max(through, segments.last?.lastSeq ?? 0),
     attestedSeq,
-    epoch: all.reduce((highest, segment) => Math.max(highest, segment.epoch, segment.header?.epoch ?? 0), 1),
-    lastTime: all.reduce((highest, segment) => Math.max(highest, segment.maxTime), 0),
-    toSeal: toSeal.filter((segment) => all.includes(segment)),
+    epoch,
+    lastTime,
+    toSeal: toSeal.filter((segment) => segments.all.includes(segment)),
   };
 }
 
@@ -201,7 +233,7 @@ async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt
 function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey, tail: readonly FrameAt[], hasNext: boolean): void {
   const at = { file: segment.path, offset: segment.dataEnd, fromSeq: 0, toSeq: 0 };
   if (survey.hasFooter) {
-    context.report({ ...at, kind: 'footer-rebuilt', detail: 'the segment was not sealed to its end; its index was read from the frames' });
+    context.report({ ...at, kind: 'torn-footer', detail: 'the segment was not sealed to its end; its index was read from the frames' });
     return;
   }
   if (hasNext || segment.damaged) return;

@@ -20,7 +20,8 @@ const realSources: TimeSources = { wallMs: () => Date.now(), monotonicMs: () => 
 
 export function nodeClock(sources: TimeSources = realSources): Clock {
   // Wall time less monotonic time, in ms. Half a millisecond stands for what Date.now cut off.
-  let offsetMs = sources.wallMs() + 0.5 - sources.monotonicMs();
+  // Anchored when first asked: node loads its monotonic clock late, and opening asks for no time.
+  let offsetMs = Number.NaN;
 
   function nowMicros(): Micros {
     const wallMs = sources.wallMs();

@@ -13,7 +13,7 @@
 import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import Database from 'better-sqlite3';
 import { VarveError } from '../errors.js';
 import { networkKindOf } from './network-kind.js';
@@ -26,7 +26,8 @@ const RANDOM_POOL_BYTES = 16 * 1024;
 /** Up to this a write is a copy into the page cache, shorter than the way to another thread and back. */
 const DIRECT_WRITE_BYTES = 32 * 1024;
 /** Found here once: better-sqlite3 would search several places for it, which took longer than everything else an open does. */
-const SQLITE_BINDING = sqliteBinding();
+const SQLITE_FILE = sqliteFile();
+let sqliteBinding: { readonly nativeBinding?: string } | undefined;
 const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 'wx+' };
 
 /** Lock files held by this process, over all platforms in it; and the last names among them, which cost nothing to ask about. */
@@ -48,13 +49,24 @@ export function nodePlatform(root: string, { blocking = false }: NodePlatformOpt
   };
 }
 
-/** Where the package keeps what it compiled; left to the package itself where it is kept elsewhere. */
-function sqliteBinding(): { nativeBinding?: string } {
+/** Where the package keeps what it compiled; undefined where that is elsewhere. */
+function sqliteFile(): string | undefined {
   try {
-    return { nativeBinding: createRequire(import.meta.url).resolve('better-sqlite3/build/Release/better_sqlite3.node') };
+    return createRequire(import.meta.url).resolve('better-sqlite3/build/Release/better_sqlite3.node');
   } catch {
-    return {};
+    return undefined;
   }
+}
+
+/** What it compiled, loaded without the search through packages that `require` begins with; left to the package where it is not found. */
+function loadSqlite(): { readonly nativeBinding?: string } {
+  if (sqliteBinding !== undefined) return sqliteBinding;
+  if (SQLITE_FILE === undefined) return (sqliteBinding = {});
+  const addon = { exports: {} };
+  process.dlopen(addon, SQLITE_FILE);
+  // It takes the addon itself too, of which its types do not tell.
+  sqliteBinding = { nativeBinding: addon.exports as string };
+  return sqliteBinding;
 }
 
 /** Random bytes by the pool: one system call a thousand salts. */
@@ -76,10 +88,13 @@ function randomPool(): (size: number) => Uint8Array {
 
 class NodeFileSystem implements FileSystem {
   readonly #root: string;
+  /** The root with what comes between it and a name. */
+  readonly #prefix: string;
   readonly #blocking: boolean;
 
   constructor(root: string, blocking: boolean) {
     this.#root = root;
+    this.#prefix = root.endsWith(sep) ? root : root + sep;
     this.#blocking = blocking;
   }
 
@@ -137,9 +152,10 @@ class NodeFileSystem implements FileSystem {
     if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
     const identity = identityOf(absolute);
     if (heldLocks.has(identity)) throw lockedError(path);
-    const database = new Database(absolute, { timeout: 0, ...SQLITE_BINDING });
+    const database = new Database(absolute, { timeout: 0, ...loadSqlite() });
     try {
-      database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+      // Nothing is ever written, so there is nothing to journal: no file is made and removed again.
+      database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
     } catch (error) {
       database.close();
       if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) throw lockedError(path, error);
@@ -159,7 +175,7 @@ class NodeFileSystem implements FileSystem {
   openSqlite(path: string): Database.Database {
     const absolute = this.#absolute(path);
     if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
-    return new Database(absolute, SQLITE_BINDING);
+    return new Database(absolute, loadSqlite());
   }
 
   networkKind(): string | undefined {
@@ -167,7 +183,8 @@ class NodeFileSystem implements FileSystem {
   }
 
   #absolute(path: string): string {
-    return join(this.#root, ...pathNames(path));
+    const names = pathNames(path);
+    return names.length === 0 ? this.#root : this.#prefix + names.join(sep);
   }
 
   #unlockedPath(path: string): string {

@@ -35,7 +35,8 @@ import { epochsOf, ownerOf } from './epochs.js';
 import { erasuresOf, gapsOf } from './gaps.js';
 import { mendLog, type Prove } from './mend.js';
 import { Ownership } from './ownership.js';
-import { finishRewind } from './rewind.js';
+import { PROMISE_FILE } from './promise-file.js';
+import { finishRewind, REWIND_FILE } from './rewind.js';
 import { Rewinding } from './rewinding.js';
 import { RootChecks } from './root-checks.js';
 import { slicesOf } from './source.js';
@@ -165,8 +166,10 @@ export class ReplicaControl implements ReplicaShard {
   /** Before its files are read. */
   async beforeOpening(): Promise<void> {
     const { platform, catalog } = this.#parts.options;
-    this.#ownership.readPromise();
-    if (await finishRewind(platform, shardDirectory(this.id))) catalog.replaceCheckpoints(this.id, []);
+    const directory = shardDirectory(this.id);
+    if (platform.files.exists(`${directory}/${PROMISE_FILE}`)) this.#ownership.readPromise();
+    if (platform.files.exists(`${directory}/${REWIND_FILE}`) && (await finishRewind(platform, directory)))
+      catalog.replaceCheckpoints(this.id, []);
   }
 
   opened(): void {

@@ -50,6 +50,7 @@ function isErasure(body: JsonValue): boolean {
 
 /** Every record that decides over answers; throws CORRUPT where one cannot be read. */
 export function readSystem(shard: Shard): void {
+  if (!shard.hasSystemEntities) return;
   for (const collection of [COLLECTIONS, RETENTION, SNAPSHOTS, HORIZONS, TRIMS, ERASURES]) systemEntities(shard, collection);
 }
 

@@ -10,7 +10,7 @@
  * Decoders take any bytes and answer undefined or a sentence; nothing here does I/O.
  */
 
-import { getU32, getU48, putU32, putU48 } from '../format/bytes.js';
+import { allZero, equalBytes, getU32, getU48, putU32, putU48 } from '../format/bytes.js';
 import { crc32 } from '../format/checksum.js';
 import { HASH_BYTES } from '../format/hash.js';
 import { MAX_LEVEL } from './node.js';
@@ -49,8 +49,8 @@ export function parseTreeFileName(name: string): number | undefined {
 /** What the CRC of the frame at offset 0 of a file would start from; at any other offset the two are combined by exclusive or. */
 export function fileSeed(identity: TreeIdentity, file: number): number {
   const place = Buffer.alloc(8);
-  place.writeUInt32LE(identity.shard, 0);
-  place.writeUInt32LE(file, 4);
+  putU32(place, 0, identity.shard);
+  putU32(place, 4, file);
   return crc32(place, crc32(identity.databaseId));
 }
 
@@ -83,21 +83,26 @@ export function encodeFileHeader(identity: TreeIdentity, file: number, copy?: Co
 
 /** Of a header that has passed; undefined for a file of folds. */
 export function copyMarkOf(header: Buffer): CopyMark | undefined {
-  const first = header.readUInt32LE(COPY_AT);
-  return first === 0 ? undefined : { first, closes: header.readUInt32LE(COPY_AT + 4) === 1 };
+  const first = getU32(header, COPY_AT);
+  return first === 0 ? undefined : { first, closes: getU32(header, COPY_AT + 4) === 1 };
 }
 
 /** Undefined: the header is good; otherwise what is wrong with it. */
 export function fileHeaderProblem(header: Buffer, identity: TreeIdentity, file: number): string | undefined {
   if (header.length < FILE_HEADER_BYTES) return 'file header is cut short';
   const crcAt = FILE_HEADER_BYTES - CRC_BYTES;
-  if (crc32(header.subarray(0, crcAt)) !== header.readUInt32LE(crcAt)) return 'file header fails its checksum';
-  if (!header.subarray(0, 8).equals(MAGIC)) return 'file is not a tree file';
-  const version = header.readUInt32LE(8);
+  if (crc32(header.subarray(0, crcAt)) !== getU32(header, crcAt)) return 'file header fails its checksum';
+  if (!equalBytes(header.subarray(0, 8), MAGIC)) return 'file is not a tree file';
+  const version = getU32(header, 8);
   if (version !== TREE_FORMAT_VERSION) return `file has tree format ${version}, this version reads ${TREE_FORMAT_VERSION}`;
-  return header.equals(encodeFileHeader(identity, file, copyMarkOf(header)))
-    ? undefined
-    : 'file belongs to another database, shard or place';
+  const isHere =
+    getU32(header, 12) === identity.shard &&
+    equalBytes(header.subarray(16, 32), identity.databaseId) &&
+    getU32(header, 32) === file &&
+    getU32(header, 36) === identity.targetBytes &&
+    (getU32(header, COPY_AT) === 0 ? 0 : 1) >= getU32(header, COPY_AT + 4) &&
+    allZero(header, COPY_AT + 8, crcAt);
+  return isHere ? undefined : 'file belongs to another database, shard or place';
 }
 
 export function nodeFrameBytes(hashedBytes: number, addressBytes: number): number {
@@ -153,7 +158,7 @@ export function decodeRootFrame(bytes: Buffer, seed: number, offset: number): Ro
   if (bytes.length !== ROOT_FRAME_BYTES || getU32(bytes, 0) !== ROOT_TAG) return undefined;
   const crcAt = ROOT_FRAME_BYTES - CRC_BYTES;
   if (frameCrc(bytes.subarray(0, crcAt), seed, offset) !== getU32(bytes, crcAt)) return undefined;
-  const height = bytes.readInt32LE(4);
+  const height = getU32(bytes, 4) | 0;
   if (height < -1 || height > MAX_LEVEL) return undefined;
   return {
     seq: getU48(bytes, 8),

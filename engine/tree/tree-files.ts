@@ -24,7 +24,7 @@ export class TreeFiles {
   readonly identity: TreeIdentity;
   readonly #fileSystem: FileSystem;
   readonly #directory: string;
-  readonly #open = new Map<number, { readonly file: File; readonly writable: boolean }>();
+  readonly #open = new Map<number, { readonly file: File; readonly writable: boolean; readonly copy: CopyMark | undefined }>();
   readonly #seeds = new Map<number, number>();
   #numbers: number[] = [];
   #highest = 0;
@@ -60,10 +60,8 @@ export class TreeFiles {
     return strays;
   }
 
-  /** Deletes what an unfinished copy left, and what a finished one supersedes. */
-  async removeSuperseded(): Promise<void> {
-    const superseded = this.superseded();
-    if (superseded.length === 0) return;
+  /** Deletes what an unfinished copy left, and what a finished one supersedes: these. */
+  async removeSuperseded(superseded: readonly number[]): Promise<void> {
     // The last file's name may not be durable yet.
     await this.#fileSystem.syncDirectory(this.#directory);
     this.#numbers = this.#numbers.filter((number) => !superseded.includes(number));
@@ -82,10 +80,9 @@ export class TreeFiles {
   /** What each file says of copies; undefined where one cannot be believed. */
   #marks(): (CopyMark | undefined)[] | undefined {
     try {
-      return this.#numbers.map((number) => {
-        const header = this.read(number, 0, FILE_HEADER_BYTES);
-        return header === undefined ? undefined : copyMarkOf(header);
-      });
+      // The newest is synced next, which takes a file to write.
+      const newest = this.#numbers.at(-1);
+      return this.#numbers.map((number) => (this.#open.get(number) ?? this.#openFile(number, number === newest)).copy);
     } catch (error) {
       if (!isVarveError(error, 'CORRUPT')) throw error;
       return undefined;
@@ -166,7 +163,7 @@ export class TreeFiles {
 
   /** The file, header checked; CORRUPT where it is missing or not what its name says. */
   file(number: number): File {
-    return this.#open.get(number)?.file ?? this.#openFile(number, false);
+    return (this.#open.get(number) ?? this.#openFile(number, false)).file;
   }
 
   writableFile(number: number): File {
@@ -176,10 +173,10 @@ export class TreeFiles {
       this.#open.delete(number);
       open.file.close();
     }
-    return this.#openFile(number, true);
+    return this.#openFile(number, true).file;
   }
 
-  #openFile(number: number, writable: boolean): File {
+  #openFile(number: number, writable: boolean): { readonly file: File; readonly copy: CopyMark | undefined } {
     const path = this.path(number);
     let file: File;
     try {
@@ -188,16 +185,19 @@ export class TreeFiles {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       throw new VarveError('CORRUPT', `${path}: tree file is missing`, { file: path, offset: 0, what: 'tree file is missing' }, error);
     }
+    let copy: CopyMark | undefined;
     try {
       const header = this.#readFrom(file, 0, FILE_HEADER_BYTES);
       const problem = header === undefined ? 'file header is cut short' : fileHeaderProblem(header, this.identity, number);
       if (problem !== undefined) throw new VarveError('CORRUPT', `${path}: ${problem}`, { file: path, offset: 0, what: problem });
+      copy = copyMarkOf(header!);
     } catch (error) {
       file.close();
       throw error;
     }
-    this.#open.set(number, { file, writable });
-    return file;
+    const opened = { file, writable, copy };
+    this.#open.set(number, opened);
+    return opened;
   }
 
   /** Makes an empty file, durably. */

@@ -31,7 +31,7 @@ import type { TreeEntry } from './tree-entry.js';
 import { encodeRootFrame, FILE_HEADER_BYTES, ROOT_FRAME_BYTES } from './tree-file.js';
 import { TreeFiles } from './tree-files.js';
 import type { ChangeSource, TreeChange, TreeRoot } from './types.js';
-import { findVersion, rank } from './version-key.js';
+import { findVersion, hasKeyBetween, rank } from './version-key.js';
 import { SortedVersions, type VersionRun } from './version-run.js';
 
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
@@ -95,7 +95,8 @@ export class TreeStore {
     const files = filesOf(options);
     const strays = files.prepare();
     if (files.numbers.length === 0) await files.syncParents();
-    if (files.superseded().length > 0) await files.removeSuperseded();
+    const superseded = files.superseded();
+    if (superseded.length > 0) await files.removeSuperseded(superseded);
     const { newest, tail, findings } = findRoots(files);
     for (const file of strays) findings.push({ kind: 'stray', file, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a tree file' });
     // Its writer may have been killed between writing and syncing it; what is served must not vanish in a power cut.
@@ -277,6 +278,11 @@ export class TreeStore {
   /** The entity's newest version with a seq <= `seq`. `entity` is one char a byte and ends in a zero. */
   ceiling(root: TreeRoot, entity: string, seq: number): TreeEntry | undefined {
     return findVersion(this.reader, root, entity, seq, this.#scratch);
+  }
+
+  /** Whether any key lies from `from` on and before `until`, versions of what is gone among them. */
+  hasKeyBetween(root: TreeRoot, from: Uint8Array, until: Uint8Array): boolean {
+    return hasKeyBetween(this.reader, root, from, until);
   }
 
   /** The value at exactly this key: a view. */

@@ -91,6 +91,17 @@ export function findVersion(reader: NodeReader, root: TreeRoot, entity: string, 
   }
 }
 
+/** Whether any key lies from `from` on and before `until`: one way down, with what a search needs anyway. */
+export function hasKeyBetween(reader: NodeReader, root: TreeRoot, from: Uint8Array, until: Uint8Array): boolean {
+  for (let node = reader.root(root); node !== undefined; ) {
+    const index = node.search(from, from.length);
+    if (index === node.count) return false;
+    if (node.level === 0) return node.compareKey(index, until, until.length) < 0;
+    node = reader.child(node, index);
+  }
+  return false;
+}
+
 /** How many entries have a key < `key`. */
 export function rank(reader: NodeReader, root: TreeRoot, key: Uint8Array): number {
   let node = reader.root(root);
