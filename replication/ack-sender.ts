@@ -26,13 +26,15 @@ export interface AckSenderOptions {
   readonly onQuorum: (shard: number, seq: number) => void;
 }
 
-const TIMEOUT_MS = 5_000;
+/** Well below what a writer waits for a quorum: a report that is lost costs it a part of its time, not all. */
+const TIMEOUT_MS = 1_500;
 /** What is no news waits this long for others of its kind. */
 const GATHER_MS = 200;
 
 export class AckSender {
   readonly #options: AckSenderOptions;
   readonly #due = new Set<number>();
+  readonly #forgotten = new Set<number>();
   readonly #stop = new AbortController();
   #sending = false;
   #isBackingOff = false;
@@ -50,6 +52,7 @@ export class AckSender {
   /** The shard has moved on, or the source is to know that it is there: that may wait for others to be told with it. */
   note(shard: number, moved = true): void {
     if (this.#stop.signal.aborted) return;
+    this.#forgotten.delete(shard);
     this.#due.add(shard);
     if (this.#sending || this.#isBackingOff) return;
     if (moved) {
@@ -57,6 +60,12 @@ export class AckSender {
       this.#cancel = undefined;
       void this.#run();
     } else if (this.#cancel === undefined) this.#later(GATHER_MS);
+  }
+
+  /** Somebody else is followed for this shard now. */
+  forget(shard: number): void {
+    this.#due.delete(shard);
+    this.#forgotten.add(shard);
   }
 
   close(): void {
@@ -76,7 +85,7 @@ export class AckSender {
           this.#options.backoff.reset();
         } catch (error) {
           this.#lastError = error instanceof Error ? error.message : String(error);
-          for (const shard of shards) this.#due.add(shard);
+          for (const shard of shards) if (!this.#forgotten.has(shard)) this.#due.add(shard);
           this.#isBackingOff = true;
           this.#later(this.#options.backoff.next());
           return;

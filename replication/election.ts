@@ -5,12 +5,14 @@
  *                  ->  everybody else's promise  ->  majority, and nobody ahead?  ->  epoch event
  *
  * Invariants: without a majority of promises for this epoch and candidate, and a position at or beyond all of theirs, no epoch event is written
- * (but by force, which says so in the event); a promise is durable before it is told; nobody outside the replica set is promised anything.
+ * (but by force, which says so in the event); a promise is durable before it is told, and counts only if it was asked for after the candidate's own
+ * was; nobody outside the replica set is promised anything.
  * A run that has no chance from what the states say makes no promise at all: a promise that leads to nothing would stop the shard for nothing.
  * A crash anywhere leaves promises and nothing else; the next run takes a higher epoch, or the same one for the same candidate.
  */
 import type { Clock, ReplicaShard } from '../engine/copying.js';
 import { isEpoch, isIdentity, isPeerUrl, isSeq } from './checks.js';
+import { gather } from './gather.js';
 import { askJson, isRecord } from './peer-json.js';
 import type { Transport } from './transport.js';
 
@@ -105,6 +107,11 @@ interface PeerState {
   readonly error?: string;
 }
 
+/** For the rest, once a majority has said where it is: an owner under load takes its time, and its word spares a run that ends in vain. */
+const STATES_GRACE_MS = 1_000;
+/** Once a majority has promised. */
+const VOTES_GRACE_MS = 200;
+const NOT_YET = 'no answer yet when there were enough';
 /** Between two looks at the own position. */
 const LOOK_MS = 10;
 
@@ -140,18 +147,17 @@ export class Candidate {
     // Nobody is stopped for a node that could not take over.
     for (const state of reached) await this.#reach(state.url, state.position, epoch, asVotes);
     const owner = reached.filter((state) => state.role === 'owner').sort((a, b) => comparePositions(b.position, a.position))[0];
-    const votes: Vote[] = [];
     if (owner !== undefined) {
       const vote = await this.#ask(owner.url, epoch);
-      votes.push(vote);
-      if (vote.promised && vote.position !== undefined) await this.#reach(vote.url, vote.position, epoch, votes);
+      if (vote.promised && vote.position !== undefined) await this.#reach(vote.url, vote.position, epoch, [vote]);
     }
 
     const own = await shard.promise(epoch, node);
-    votes.push({ url, promised: own, epoch: shard.promised.epoch, position: positionOf(shard), caughtUp: true });
+    const votes: Vote[] = [{ url, promised: own, epoch: shard.promised.epoch, position: positionOf(shard), caughtUp: true }];
     if (!own) throw this.#noMajority(epoch, votes, 'this node has promised an equal or newer epoch to another');
-    const others = replicas.filter((peer) => peer !== url && peer !== owner?.url);
-    votes.push(...(await Promise.all(others.map((peer) => this.#ask(peer, epoch)))));
+    // The owner again: a disk that is lost between two words forgets the first, and whoever begins anew there hears of this run from here on only.
+    const others = replicas.filter((peer) => peer !== url);
+    votes.push(...(await this.#askAll(others, epoch)));
 
     const given = votes.filter((vote) => vote.promised);
     if (given.length < majorityOf(replicas)) throw this.#noMajority(epoch, votes, 'too few of the replica set promised');
@@ -171,7 +177,8 @@ export class Candidate {
     await shard.noteCaughtUp();
     const own = await shard.promise(epoch, node);
     if (!own) throw this.#noMajority(epoch, [], 'this node has promised an equal or newer epoch to another');
-    const votes = await Promise.all(replicas.filter((peer) => peer !== url).map((peer) => this.#ask(peer, epoch)));
+    const others = replicas.filter((peer) => peer !== url);
+    const votes = await this.#askAll(others, epoch);
     const given = votes.filter((vote) => vote.promised).length + 1;
     await this.#begin(epoch, `forced with the promises of ${given} of ${Math.max(1, replicas.length)}`, votes);
     return epoch;
@@ -205,13 +212,25 @@ export class Candidate {
     }
   }
 
-  #states(): Promise<PeerState[]> {
-    const { replicas, url } = this.#options;
-    return Promise.all(replicas.filter((peer) => peer !== url).map((peer) => this.#state(peer)));
+  async #states(): Promise<PeerState[]> {
+    const { replicas, url, clock } = this.#options;
+    const peers = replicas.filter((peer) => peer !== url);
+    const asked = peers.map((peer) => this.#state(peer));
+    const counts = (state: PeerState): boolean => state.error === undefined;
+    const states = await gather(clock, asked, { enough: majorityOf(replicas) - 1, counts, graceMs: STATES_GRACE_MS });
+    return peers.map((peer, n) => states[n] ?? { ...unknownState(peer), error: NOT_YET });
+  }
+
+  async #askAll(peers: readonly string[], epoch: number): Promise<Vote[]> {
+    const { replicas, clock } = this.#options;
+    const asked = peers.map((peer) => this.#ask(peer, epoch));
+    const counts = (vote: Vote): boolean => vote.promised;
+    const votes = await gather(clock, asked, { enough: majorityOf(replicas) - 1, counts, graceMs: VOTES_GRACE_MS });
+    return peers.map((url, n) => votes[n] ?? { url, promised: false, error: NOT_YET });
   }
 
   async #state(peer: string): Promise<PeerState> {
-    const unknown = { url: peer, role: '', position: [0, 0] as const, promised: 0 };
+    const unknown = unknownState(peer);
     const answer = await this.#call(peer, 'GET', 'state');
     if (answer.json === undefined) return { ...unknown, error: answer.error };
     const { role, epoch, promised, durableSeq } = answer.json;
@@ -262,6 +281,10 @@ export class Candidate {
   #behind(peer: string, position: Position, epoch: number, votes: readonly Vote[]): PromotionRefused {
     return new PromotionRefused('behind', `${peer} has more than this copy`, epoch, votes, { url: peer, position });
   }
+}
+
+function unknownState(url: string): PeerState {
+  return { url, role: '', position: [0, 0], promised: 0 };
 }
 
 export function positionOf(shard: ReplicaShard): Position {

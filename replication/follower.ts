@@ -23,6 +23,8 @@ export const SILENCE_MS = 10_000;
 const CONNECT_MS = 10_000;
 /** After a goodbye: a source that closes is gone a moment later. */
 const GOODBYE_MS = 50;
+/** Between two attempts at least, however sure somebody is that the source is there again. */
+const LEAST_PAUSE_MS = 1_000;
 /** What a connection that ended in a rewind gives as its reason: the next one begins at once. */
 const REWOUND = '';
 
@@ -82,6 +84,7 @@ export class Follower {
   #refused = 0;
   #rewinds = 0;
   #lastError: string | undefined;
+  #wakeNow: (() => void) | undefined;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
@@ -108,6 +111,11 @@ export class Follower {
       rewinds: this.#rewinds,
       lastError: this.#lastError,
     };
+  }
+
+  /** The source was heard to be there: no need to wait for longer before it is tried again. */
+  wake(): void {
+    this.#wakeNow?.();
   }
 
   /** Resolves once nothing more of it touches the shard. */
@@ -290,13 +298,18 @@ export class Follower {
     const { signal } = this.#stop;
     const { clock } = this.#options;
     if (ms === 0) return clock.yield();
+    const beganMs = clock.monotonicMs();
     return new Promise((resolve) => {
       const done = (): void => {
         cancel();
+        this.#wakeNow = undefined;
         signal.removeEventListener('abort', done);
         resolve();
       };
       const cancel = clock.after(ms, done);
+      this.#wakeNow = () => {
+        if (clock.monotonicMs() - beganMs >= LEAST_PAUSE_MS) done();
+      };
       signal.addEventListener('abort', done);
       if (signal.aborted) done();
     });

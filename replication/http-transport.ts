@@ -1,9 +1,9 @@
 /**
  * Calls to peers over HTTP: sockets, time limits, and what keeps a bad peer from being anybody's problem but its own.
  *
- *   request -> bulkhead -> retry (what may be made twice) -> circuit breaker -> one attempt, timed
+ *   request -> bulkhead -> retry (what may be made twice) -> circuit breaker -> one attempt
  *
- * Invariants: each peer has its own sockets, bulkhead, breaker and counts, and they are shared by nothing; an answer that is no stream is read
+ * Invariants: the time of a call is that of all its attempts together; each peer has its own sockets, bulkhead, breaker and counts, and they are shared by nothing; an answer that is no stream is read
  * whole, under a cap and within its time, before it is given out; a stream is pulled, and hanging up ends its socket. Nothing here is durable.
  */
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
@@ -17,6 +17,7 @@ import {
   circuitBreaker,
   ExponentialBackoff,
   handleWhen,
+  noJitterGenerator,
   retry,
 } from 'cockatiel';
 import type { Clock } from '../engine/copying.js';
@@ -32,7 +33,7 @@ export interface HttpTransportOptions {
   readonly maxAnswerBytes?: number;
   /** Failures in a row that open the breaker. Default 5. */
   readonly breakAfter?: number;
-  /** How long it stays open. Default 5000. */
+  /** How long it stays open at most, after a peer was silent for long; at first a tenth of that. Default 1000. */
   readonly openMs?: number;
   /** Attempts beyond the first. Default 2. */
   readonly retries?: number;
@@ -79,6 +80,7 @@ export function httpTransport(options: HttpTransportOptions): HttpTransport {
       }
       return peer.request(request);
     },
+    heardFrom: (url) => peers.get(url)?.revive(),
     peers: () => [...peers.values()].map((peer) => peer.health),
     close() {
       for (const peer of peers.values()) peer.close();
@@ -95,6 +97,8 @@ class Peer {
   readonly #retry;
   readonly #breaker;
   readonly #live = new Set<ClientRequest>();
+  /** Whose time is up: no other attempt has any left. */
+  readonly #late = new WeakSet<PeerError>();
   #closed = false;
   #calls = 0;
   #failures = 0;
@@ -107,12 +111,15 @@ class Peer {
     const sockets = { keepAlive: true, maxSockets: MAX_SOCKETS, maxFreeSockets: 8 };
     this.#agent = this.#base.protocol === 'https:' ? new HttpsAgent({ ...sockets, ...options.tls }) : new HttpAgent(sockets);
     const failed = handleWhen((error) => error instanceof PeerError && error.retryable);
-    this.#retry = retry(failed, {
+    const hasTime = handleWhen((error) => error instanceof PeerError && error.retryable && !this.#late.has(error));
+    this.#retry = retry(hasTime, {
       maxAttempts: options.retries ?? 2,
       backoff: new ExponentialBackoff({ initialDelay: 50, maxDelay: 2_000 }),
     });
+    const openMs = options.openMs ?? 1_000;
     this.#breaker = circuitBreaker(failed, {
-      halfOpenAfter: options.openMs ?? 5_000,
+      // Not for long: what is refused meanwhile may be what a peer that has just come back is needed for.
+      halfOpenAfter: new ExponentialBackoff({ generator: noJitterGenerator, initialDelay: openMs / 10, maxDelay: openMs }),
       breaker: new ConsecutiveBreaker(options.breakAfter ?? 5),
     });
   }
@@ -131,7 +138,8 @@ class Peer {
   async request(request: PeerRequest): Promise<PeerResponse> {
     if (this.#closed) throw new PeerError(this.#url, 'closed', false);
     this.#calls++;
-    const attempt = (): Promise<PeerResponse> => this.#breaker.execute(() => this.#attempt(request), request.signal);
+    const untilMs = this.#options.clock.monotonicMs() + (request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    const attempt = (): Promise<PeerResponse> => this.#breaker.execute(() => this.#attempt(request, untilMs), request.signal);
     // What may be made twice without harm: reads, and not streams, whose readers have a patience of their own.
     const again = request.method === 'GET' && request.stream !== true;
     try {
@@ -139,6 +147,11 @@ class Peer {
     } catch (error) {
       throw this.#failureOf(error);
     }
+  }
+
+  /** It has called here: whatever made calls to it fail is over, or is found out at the next one. */
+  revive(): void {
+    if (this.#breaker.state === CircuitState.Open) this.#breaker.isolate().dispose();
   }
 
   close(): void {
@@ -154,12 +167,12 @@ class Peer {
     return new PeerError(this.#url, error instanceof Error ? error.message : String(error), false, { cause: error });
   }
 
-  async #attempt(request: PeerRequest): Promise<PeerResponse> {
+  async #attempt(request: PeerRequest, untilMs: number): Promise<PeerResponse> {
     const { clock, maxAnswerBytes = DEFAULT_MAX_ANSWER_BYTES } = this.#options;
     const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const call = this.#begin(request);
     let late = false;
-    const cancel = clock.after(timeoutMs, () => {
+    const cancel = clock.after(Math.max(1, untilMs - clock.monotonicMs()), () => {
       late = true;
       call.destroy();
     });
@@ -175,9 +188,10 @@ class Peer {
       const why = late ? `no answer within ${timeoutMs} ms` : error instanceof Error ? error.message || String(error) : String(error);
       call.destroy();
       if (error instanceof PeerError) throw this.#noted(error);
-      throw gone
-        ? new PeerError(this.#url, 'the call was given up', false)
-        : this.#noted(new PeerError(this.#url, why, true, { cause: error }));
+      if (gone) throw new PeerError(this.#url, 'the call was given up', false);
+      const failure = this.#noted(new PeerError(this.#url, why, true, { cause: error }));
+      if (late) this.#late.add(failure);
+      throw failure;
     } finally {
       cancel();
     }

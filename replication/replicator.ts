@@ -116,7 +116,10 @@ class Replication implements Replicator {
     this.#logs = new LogService({
       db,
       clock,
-      noteAcks: (report) => this.#book.note(report).map(([shard]) => [shard, this.quorumSeq(shard)] as const),
+      noteAcks: (report) => {
+        if (report.url !== undefined) transport.heardFrom?.(report.url);
+        return this.#book.note(report).map(([shard]) => [shard, this.quorumSeq(shard)] as const);
+      },
       quorumSeq: (shard) => this.quorumSeq(shard),
     });
     const peers = replicas.filter((url) => url !== self);
@@ -206,6 +209,7 @@ class Replication implements Replicator {
     if (decision.kind === 'follow') replica.setQuorumSeq(this.#learned.get(shard) ?? 0);
     else if (decision.kind === 'lead') replica.setQuorumSeq(this.#roles.replicas.length > 1 ? this.#book.quorumSeq(shard) : MAX_SEQ);
     if (decision.kind !== 'follow') this.#learned.delete(shard);
+    for (const [url, sender] of this.#senders) if (decision.kind !== 'follow' || decision.url !== url) sender.forget(shard);
     if (decision.kind !== 'lead') this.#book.giveUp(shard);
   }
 
@@ -216,7 +220,8 @@ class Replication implements Replicator {
       sender = new AckSender({
         transport,
         clock: platform.clock,
-        backoff: new Backoff((size) => platform.randomBytes(size)),
+        // Short: writers wait for what it says.
+        backoff: new Backoff((size) => platform.randomBytes(size), { mostMs: 1_000 }),
         url,
         node: db.nodeId,
         advertise: this.config.advertise,

@@ -8,7 +8,6 @@
  * from the log and the promise; nothing here is durable.
  */
 import type { Clock, Platform, ReplicaShard } from '../engine/copying.js';
-import { majorityOf } from './election.js';
 import { Follower, type FollowerStatus } from './follower.js';
 import type { Hearing } from './hearing.js';
 import { type Decision, decide, type HeardState, mustHear, type RoleConfig } from './roles.js';
@@ -42,11 +41,11 @@ export interface ShardCopyOptions {
   readonly promote: ((shard: number) => Promise<unknown>) | undefined;
 }
 
-/** To the next look, where there is nobody to follow yet: about. */
+/** To the next look, where there is nobody to follow yet: about, and a tenth of it at first, for mostly somebody is just about to be known. */
 const LOOK_MS = 500;
 /** A promise that no epoch follows for so long leads to nothing. */
 const STUCK_MS = 10_000;
-/** An owner of a replica set asks whether anybody knows of a newer epoch: after a partition nobody else would tell it. */
+/** An owner of a replica set asks whether anybody knows of a newer epoch: after a partition nobody else would tell it. So does who cannot reach its source. */
 const OWNER_LOOK_MS = 2_000;
 
 export class ShardCopy {
@@ -60,6 +59,8 @@ export class ShardCopy {
   /** Since when a newer epoch was promised that nobody has begun, while this node owns the newest one there is. */
   #stuckMs: number | undefined;
   #cancelLook: (() => void) | undefined;
+  /** Looks in a row that found nobody. */
+  #looks = 0;
   #closed = false;
 
   constructor(options: ShardCopyOptions) {
@@ -118,6 +119,7 @@ export class ShardCopy {
   async #decide(): Promise<Decision> {
     const { shard, config, node, isCopy, hearing } = this.#options;
     const heard = mustHear(config) ? await hearing.heard(shard.id) : [];
+    if (heard.some(({ url, role }) => role === 'owner' && url === this.#follower?.url)) this.#follower?.wake();
     const { epoch, promised, owner } = shard;
     const own = {
       node,
@@ -178,6 +180,7 @@ export class ShardCopy {
       this.#follower ??= this.#follow(decision.url);
       // Whom it follows may be another without a say; an owner comes later.
       if (mustHear(this.#options.config) && !shard.promised.caughtUp) this.#look();
+      else if (!this.#follower.status.connected) this.#lookAsOwner();
     } else {
       // Silence is no reason for an owner to stop, and none for a follower.
       const isEstablished = before?.kind === 'lead' && shard.role === 'owner' && shard.promised.epoch <= shard.epoch;
@@ -188,6 +191,7 @@ export class ShardCopy {
     }
     this.#decision = decision;
     if (!changed) return;
+    this.#looks = 0;
     this.#options.onRole(shard.id, decision);
     if (decision.kind === 'wait') log.warn({ shard: shard.id, reason: decision.reason }, 'a shard takes no writes');
     else if (decision.kind === 'follow') log.info({ shard: shard.id, url: decision.url }, 'a shard is followed');
@@ -226,15 +230,15 @@ export class ShardCopy {
   }
 
   /**
-   * Whether a copy that was begun anew, and may have forgotten what it promised and acknowledged, can have a say again. What a quorum has is known to
-   * one of any so many of the others: if this copy has all that they have, it lacks nothing.
+   * Whether a copy that was begun anew, and may have forgotten what it promised and acknowledged, can have a say again: once it has all that all
+   * the others have. Fewer do not tell. Its earlier life's last acknowledgement may still be on its way, or be counted, where an owner that is not
+   * heard waits for one more; its last promise where a candidate does; and others may have forgotten as much.
    */
   async #mayHaveSay(): Promise<number | undefined> {
     const { shard, config, hearing } = this.#options;
     if (!mustHear(config)) return 0;
-    const heard = await hearing.heard(shard.id);
-    const nodes = config.replicas.length;
-    if (heard.length < nodes - majorityOf(config.replicas) + 1) return undefined;
+    const heard = await hearing.heard(shard.id, true);
+    if (heard.length < config.replicas.length - 1) return undefined;
     const lacks = heard.some((each) => each.epoch > shard.epoch || (each.epoch === shard.epoch && each.durableSeq > shard.durableSeq));
     return lacks ? undefined : heard.reduce((newest, { promised }) => Math.max(newest, promised), 0);
   }
@@ -247,7 +251,8 @@ export class ShardCopy {
 
   #look(): void {
     const [jitter = 0] = this.#options.platform.randomBytes(1);
-    this.#lookIn(LOOK_MS / 2 + (LOOK_MS * jitter) / 256);
+    const due = Math.min(LOOK_MS, (LOOK_MS / 10) * 2 ** this.#looks);
+    if (this.#lookIn(due / 2 + (due * jitter) / 256)) this.#looks = Math.min(this.#looks + 1, 10);
   }
 
   /** All shards in the same moment, so that one question to each peer does for all. */
@@ -255,12 +260,13 @@ export class ShardCopy {
     if (mustHear(this.#options.config)) this.#lookIn(OWNER_LOOK_MS);
   }
 
-  #lookIn(ms: number): void {
-    if (this.#closed || this.#cancelLook !== undefined) return;
+  #lookIn(ms: number): boolean {
+    if (this.#closed || this.#cancelLook !== undefined) return false;
     this.#cancelLook = this.#clock.after(ms, () => {
       this.#cancelLook = undefined;
       void this.takeRole();
     });
+    return true;
   }
 }
 

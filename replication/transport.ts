@@ -29,6 +29,8 @@ export interface PeerResponse {
 export interface Transport {
   /** Rejects with PeerError where there is no answer. */
   request(url: string, request: PeerRequest): Promise<PeerResponse>;
+  /** This peer has called here: it is there, whatever calls to it met before. */
+  heardFrom?(url: string): void;
 }
 
 /** No answer, or one that is no good. `retryable`: a later call may fare better. */

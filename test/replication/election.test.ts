@@ -195,10 +195,46 @@ describe('a promotion', () => {
     }
   });
 
+  it('is not held up by a node that is silent, nor is what a quorum has to have afterwards', async () => {
+    for (let seed = 50; seed < 54; seed++) {
+      const t = await trio(seed);
+      const { network } = t.cluster;
+      const nowMs = () => network.time.elapsedMicros / 1000;
+      // Long enough for everybody to have noticed, and to be in the middle of asking.
+      t.cluster.network.isolate(t.a.url, [t.b.url, t.c.url]);
+      await network.pass(seed % 2 === 0 ? 500 : 30_000 + seed * 100);
+      const beganMs = nowMs();
+      await elect(t, t.b);
+      const promotedMs = nowMs();
+      expect(promotedMs - beganMs).toBeLessThan(3000);
+      await t.cluster.put(t.b, 1, 700);
+      await network.until('both have it', () => t.b.replicator.quorumSeq(1) >= t.b.replica().durableSeq);
+      expect(nowMs() - promotedMs, `seed ${seed}`).toBeLessThan(1000);
+      network.heal();
+      await allFollow(t, t.b);
+      await stopAll(t);
+    }
+  });
+
+  it('is not needed where the owner comes back: it is followed again within seconds, however long it was away', async () => {
+    const t = await trio(60);
+    const { network } = t.cluster;
+    t.a.kill();
+    await network.pass(120_000, 100);
+    await t.a.start();
+    await network.until('it leads', () => t.a.replica().role === 'owner');
+    const leadsMs = network.time.elapsedMicros / 1000;
+    await t.cluster.put(t.a, 1, 700);
+    await network.until('a quorum has it', () => t.a.replicator.quorumSeq(1) >= t.a.replica().durableSeq);
+    expect(network.time.elapsedMicros / 1000 - leadsMs).toBeLessThan(4000);
+    await stopAll(t);
+  });
+
   it('survives lost answers: asked again it is promised the same again', async () => {
     const t = await trio(20);
     const real = t.cluster.network.transport(t.b.url);
-    let lost = 2;
+    // The owner may be asked twice.
+    let lost = 3;
     const lossy: Transport = {
       async request(url, request) {
         const answer = await real.request(url, request);

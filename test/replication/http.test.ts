@@ -221,6 +221,32 @@ describe('the transport', () => {
     expect(by.peers().find((each) => each.url === dead.url)?.lastError).toContain(dead.url);
   });
 
+  it('calls a peer again at once that has called here', async () => {
+    let isDead = true;
+    const host = await peer(((req: { socket: { destroy(): void } }, res: { end(text: string): void }) =>
+      isDead ? req.socket.destroy() : res.end('{}')) as never);
+    const by = httpTransport({ clock: nodeClock(), breakAfter: 2, openMs: 3_600_000 });
+    ends.push(() => by.close());
+    const call = () => by.request(host.url, { method: 'POST', path: '/x' });
+    for (let n = 0; n < 2; n++) await expect(call()).rejects.toThrow(/hang up|reset/);
+    isDead = false;
+    await expect(call()).rejects.toThrow(/left alone/);
+    by.heardFrom?.(host.url);
+    expect((await call()).status).toBe(200);
+    by.heardFrom?.('http://nobody:1');
+    expect(by.peers()).toHaveLength(1);
+  });
+
+  it('gives all attempts of a call its time together, not each of them', async () => {
+    let calls = 0;
+    const silent = await peer((() => void calls++) as never);
+    const by = httpTransport({ clock: nodeClock(), retries: 5, breakAfter: 100 });
+    ends.push(() => by.close());
+    await expect(by.request(silent.url, { method: 'GET', path: '/x', timeoutMs: 50 })).rejects.toThrow(/no answer within 50 ms/);
+    expect(calls).toBe(1);
+    expect(by.peers()[0]?.failures).toBe(1);
+  });
+
   it('ends a stream when its reader leaves', async () => {
     let closed = 0;
     const source = await peer(((_req: unknown, res: { write(text: string): void; on(name: string, heard: () => void): void }) => {
