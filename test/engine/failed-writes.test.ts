@@ -205,7 +205,7 @@ describe('a failed write', () => {
     expect(db.shards().map(({ state }) => state)).toEqual(['read-only', 'open']);
   });
 
-  it('of an idle mark stops the shard as any other does, and it recovers', async () => {
+  it('of the mark that an idle log writes stops the shard as any other does, and it recovers', async () => {
     const { db, platform } = await machine();
     await db.put('c', 'k', 1);
     platform.failOn('sync', { kind: 'failed-sync' }, { path: '/log/' });
