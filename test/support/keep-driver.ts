@@ -13,27 +13,12 @@ import { openWith } from '../../engine/index.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { settle } from '../../engine/platform/memory-clock.js';
-import type { RecordHeader, VersionRecord } from '../../engine/types.js';
+import type { RecordHeader } from '../../engine/types.js';
+import { COLLECTIONS, checkKept, microsOf, type Version } from './keep-checks.js';
 import { Random } from './random.js';
-import { freshRoot } from './root.js';
 
-const COLLECTIONS = ['a', 'ab', 'b'];
 const KEYS = ['k', 'k1', 'k2', 'z'];
 const HOUR = 3600e6;
-
-interface Version {
-  readonly id: string;
-  readonly shard: number;
-  readonly seq: number;
-  readonly micros: number;
-  readonly time: string;
-  readonly deleted: boolean;
-  readonly body: string;
-  readonly refs: readonly string[];
-  erased: boolean;
-  /** Retention has let it go at some time, as far as the model can tell from outside. */
-  mayBeGone: boolean;
-}
 
 type Policy = { keep: 'all' } | { keep: 'last'; versions: number } | { keep: 'for'; duration: string; hours: number };
 
@@ -323,129 +308,15 @@ class KeepDriver {
     }
   }
 
-  // ---- checking
-
   async #check(): Promise<void> {
-    for (const version of this.#byId.values()) this.#checkVersion(version);
-    const all = [...this.#byId.values()];
-    const points = [undefined, ...[...this.#snapshots.values()].map(({ time }) => time)];
-    for (let i = 0; i < 4 && all.length > 0; i++) points.push(this.#random.pick(all).time);
-    for (const time of points) await this.#checkPoint(time);
-    for (const [entity, history] of this.#histories) this.#checkHistory(entity, history);
-    for (const { time, micros } of this.#snapshots.values()) await this.#checkSnapshot(time, micros);
-    for (let shard = 1; shard <= this.#shards; shard++) {
-      const root = await this.#db.root(shard);
-      assert.deepEqual(
-        { root: root?.root, entries: root?.entries },
-        await freshRoot(this.#db, shard, root?.seq ?? 0),
-        `root of shard ${shard}`,
-      );
-    }
+    await checkKept({
+      db: this.#db,
+      shards: this.#shards,
+      random: this.#random,
+      histories: this.#histories,
+      byId: this.#byId,
+      snapshots: this.#snapshots,
+      stats: this.stats,
+    });
   }
-
-  #checkVersion(version: Version): void {
-    let found: VersionRecord | undefined;
-    try {
-      found = this.#db.record(version.id);
-    } catch (error) {
-      if (!isVarveError(error, 'TRIMMED')) throw error;
-      assert.ok(version.mayBeGone, `${version.id} was never let go, and is gone`);
-      return;
-    }
-    assert.ok(found !== undefined, `${version.id} was given out, and is unknown`);
-    this.#same(found, version);
-  }
-
-  #same(found: VersionRecord, version: Version): void {
-    assert.equal(found.id, version.id);
-    assert.equal(found.deleted, version.deleted);
-    assert.equal(found.erased, version.erased, `${version.id} erased`);
-    if (!version.deleted) assert.equal(found.body, version.erased ? undefined : version.body);
-  }
-
-  async #checkPoint(time: string | undefined): Promise<void> {
-    const view = time === undefined ? this.#db.now() : await this.#db.asOf(time);
-    const micros = time === undefined ? Number.POSITIVE_INFINITY : microsOf(time);
-    const then = (history: readonly Version[]) => history.filter((version) => version.micros <= micros).at(-1);
-    for (const [entity, history] of this.#histories) {
-      const [collection = '', key = ''] = entity.split('/');
-      this.#exactOrRefused(
-        () => view.get(collection, key),
-        (found) => {
-          const truth = then(history);
-          // An entity that ended and was forgotten is as one that never was.
-          if (found === undefined)
-            assert.ok(truth === undefined || (truth.deleted && truth.mayBeGone), `${entity} as of ${time} is missing`);
-          else {
-            assert.ok(truth !== undefined, `${entity} as of ${time} was not there`);
-            this.#same(found, truth);
-          }
-        },
-        time,
-      );
-    }
-    for (const collection of COLLECTIONS) {
-      this.#exactOrRefused(
-        () => view.list(collection, { limit: 100 }),
-        (found) => {
-          const truth = [...this.#histories].filter(([entity]) => entity.startsWith(`${collection}/`)).map(([, history]) => then(history));
-          const alive = truth.filter((version) => version !== undefined && !version.deleted).map((version) => version!.id);
-          assert.deepEqual(found.map(({ id }) => id).sort(), alive.sort(), `listing of ${collection} as of ${time}`);
-        },
-        time,
-      );
-    }
-  }
-
-  #exactOrRefused<T>(ask: () => T, check: (answer: T) => void, time: string | undefined): void {
-    let answer: T;
-    try {
-      answer = ask();
-    } catch (error) {
-      if (!isVarveError(error, 'TRIMMED')) throw error;
-      assert.ok(time !== undefined, 'the present is never refused');
-      this.stats.refused++;
-      return;
-    }
-    check(answer);
-    this.stats.exact++;
-  }
-
-  /** A live snapshot's point is never refused. */
-  async #checkSnapshot(time: string, micros: number): Promise<void> {
-    const view = await this.#db.asOf(time);
-    for (const [entity, history] of this.#histories) {
-      const [collection = '', key = ''] = entity.split('/');
-      const truth = history.filter((version) => version.micros <= micros).at(-1);
-      const found = view.get(collection, key);
-      const wasForgotten = found === undefined && truth?.deleted === true && truth.mayBeGone;
-      if (!wasForgotten) assert.equal(found?.id, truth?.id, `${entity} in the snapshot of ${time}`);
-    }
-  }
-
-  #checkHistory(entity: string, history: readonly Version[]): void {
-    const [collection = '', key = ''] = entity.split('/');
-    const { records, complete } = this.#db.now().history(collection, key, { order: 'asc', limit: 1000 });
-    const ids = records.map(({ id }) => id);
-    assert.deepEqual(
-      ids,
-      history.filter(({ id }) => (ids as string[]).includes(id)).map(({ id }) => id),
-      `history of ${entity} in order`,
-    );
-    if (!complete) return;
-    // Complete: nothing is missing since the entity began, or began anew.
-    const first = history.findIndex(({ id }) => id === ids[0]);
-    if (ids.length > 0)
-      assert.deepEqual(
-        ids,
-        history.slice(first).map(({ id }) => id),
-        `history of ${entity} is not complete`,
-      );
-    if (first > 0) assert.ok(history[first - 1]!.deleted && records[0]?.supersedes === null, `history of ${entity} begins in the middle`);
-  }
-}
-
-function microsOf(time: string): number {
-  const [, fraction = ''] = /\.(\d{6})Z$/.exec(time) ?? [];
-  return Date.parse(`${time.slice(0, 19)}Z`) * 1000 + Number(fraction);
 }
