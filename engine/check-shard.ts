@@ -59,6 +59,8 @@ export interface ShardCheckOptions {
 const SEGMENT_BYTES = 2 ** 40;
 /** Changes held before they are folded although no root asks for it. */
 const MAX_PENDING = 500_000;
+/** What a crash leaves, and files that do not belong. */
+const HARMLESS: ReadonlySet<Finding['kind']> = new Set(['torn-tail', 'torn-footer', 'stray']);
 const CACHE_BYTES = 64 * 1024 * 1024;
 const MAX_ROOTS = 10_000;
 const YIELD_EVERY = 2000;
@@ -139,9 +141,7 @@ class ShardCheck {
   }
 
   #found(finding: Finding): void {
-    // A torn tail is what a crash leaves; files that do not belong do no harm.
-    const severity = finding.kind === 'torn-tail' || finding.kind === 'stray' ? 'note' : 'damage';
-    this.#options.report({ severity, ...finding });
+    this.#options.report({ severity: HARMLESS.has(finding.kind) ? 'note' : 'damage', ...finding });
   }
 
   #damage(file: string, offset: number, fromSeq: number, toSeq: number, detail: string): void {

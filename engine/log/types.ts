@@ -104,7 +104,9 @@ export interface StoredBatch {
 export interface Finding {
   readonly kind: /** Unacknowledged bytes after the last whole frame were set aside at open (not damage). */
     | 'torn-tail'
-    /** A footer was missing or bad and was derived again from the body. */
+    /** Sealing was cut short; the footer was derived again from the body (not damage). */
+    | 'torn-footer'
+    /** The footer of a sealed segment was bad and was derived again from the body. */
     | 'footer-rebuilt'
     /** Frames at or below the attested position fail their checksum. */
     | 'damaged'

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkDatabase } from '../../engine/check.js';
 import { isVarveError } from '../../engine/errors.js';
+import { blake3, hex } from '../../engine/format/hash.js';
 import { type Database, openWith } from '../../engine/index.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
@@ -77,8 +78,7 @@ async function holds(
 ): Promise<void> {
   const report = await checkDatabase(machine.clone(), new MemoryPlatform());
   expect(
-    // Sealing goes on beside the tree's compaction; a footer that was cut short is derived again.
-    report.findings.filter(({ severity, kind }) => severity === 'damage' && kind !== 'footer-rebuilt'),
+    report.findings.filter(({ severity }) => severity === 'damage'),
     where,
   ).toEqual([]);
   if (machine.files.exists('catalog.sqlite')) machine.files.remove('catalog.sqlite');
@@ -121,6 +121,14 @@ function treeFilesToo(machine: MemoryPlatform): string[] {
     .map(({ name }) => name);
 }
 
+/** One text for two disks that hold the same in all but the catalog, which is deleted anyway. */
+function diskState(machine: MemoryPlatform): string {
+  const paths = [LOG, TREE].flatMap((folder) =>
+    machine.files.exists(folder) ? machine.files.list(folder).map((name) => `${folder}/${name}`) : [],
+  );
+  return hex(blake3(...paths.flatMap((path) => [Buffer.from(`${path}\0`), machine.contents(path)])));
+}
+
 describe.each([true, false])('a power cut in a trim, a compaction or an erasure, compressing: %s', (compress) => {
   it('leaves the old or the new at every change to the disk', { timeout: 300_000 }, async () => {
     const options = optionsOf(compress);
@@ -135,6 +143,7 @@ describe.each([true, false])('a power cut in a trim, a compaction or an erasure,
     expect(whole.trace.slice(from, to).filter(({ kind, path }) => kind === 'remove' && path.startsWith(TREE)).length).toBeGreaterThan(0);
     await db.close();
     let acknowledgements = 0;
+    const held = new Set<string>();
     for (const index of moments) {
       for (const seed of [0, 1]) {
         const machine = before.machine.clone();
@@ -145,9 +154,14 @@ describe.each([true, false])('a power cut in a trim, a compaction or an erasure,
         expect(machine.halted, `${index}`).toBe(true);
         const after = seed === 0 ? machine.killProcess() : machine.crash(randomChooser(index * 31 + seed), { tear: [1, 511] });
         if (isErased) acknowledgements++;
+        // A sync changes nothing that a killed process leaves, and much of what it changes for a power cut is not lost either way.
+        const state = `${isErased} ${diskState(after)}`;
+        if (held.has(state)) continue;
+        held.add(state);
         await holds(after, before, isErased, `cut before operation ${index}, way ${seed}`);
       }
     }
     expect(acknowledgements).toBeGreaterThan(0);
+    expect(held.size).toBeGreaterThan(moments.length / 2);
   });
 });
