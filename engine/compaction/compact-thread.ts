@@ -1,6 +1,6 @@
 /**
- * The far end of compaction: a thread that does one rewrite, or one pass over a tree, after another. It asks after every slice whether to go on, so that the
- * near end keeps the rate, the pauses and the last word.
+ * The far end of compaction: a thread that does one rewrite, or one pass over a tree, after another. It asks after every slice whether to go on,
+ * and is one slice ahead of the answer at most, so that the near end keeps the rate, the pauses and the last word.
  *
  *   rewrite | copy ->        <- paced (bytes)     go on | stop ->        <- done | failed
  *
@@ -46,16 +46,25 @@ export function doWork(
 async function work(platform: Platform, port: ThreadPort, asked: CompactWork, mayGoOn: () => Promise<boolean>): Promise<void> {
   const post = (message: CompactAnswer) => port.post(message);
   let bytes = 0;
+  // The next slice goes on while the answer about this one is on its way: that takes longer than it should where others use the processor.
+  let answer: Promise<boolean> | undefined;
+  const answered = async (): Promise<void> => {
+    if (answer !== undefined && !(await answer)) throw new Cancelled();
+    answer = undefined;
+  };
   try {
     const result = await doWork(platform, asked, async (more) => {
       bytes += more;
       if (bytes < ASK_BYTES) return;
+      await answered();
       post({ kind: 'paced', bytes });
       bytes = 0;
-      if (!(await mayGoOn())) throw new Cancelled();
+      answer = mayGoOn();
     });
+    await answer;
     post({ kind: 'done', result });
   } catch (error) {
+    await answer;
     post(error instanceof Cancelled ? { kind: 'cancelled' } : { kind: 'failed', error: sendError(error) });
   }
 }
