@@ -154,8 +154,8 @@ class NodeFileSystem implements FileSystem {
     if (heldLocks.has(identity)) throw lockedError(path);
     const database = new Database(absolute, { timeout: 0, ...loadSqlite() });
     try {
-      // Nothing is ever written, so there is nothing to journal: no file is made and removed again.
-      database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
+      // Nothing is ever written, so its journal needs no file, made and removed again.
+      database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     } catch (error) {
       database.close();
       if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) throw lockedError(path, error);

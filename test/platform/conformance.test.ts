@@ -205,6 +205,8 @@ for (const [name, make] of Object.entries(makers)) {
 
     it('gives the lock to one at a time and never deletes its file', () => {
       const lock = platform.files.lock('lock.sqlite');
+      expect(platform.files.list('')).toContain('lock.sqlite');
+      expect(platform.files.list('')).not.toContain('lock.sqlite-journal');
       let thrown: unknown;
       try {
         platform.files.lock('lock.sqlite');

@@ -113,6 +113,7 @@ describe('the store', () => {
         const { store, root, keys } = await treeOf(model);
         expect(store.countRange(root, bytesOf(from), bytesOf(to))).toBe(keys.filter((key) => key >= from && key < to).length);
         expect(store.countRange(root, bytesOf(''), bytesOf('\xff'))).toBe(keys.length);
+        expect(store.hasKeyBetween(root, bytesOf(from), bytesOf(to))).toBe(keys.some((key) => key >= from && key < to));
         for (const key of [from, to])
           expect(store.get(root, bytesOf(key))?.toString('hex')).toBe(
             model.has(key) ? Buffer.from(bodyOf(model.get(key)!)).toString('hex') : undefined,
