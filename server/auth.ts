@@ -9,6 +9,7 @@
  * feeds end at once (`Caller.signal`). The secret is compared by its hash in constant time; the id before it is public.
  */
 import { timingSafeEqual } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { isSystemCollection } from '../engine/index.js';
 import { Problem } from './problem.js';
@@ -45,6 +46,8 @@ export class Caller {
     this.id = id;
     this.role = role;
     this.#collections = collections === undefined || collections === null ? undefined : new Set(collections);
+    // As many listen as there are requests and streams of it that last: a peer has one a shard.
+    setMaxListeners(0, this.#end.signal);
   }
 
   /** Aborted when the token is revoked or its rights change. Whatever lasts longer than a moment ends then. */

@@ -5,6 +5,7 @@
  * Ending: not ready -> requests under way finish, streams end themselves, new ones get 503 -> the socket closes -> idle connections
  * are cut. `close()` may be called any number of times. A crash loses nothing here: no answer was given that is not durable.
  */
+import { setMaxListeners } from 'node:events';
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -93,6 +94,8 @@ export async function startServer(options: ServerOptions = {}): Promise<RunningS
   const access = options.access ?? new Access();
   requireTokensBeyondLoopback(address, access.tokenCount);
   const draining = new AbortController();
+  // Every stream listens.
+  setMaxListeners(0, draining.signal);
   const figures = new RequestFigures();
   const context: ServerContext = {
     phase: options.db === undefined ? 'recovering' : 'ready',
