@@ -9,7 +9,7 @@
 import assert from 'node:assert/strict';
 import stringify from 'fast-json-stable-stringify';
 import type { Database, OpenOptions } from '../../engine/database.js';
-import { isVarveError, VarveError } from '../../engine/errors.js';
+import { VarveError } from '../../engine/errors.js';
 import { openWith } from '../../engine/index.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
@@ -23,15 +23,15 @@ import {
   compareNewest,
   describeHeader,
   describeModel,
-  describeRecord,
-  microsToTime,
   type World,
 } from './compare.js';
 import { ArrayModel, type ModelVersion } from './model.js';
 import { type Call, type Entity, entityName, makeCall, type Newest } from './operations.js';
 import { Random } from './random.js';
+import { RememberedAnswers } from './remembered-answers.js';
 import { freshRoot } from './root.js';
 import { SqliteModel } from './sqlite-model.js';
+import { describeCall, type Issued, survivorsOf } from './survivors.js';
 
 export interface DriverOptions {
   readonly seed: number;
@@ -46,13 +46,6 @@ export interface DriverStats {
   crashes: number;
   reopens: number;
   survivors: number;
-}
-
-interface Issued {
-  readonly call: Call;
-  outcome: 'pending' | 'done' | 'failed';
-  result: InsertResult | undefined;
-  error: unknown;
 }
 
 /** Awkward on purpose: prefixes of each other, order that differs between UTF-8 and UTF-16, what URLs escape. */
@@ -91,8 +84,7 @@ class Driver {
   #issued: Issued[] = [];
   #tokens = 0;
   #floor = '';
-  /** Answers given for a point in time, to be given again. */
-  #remembered: { time: string; listing: string[] }[] = [];
+  readonly #remembered = new RememberedAnswers(COLLECTIONS);
 
   constructor(options: DriverOptions) {
     this.#options = options;
@@ -159,7 +151,7 @@ class Driver {
         await this.#compareAll();
         return;
       case 'asOfNow':
-        await this.#rememberNow();
+        await this.#remembered.rememberNow(this.#db, this.#platform.clock.nowMicros());
         return;
       default:
         await this.#compareAll();
@@ -283,7 +275,7 @@ class Driver {
     for (const version of versions) this.#newest.set(entityName(version), { seq: version.seq, alive: !version.deleted });
     this.stats.versions += versions.length;
     // A client's own time may rewrite answers given for later ones.
-    if (call.options.time !== undefined) this.#remembered = this.#remembered.filter(({ time }) => time < first.time);
+    if (call.options.time !== undefined) this.#remembered.keep((time) => time < first.time);
   }
 
   #checkHash(record: RecordHeader): void {
@@ -302,7 +294,7 @@ class Driver {
     this.stats.reopens++;
     await this.#db.close();
     await this.#finishIssued();
-    if (withoutDerived) this.#deleteDerived();
+    if (withoutDerived) deleteDerived(this.#platform, this.#random);
     await this.#open();
   }
 
@@ -310,22 +302,6 @@ class Driver {
     this.#db = await openWith(this.#platform, this.#openOptions);
     assert.equal(this.#db.shardCount, this.#options.shards);
     for (const shard of this.#db.shards()) assert.equal(shard.state, 'open', `shard ${shard.shard}: ${shard.reason}`);
-  }
-
-  /** Law 2: the catalog, some trees, or all of it. */
-  #deleteDerived(): void {
-    const { files } = this.#platform;
-    for (const name of files.list('')) {
-      if (name.startsWith('catalog.sqlite') && this.#random.chance(0.7)) files.remove(name);
-    }
-    for (const shard of files.list('shards')) {
-      if (this.#random.chance(0.3)) continue;
-      const tree = `shards/${shard}/tree`;
-      if (!files.exists(tree)) continue;
-      const all = this.#random.chance(0.5);
-      for (const name of files.list(tree)) if (all || this.#random.chance(0.5)) files.remove(`${tree}/${name}`);
-      if (all) files.remove(tree);
-    }
   }
 
   /** Issues calls, lets them get somewhere, and stops the machine under them. */
@@ -376,30 +352,11 @@ class Driver {
       if (outcome === 'failed' && !(error instanceof VarveError)) throw error;
     }
     for (let shard = 1; shard <= this.#options.shards; shard++) {
-      const found = this.#recordsBeyondModel(shard);
-      let gone: string | undefined;
-      for (const { call, outcome, result, error } of issued) {
-        if (call.shard !== shard || call.mayFailWith.size > 0 || call.repeats !== undefined) continue;
-        const records = found.slice(0, call.items.length);
-        const there = records.length === call.items.length && records.every((record, i) => matches(record, call, i, records[0]));
-        if (there) {
-          assert.equal(gone, undefined, `${describeCall(call)} survived, and what was issued before it did not: ${gone}`);
-          assert.ok(!isVarveError(error, 'NOT_WRITTEN'), `${describeCall(call)} was said not to have been written`);
-          if (result !== undefined) assert.deepEqual(records.map(describeHeader), result.records.map(describeHeader));
-          found.splice(0, call.items.length);
-          this.#answers.set(call, records);
-          this.#take(call, records);
-          if (outcome !== 'done') this.stats.survivors++;
-        } else {
-          assert.notEqual(
-            outcome,
-            'done',
-            `acknowledged and lost: ${describeCall(call)}; found ${records.map(describeRecord).join(' | ')}`,
-          );
-          gone ??= describeCall(call);
-        }
+      for (const { call, records, wasAcknowledged } of survivorsOf(this.#db, shard, this.#endOfModel(shard), issued)) {
+        this.#answers.set(call, records);
+        this.#take(call, records);
+        if (!wasAcknowledged) this.stats.survivors++;
       }
-      assert.deepEqual(found.map(describeRecord), [], `records in shard ${shard} that nobody wrote`);
     }
     for (const { call, outcome, result } of issued) {
       if (outcome !== 'done' || call.repeats === undefined) continue;
@@ -412,16 +369,8 @@ class Driver {
     this.#forgetWhatIsGone();
   }
 
-  #recordsBeyondModel(shard: number) {
-    const info = this.#db.shards()[shard - 1];
-    if (info === undefined) throw new Error(`no shard ${shard}`);
-    const last = this.#array.all.reduce((seq, version) => (version.shard === shard ? Math.max(seq, version.batchEnd) : seq), 0);
-    const found = [];
-    for (let seq = last + 1; seq <= info.durableSeq; seq++) {
-      const record = this.#db.record(recordId(shard, seq));
-      if (record !== undefined && !record.collection.startsWith('_')) found.push(record);
-    }
-    return found;
+  #endOfModel(shard: number): number {
+    return this.#array.all.reduce((seq, version) => (version.shard === shard ? Math.max(seq, version.batchEnd) : seq), 0);
   }
 
   #forgetWhatIsGone(): void {
@@ -429,7 +378,7 @@ class Driver {
     this.#keyed = new Map([...this.#keyed].filter(([, call]) => this.#answers.has(call)));
     // The promise of sameness lives in the process until a record is stamped past it.
     const newest = Array.from({ length: this.#options.shards }, (_, i) => this.#newestTime(i + 1) ?? '');
-    this.#remembered = this.#remembered.filter(({ time }) => newest.every((each) => each >= time));
+    this.#remembered.keep((time) => newest.every((each) => each >= time));
   }
 
   #jumpClock(): void {
@@ -455,7 +404,7 @@ class Driver {
     compareById(this.#world);
     await compareCounts(this.#world);
     await this.#compareRoots();
-    await this.#compareRemembered();
+    await this.#remembered.compare(this.#db);
     for (const version of this.#random.chance(0.2) ? this.#array.all : []) {
       const record = this.#db.record(recordId(version.shard, version.seq));
       if (record !== undefined) this.#checkHash(record);
@@ -469,54 +418,19 @@ class Driver {
       assert.deepEqual({ root: root?.root, entries: root?.entries }, fresh, `root of shard ${info.shard}`);
     }
   }
-
-  async #rememberNow(): Promise<void> {
-    const newest = this.#db.newestTime();
-    const now = this.#platform.clock.nowMicros();
-    const time = microsToTime(now);
-    if (newest !== undefined && newest > time) return;
-    const view = await this.#db.asOf(time);
-    this.#remembered.push({ time, listing: this.#listEverything(view) });
-    if (this.#remembered.length > 5) this.#remembered.shift();
-  }
-
-  async #compareRemembered(): Promise<void> {
-    for (const { time, listing } of this.#remembered) {
-      try {
-        assert.deepEqual(this.#listEverything(await this.#db.asOf(time)), listing, `as of ${time}, asked again`);
-      } catch (error) {
-        // The clock may have jumped back behind it.
-        if (!isVarveError(error, 'TIME_AHEAD')) throw error;
-      }
-    }
-  }
-
-  #listEverything(view: ReturnType<Database['now']>): string[] {
-    return COLLECTIONS.flatMap((collection) => view.list(collection, { limit: 1000 }).map(describeRecord));
-  }
 }
 
-function matches(
-  record: RecordHeader & { bodyBytes: Uint8Array | undefined },
-  call: Call,
-  index: number,
-  first: RecordHeader | undefined,
-): boolean {
-  const item = call.items[index];
-  if (item === undefined || first === undefined) return false;
-  const body = item.deleted === true ? undefined : stringify(item.body);
-  const found = record.bodyBytes === undefined ? undefined : Buffer.from(record.bodyBytes).toString('utf8');
-  return (
-    record.collection === item.collection &&
-    record.key === item.key &&
-    found === body &&
-    record.seq === first.seq + index &&
-    record.time === first.time
-  );
-}
-
-function describeCall(call: Call): string {
-  const short = (_: string, value: unknown): unknown => (typeof value === 'string' && value.length > 30 ? `${value.slice(0, 30)}…` : value);
-  const text = JSON.stringify({ ...call, mayFailWith: [...call.mayFailWith], repeats: call.repeats !== undefined }, short);
-  return text.length > 600 ? `${text.slice(0, 600)}…` : text;
+/** Law 2: the catalog, some trees, or all of it. */
+function deleteDerived({ files }: MemoryPlatform, random: Random): void {
+  for (const name of files.list('')) {
+    if (name.startsWith('catalog.sqlite') && random.chance(0.7)) files.remove(name);
+  }
+  for (const shard of files.list('shards')) {
+    if (random.chance(0.3)) continue;
+    const tree = `shards/${shard}/tree`;
+    if (!files.exists(tree)) continue;
+    const all = random.chance(0.5);
+    for (const name of files.list(tree)) if (all || random.chance(0.5)) files.remove(`${tree}/${name}`);
+    if (all) files.remove(tree);
+  }
 }
