@@ -7,7 +7,6 @@
  * was issued, whole, in order (I2, I4), and everything acknowledged must be among them (I1).
  */
 import assert from 'node:assert/strict';
-import stringify from 'fast-json-stable-stringify';
 import type { Database, OpenOptions } from '../../engine/database.js';
 import { VarveError } from '../../engine/errors.js';
 import { openWith } from '../../engine/index.js';
@@ -25,8 +24,8 @@ import {
   describeModel,
   type World,
 } from './compare.js';
-import { ArrayModel, type ModelVersion } from './model.js';
-import { type Call, type Entity, entityName, makeCall, type Newest } from './operations.js';
+import { ArrayModel } from './model.js';
+import { type Call, type Entity, entityName, makeCall, type Newest, versionsOf } from './operations.js';
 import { Random } from './random.js';
 import { RememberedAnswers } from './remembered-answers.js';
 import { freshRoot } from './root.js';
@@ -244,31 +243,13 @@ class Driver {
     const newest = this.#newestTime(call.shard);
     assert.ok(newest === undefined || first.time > newest, `time ${first.time} is later than ${newest}`);
     if (call.options.time !== undefined) assert.equal(first.time, call.options.time);
-    const batchEnd = first.seq + records.length - 1;
     const lastOfShard = this.#array.all.reduce((last, version) => (version.shard === call.shard ? Math.max(last, version.seq) : last), 0);
     assert.ok(first.seq > lastOfShard, `seq ${first.seq} is later than ${lastOfShard}`);
-    // Earlier items of the same batch are versions before, too.
-    const batch: ModelVersion[] = [];
-    const versions = call.items.map((item, i): ModelVersion => {
+    const versions = versionsOf(call, records, (item) => this.#array.versionAt(item.collection, item.key, Number.MAX_SAFE_INTEGER));
+    versions.forEach((version, i) => {
       const record = records[i] as RecordHeader;
-      const earlier = i === 0 ? undefined : batch.findLast((version) => version.collection === item.collection && version.key === item.key);
-      const before = earlier ?? this.#array.versionAt(item.collection, item.key, Number.MAX_SAFE_INTEGER);
-      const version: ModelVersion = {
-        shard: record.shard,
-        seq: first.seq + i,
-        time: first.time,
-        batchEnd,
-        collection: item.collection,
-        key: item.key,
-        supersedes: before?.seq ?? 0,
-        refs: (item.refs ?? []).map((ref) => (ref.startsWith('#') ? recordId(record.shard, first.seq + Number(ref.slice(1))) : ref)),
-        deleted: item.deleted === true,
-        body: item.deleted === true ? '' : stringify(item.body),
-      };
-      batch.push(version);
       assert.equal(`${describeHeader(record)} body=${version.body}`, describeModel(version), 'what an insert answers');
       this.#checkHash(record);
-      return version;
     });
     this.#array.add(versions);
     this.#sqlite.add(versions);

@@ -5,8 +5,9 @@
  * A call may break several rules at once; which of them is named first is the engine's affair, so the
  * expectation is a set of codes.
  */
+import stringify from 'fast-json-stable-stringify';
 import type { ErrorCode } from '../../engine/errors.js';
-import { type InsertItem, type InsertOptions, type JsonValue, recordId } from '../../engine/types.js';
+import { type InsertItem, type InsertOptions, type JsonValue, type RecordHeader, recordId } from '../../engine/types.js';
 import { microsToTime, timeToMicros } from './compare.js';
 import type { ModelVersion } from './model.js';
 import type { Random } from './random.js';
@@ -211,4 +212,32 @@ export function makeBody(random: Random, token: number): JsonValue {
     default:
       return { token, name: `n${random.below(10)}`, nested: { b: random.below(100), a: 'x' } };
   }
+}
+
+/** What a call that went through has added, as models keep it. `newestOf`: of an entity before this batch. */
+export function versionsOf(
+  call: Call,
+  records: readonly RecordHeader[],
+  newestOf: (item: InsertItem) => ModelVersion | undefined,
+): ModelVersion[] {
+  const { seq = 0, time = '' } = records[0] ?? {};
+  const batch: ModelVersion[] = [];
+  for (const [i, item] of call.items.entries()) {
+    // Earlier items of the same batch are versions before, too.
+    const earlier = batch.findLast((version) => version.collection === item.collection && version.key === item.key);
+    const { shard } = records[i] as RecordHeader;
+    batch.push({
+      shard,
+      seq: seq + i,
+      time,
+      batchEnd: seq + records.length - 1,
+      collection: item.collection,
+      key: item.key,
+      supersedes: (earlier ?? newestOf(item))?.seq ?? 0,
+      refs: (item.refs ?? []).map((ref) => (ref.startsWith('#') ? recordId(shard, seq + Number(ref.slice(1))) : ref)),
+      deleted: item.deleted === true,
+      body: item.deleted === true ? '' : stringify(item.body),
+    });
+  }
+  return batch;
 }
