@@ -60,8 +60,6 @@ const DEFAULT_MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 /** Calls under way to one peer, and waiting; streams are no longer counted once they have begun. */
 const UNDER_WAY = 64;
 const WAITING = 4_096;
-/** Streams hold one each. */
-const MAX_SOCKETS = 2_048;
 const STATES: Readonly<Record<CircuitState, PeerHealth['breaker']>> = {
   [CircuitState.Closed]: 'closed',
   [CircuitState.HalfOpen]: 'half-open',
@@ -108,7 +106,8 @@ class Peer {
     this.#url = url;
     this.#base = new URL(url);
     this.#options = options;
-    const sockets = { keepAlive: true, maxSockets: MAX_SOCKETS, maxFreeSockets: 8 };
+    // Without a cap: there are as many as calls under way, which have one, and streams, one a shard, behind which no call must wait.
+    const sockets = { keepAlive: true, maxFreeSockets: 8 };
     this.#agent = this.#base.protocol === 'https:' ? new HttpsAgent({ ...sockets, ...options.tls }) : new HttpAgent(sockets);
     const failed = handleWhen((error) => error instanceof PeerError && error.retryable);
     const hasTime = handleWhen((error) => error instanceof PeerError && error.retryable && !this.#late.has(error));

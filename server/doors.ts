@@ -19,7 +19,8 @@ import { Problem, problemOf } from './problem.js';
 import { SlowReaders } from './slow-readers.js';
 
 const PEER = Symbol('peer');
-type Known = Socket & { [PEER]?: Peer };
+const EXEMPT = Symbol('exempt');
+type Known = Socket & { [PEER]?: Peer; [EXEMPT]?: () => () => void };
 
 /** What is known of a connection. */
 class Peer {
@@ -56,6 +57,10 @@ export class Doors {
   readonly #underWay = new Set<ServerResponse>();
   readonly #perAddress = new Map<string, number>();
   #connections = 0;
+  /** Of them, those that carry a peer's stream. */
+  #exempt = 0;
+  /** By their ends: with TLS, requests come from another socket than the one that was accepted. */
+  readonly #exemptions = new Map<string, () => () => void>();
 
   constructor(options: DoorsOptions) {
     this.#options = options;
@@ -74,20 +79,34 @@ export class Doors {
 
   /** The problem to refuse a new connection with, if any. Counts it until it closes. */
   connect(socket: Socket): Problem | undefined {
-    const { maxConnections, maxConnectionsPerAddress } = this.#options.limits;
+    const { maxConnections, maxConnectionsPerAddress, maxPeerStreams } = this.#options.limits;
     const address = clientAddress(socket.remoteAddress ?? 'unknown');
     // A proxy, or a tunnel, on this machine speaks for many.
     const share = maxConnectionsPerAddress ?? (isLoopback(address) ? maxConnections : Math.ceil(maxConnections / 2));
-    const ofAddress = (this.#perAddress.get(address) ?? 0) + 1;
-    this.#perAddress.set(address, ofAddress);
     this.#connections++;
-    socket.on('close', () => {
-      this.#connections--;
-      const left = (this.#perAddress.get(address) ?? 1) - 1;
-      if (left > 0) this.#perAddress.set(address, left);
-      else this.#perAddress.delete(address);
+    const ofAddress = this.#countOf(address, 1);
+    let isExempt = false;
+    const ends = endsOf(socket);
+    this.#exemptions.set(ends, () => {
+      if (isExempt || socket.destroyed || this.#exempt >= maxPeerStreams) return () => {};
+      isExempt = true;
+      this.#exempt++;
+      this.#countOf(address, -1);
+      return () => {
+        if (!isExempt) return;
+        isExempt = false;
+        this.#exempt--;
+        this.#countOf(address, 1);
+      };
     });
-    if (this.#connections > maxConnections) return new Problem('overloaded', 'There are too many connections.');
+    socket.on('close', () => {
+      this.#exemptions.delete(ends);
+      this.#connections--;
+      if (isExempt) this.#exempt--;
+      else this.#countOf(address, -1);
+      isExempt = false;
+    });
+    if (this.#connections - this.#exempt > maxConnections) return new Problem('overloaded', 'There are too many connections.');
     if (ofAddress > share) return new Problem('too-many-requests', 'There are too many connections from this address.');
     return undefined;
   }
@@ -136,8 +155,17 @@ export class Doors {
     this.slowReaders.look(this.#underWay);
   }
 
+  #countOf(address: string, change: 1 | -1): number {
+    const count = (this.#perAddress.get(address) ?? 0) + change;
+    if (count > 0) this.#perAddress.set(address, count);
+    else this.#perAddress.delete(address);
+    return count;
+  }
+
   #meet(socket: Known): Peer {
     const peer = new Peer(socket);
+    const exempt = this.#exemptions.get(endsOf(socket));
+    if (exempt !== undefined) socket[EXEMPT] = exempt;
     socket.on('close', () => {
       if (peer.client !== undefined) this.admission.leave(peer.client);
       peer.client = undefined;
@@ -175,6 +203,18 @@ export class Doors {
   #clientName(res: ServerResponse): string {
     return (res.req.socket as Known | null)?.[PEER]?.client?.name ?? 'unknown';
   }
+}
+
+/**
+ * Says that a connection carries the log of a shard to a peer. There is one a shard and follower, for as long as it follows: such a connection
+ * takes no place that clients have, up to a cap of its own, until what this returns is called.
+ */
+export function exemptConnection(socket: Socket | null): () => void {
+  return (socket as Known | null)?.[EXEMPT]?.() ?? (() => {});
+}
+
+function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
 
 function entered(res: ServerResponse): Caller | undefined {

@@ -21,6 +21,8 @@ export interface Limits {
   readonly maxConnections: number;
   /** Of one address; undefined: half of them, and all of them from this machine itself. */
   readonly maxConnectionsPerAddress: number | undefined;
+  /** Connections that carry the log of a shard to a peer; they are not counted among the others until there are so many. */
+  readonly maxPeerStreams: number;
   /** Requests being handled at a time, over all clients and of one (a token, or an address without one). More than that wait. */
   readonly activeRequests: number;
   readonly activePerClient: number;
@@ -65,6 +67,7 @@ export const DEFAULT_LIMITS: Limits = {
   answerBufferBytes: MIB,
   maxConnections: 1024,
   maxConnectionsPerAddress: undefined,
+  maxPeerStreams: 16_384,
   activeRequests: 1024,
   activePerClient: 256,
   queueRequests: 4096,

@@ -241,7 +241,7 @@ function createHttpServer(limits: Limits, tls: TlsMaterial | undefined): HttpSer
         });
   server.timeout = limits.idleTimeoutMs;
   // Beyond this a connection is dropped without a word; up to it one too many hears why.
-  server.maxConnections = limits.maxConnections * 2;
+  server.maxConnections = limits.maxConnections * 2 + limits.maxPeerStreams;
   return server;
 }
 

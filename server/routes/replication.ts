@@ -11,6 +11,7 @@ import { parseStrict } from '../../engine/index.js';
 import type { PeerAnswer } from '../../replication/index.js';
 import { sendJson } from '../answers.js';
 import { mediaType, withBody } from '../body.js';
+import { exemptConnection } from '../doors.js';
 import { database, type Endpoint, type Exchange, type Method, parseQuery, type Route } from '../exchange.js';
 import { lasting } from '../figures.js';
 import { replicationDescriptions } from '../operations/replication.js';
@@ -54,10 +55,11 @@ async function answerPeer(exchange: Exchange, known: z.ZodObject): Promise<void>
 async function sendStream({ req }: Exchange, res: ServerResponse, answer: PeerAnswer, stream: AsyncIterable<Uint8Array>): Promise<void> {
   lasting(res);
   enterPeerStream(res);
+  const counted = exemptConnection(req.socket);
   res.writeHead(answer.status, { 'Cache-Control': 'no-cache', 'X-Content-Type-Options': 'nosniff', ...answer.headers });
-  if (req.method === 'HEAD') return void res.end();
-  res.flushHeaders();
   try {
+    if (req.method === 'HEAD') return void res.end();
+    res.flushHeaders();
     for await (const piece of stream) {
       if (res.destroyed) return;
       if (!res.write(piece)) await drained(res);
@@ -68,6 +70,8 @@ async function sendStream({ req }: Exchange, res: ServerResponse, answer: PeerAn
     // Half of it is out: it is cut, so that nobody takes it for the whole.
     res.destroy();
     throw error;
+  } finally {
+    counted();
   }
 }
 

@@ -104,14 +104,18 @@ describe('replication over HTTP', () => {
     expect(await rootOf(last.db)).toBe(await rootOf(owner.db));
   });
 
-  it('follows more shards than a client may have requests or streams', async () => {
+  it('follows more shards than a client may have requests, streams or connections', async () => {
     const warnings: Error[] = [];
     const warned = (warning: Error) => void warnings.push(warning);
     process.on('warning', warned);
     ends.push(() => process.off('warning', warned));
     const by = transport();
     const db = await openWith(machine(1), { upkeep: { automatic: false }, shards: 12 });
-    const server = await startServer({ db, listen: '127.0.0.1:0', limits: { activePerClient: 4, maxStreamsPerClient: 2, maxStreams: 3 } });
+    const server = await startServer({
+      db,
+      listen: '127.0.0.1:0',
+      limits: { activePerClient: 4, maxStreamsPerClient: 2, maxStreams: 3, maxConnections: 10 },
+    });
     ends.push(async () => {
       await server.close();
       await db.close();
@@ -125,6 +129,7 @@ describe('replication over HTTP', () => {
     // And nobody else finds the doors full.
     const answers = await Promise.all(Array.from({ length: 8 }, () => by.request(server.url, { method: 'GET', path: '/readyz' })));
     expect(answers.map(({ status }) => status)).toEqual(Array(8).fill(200));
+    expect(server.figures.connections).toBeGreaterThan(12);
     expect(warnings).toEqual([]);
   });
 
