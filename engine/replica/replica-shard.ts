@@ -69,6 +69,7 @@ export class ReplicaControl implements ReplicaShard {
   /** Where the roots differ. */
   #divergedAt: number | undefined;
   #mending = false;
+  #isBeginning = false;
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
@@ -311,16 +312,29 @@ export class ReplicaControl implements ReplicaShard {
       const message = `shard ${this.id}: epoch ${this.epoch} has begun meanwhile`;
       throw new VarveError('NOT_OWNER', message, { shard: this.id, owner: this.owner?.node, url: this.owner?.url });
     }
-    this.#ownership.fence(`epoch ${epoch} begins`);
-    await this.#drained();
-    await logEpoch(this.#parts, epoch, owner, reason);
-    await this.#ownership.noteCaughtUp();
-    this.#take(owner);
+    this.#checkNotTurning();
+    this.#isBeginning = true;
+    try {
+      this.#ownership.fence(`epoch ${epoch} begins`);
+      await this.#drained();
+      await logEpoch(this.#parts, epoch, owner, reason);
+      await this.#ownership.noteCaughtUp();
+      this.#take(owner);
+    } finally {
+      this.#isBeginning = false;
+    }
+  }
+
+  /** An event that is being written must not be what a rewind takes out, nor follow what one takes out. */
+  #checkNotTurning(): void {
+    const reason = this.#rewinds.reason ?? (this.#isBeginning ? 'an epoch of its own begins' : undefined);
+    if (reason !== undefined) throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
   }
 
   async rewind(seq: number): Promise<SetAside | undefined> {
     const { id: shard } = this;
     if (this.takesWrites) throw new VarveError('UNAVAILABLE', `shard ${shard}: it is the owner`, { shard, reason: 'it is the owner' });
+    if (this.#isBeginning) this.#checkNotTurning();
     const { durableSeq } = this;
     const aside = await this.#rewinds.rewind(seq);
     if (this.durableSeq < durableSeq) {

@@ -76,6 +76,21 @@ describe('a rewind', () => {
     await next.close();
   });
 
+  it('and an epoch of its own keep out of each other: the event is never what is set aside', async () => {
+    const { old, next } = await parted();
+    const replica = old.replica(1);
+    await replica.follow(ownerNamed(next));
+    const rewinding = replica.rewind(20);
+    await expect(replica.beginEpoch(3, ownerNamed(old), 'a test')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await rewinding;
+    const beginning = replica.beginEpoch(3, ownerNamed(old), 'a test');
+    await expect(replica.rewind(10)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(replica.beginEpoch(4, ownerNamed(old), 'a test')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await beginning;
+    expect(replica).toMatchObject({ role: 'owner', epoch: 3 });
+    await Promise.all([old.close(), next.close()]);
+  });
+
   it('to nothing leaves an empty log that takes everything anew', async () => {
     const { old, next } = await parted();
     await old.replica(1).follow(ownerNamed(next));
