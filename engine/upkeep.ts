@@ -67,6 +67,7 @@ export class Upkeep {
   #failure: string | undefined;
   #failures = 0;
   #cancelLook: () => void = () => undefined;
+  #cancelResume: (() => void) | undefined;
   #looking: Promise<void> = Promise.resolve();
   #closing = false;
   #started = false;
@@ -115,6 +116,7 @@ export class Upkeep {
   async close(): Promise<void> {
     this.#closing = true;
     this.#cancelLook();
+    this.#cancelResume?.();
     await this.jobs.close();
     await this.#looking;
     await this.#host.close();
@@ -160,8 +162,24 @@ export class Upkeep {
       return of((await this.confirmErasure?.(shard.id, seq, (outstanding) => tell(of(outstanding)), control)) ?? []);
     };
     const job = this.#start('erasure', { collection, key }, carryOut, safe, settling);
-    void this.jobs.ended(job.id).then(() => this.#erasing.delete(name));
+    void this.jobs.ended(job.id).then((ended) => {
+      this.#erasing.delete(name);
+      if (ended?.state === 'failed') this.#resumeLater();
+    });
     return job;
+  }
+
+  /** A disk was full, or something was damaged that is mended by now: whoever was to be forgotten is not remembered because nothing else happens. */
+  #resumeLater(): void {
+    if (this.#closing || this.#cancelResume !== undefined) return;
+    this.#cancelResume = this.#parts.platform.clock.after(this.#retryMs(this.#parts.options.everyMs ?? EVERY_MS), () => {
+      this.#cancelResume = undefined;
+      this.resume();
+    });
+  }
+
+  #retryMs(everyMs: number): number {
+    return Math.min(LAST_RETRY_MS, everyMs * 2 ** Math.min(this.#failures, 10));
   }
 
   /** `before` is waited for while others have their turn. */
@@ -235,8 +253,7 @@ export class Upkeep {
   #lookLater(): void {
     const { automatic = true, everyMs = EVERY_MS } = this.#parts.options;
     if (!automatic || this.#closing) return;
-    const delay = Math.min(LAST_RETRY_MS, everyMs * 2 ** Math.min(this.#failures, 10));
-    this.#cancelLook = this.#parts.platform.clock.after(delay, () => {
+    this.#cancelLook = this.#parts.platform.clock.after(this.#retryMs(everyMs), () => {
       this.#looking = this.#look()
         // Closing, too many jobs wait, or a tree is bad, which heals by itself.
         .catch(() => undefined)
