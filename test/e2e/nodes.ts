@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { cliCommand, freePort } from '../../tools/faults/server-process.js';
+import { cliCommand } from '../../tools/faults/server-process.js';
+import { freePort } from '../../tools/free-port.js';
 
 const LOOK_MS = 20;
 

@@ -12,7 +12,10 @@ const LAYERS = ['engine', 'replication', 'server', 'tools'];
 
 /** Deep imports from outside a folder, past its index. Tools that take files apart need the decoders the database keeps to itself. */
 const DEEP_IMPORTS: readonly { from: RegExp; into: RegExp }[] = [
-  { from: /^tools\/(?:commands\/(?:inspect|check|restore)|segment-lines)\.ts$/, into: /^engine\/(?:inspect|check)\.js$/ },
+  {
+    from: /^tools\/(?:commands\/(?:inspect|check|restore)|segment-lines|faults\/copies\/promises)\.ts$/,
+    into: /^engine\/(?:inspect|check)\.js$/,
+  },
   // The published client, which is no part of the server.
   { from: /^tools\/commands\/changes\.ts$/, into: /^server\/client\/index\.js$/ },
   { from: /^tools\/backup\/[a-z]+\.ts$/, into: /^engine\/segment-copy\.js$/ },

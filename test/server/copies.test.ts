@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { loadConfig, type Serving, serve } from '../../server/index.js';
-import { freePort } from '../../tools/faults/server-process.js';
+import { freePort } from '../../tools/free-port.js';
 import { certificate, MapDisk, memoryLog, token } from './doors-support.js';
 import { linesOf, type Reply, readReply } from './support.js';
 

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Client } from '../../server/client/index.js';
 import { loadConfig, type Serving, serve } from '../../server/index.js';
-import { freePort } from '../../tools/faults/server-process.js';
+import { freePort } from '../../tools/free-port.js';
 import { temporaryDirectory, varve } from './cli.js';
 
 const directories = [temporaryDirectory(), temporaryDirectory()] as const;

@@ -16,7 +16,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { freePort, ServerProcess } from '../faults/server-process.js';
+import { ServerProcess } from '../faults/server-process.js';
+import { freePort } from '../free-port.js';
 import { bodyAt, directoryBytes, keyOf, percentile, randomInts } from './load.js';
 
 const LINES = 500;

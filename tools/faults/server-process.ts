@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '../free-port.js';
 
 /** The repository's root, both from the sources and from dist/. */
 function repositoryRoot(): string {
@@ -18,17 +18,6 @@ export function cliCommand(): string[] {
   const root = repositoryRoot();
   const built = path.join(root, 'dist/tools/cli.js');
   return existsSync(built) ? [built] : ['--import', 'tsx', path.join(root, 'tools/cli.ts')];
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 export class ServerProcess {

@@ -1,9 +1,9 @@
 /** Starts the server of a kind with default settings, and says how it is asked. */
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import path from 'node:path';
 import type { JsonValue } from '../../../engine/index.js';
+import { freePort } from '../../free-port.js';
 import { processFile } from '../runner.js';
 import type { HttpKind } from './result.js';
 import { request } from './wire.js';
@@ -121,14 +121,4 @@ async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<
   const gone = once(child, 'exit');
   child.kill(signal);
   await gone;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

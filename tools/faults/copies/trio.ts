@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { freePort } from '../server-process.js';
+import { freePort } from '../../free-port.js';
 import { BrokenPromise } from './broken.js';
 import { CopyNode, type NodePlace, until } from './node.js';
 import type { Story } from './story.js';
