@@ -1,6 +1,5 @@
 /** A real `varve serve` in a process of its own: started on a free port, waited for, killed without mercy. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
