@@ -147,7 +147,7 @@ class NodeFileSystem implements FileSystem {
     return fs.readFileSync(this.#unlockedPath(path));
   }
 
-  lock(path: string): { release(): void } {
+  lock(path: string, isEmptied = false): { release(): void } {
     const absolute = this.#absolute(path);
     if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
     const identity = identityOf(absolute);
@@ -159,7 +159,10 @@ class NodeFileSystem implements FileSystem {
     } catch (error) {
       database.close();
       if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) throw lockedError(path, error);
-      throw error;
+      if (isEmptied || !(error instanceof Database.SqliteError) || error.code !== 'SQLITE_NOTADB') throw error;
+      // Something wrote into it. Nobody holds it, or it were busy; it is emptied in place, so that there is one lock still.
+      fs.truncateSync(absolute, 0);
+      return this.lock(path, true);
     }
     heldLocks.add(identity);
     heldNames.add(basename(identity));

@@ -1,6 +1,6 @@
 /** What only the real machine has: other processes, a clock that somebody sets, mounts. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -61,6 +61,14 @@ describe('the lock', () => {
     await ended(child);
     lock.release();
   }, 30_000);
+
+  it('takes a lock file that something wrote into, and gives it to one alone', () => {
+    writeFileSync(join(root, 'lock.sqlite'), 'no database at all');
+    const lock = nodePlatform(root).files.lock('lock.sqlite');
+    expect(isVarveError(lockError(root), 'LOCKED')).toBe(true);
+    lock.release();
+    expect(readFileSync(join(root, 'lock.sqlite'))).toHaveLength(0);
+  });
 
   it('is one lock however the directory is reached', () => {
     mkdirSync(join(root, 'data'));
