@@ -1,14 +1,14 @@
 /**
  * For real: three `varve serve` processes, writers over HTTP, and what happens to servers. A story on stdout; exit 1 on a broken promise.
  *
- *   node dist/tools/faults/copies.js [--rounds N] [--scenario kill|wipe|rot|promote|partition] [--seed N]
+ *   node dist/tools/faults/copies.js [--rounds N] [--scenario kill|wipe|rot|promote|partition] [--kind "tree file"] [--seed N]
  */
 
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { partition } from './copies/partition.js';
 import type { Kept } from './copies/promises.js';
-import { rot } from './copies/rot.js';
+import { ROT_CASES, rot, rotOf } from './copies/rot.js';
 import { kill, promote, wipe } from './copies/scenarios.js';
 import { Story } from './copies/story.js';
 import type { TrioOptions } from './copies/trio.js';
@@ -24,8 +24,11 @@ async function main(): Promise<void> {
       rounds: { type: 'string', default: '1' },
       scenario: { type: 'string' },
       seed: { type: 'string' },
+      kind: { type: 'string' },
     },
   });
+  const { kind } = values;
+  const scenarios = kind === undefined ? SCENARIOS : { ...SCENARIOS, rot: rotOf(ROT_CASES.filter((each) => each.kind.includes(kind))) };
   const seed = Number(values.seed ?? Date.now() % 2 ** 31);
   const names = values.scenario === undefined ? Object.keys(SCENARIOS) : values.scenario.split(',');
   const unknown = names.find((name) => SCENARIOS[name] === undefined);
@@ -37,7 +40,7 @@ async function main(): Promise<void> {
     for (const name of names) {
       story.chapter(`${name}, round ${round + 1}, seed ${seed + round}`);
       try {
-        const kept = await SCENARIOS[name]!({ story, seed: seed + round });
+        const kept = await scenarios[name]!({ story, seed: seed + round });
         for (const each of Object.keys(total) as (keyof Kept)[]) total[each] += kept?.[each] ?? 0;
       } catch (error) {
         broken++;

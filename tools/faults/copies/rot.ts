@@ -66,7 +66,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     },
   },
   'catalog.sqlite': { find: (directory) => whole(path.join(directory, 'catalog.sqlite')) },
-  'lock.sqlite': { find: (directory) => whole(path.join(directory, 'lock.sqlite')) },
+  // Empty as long as nothing is wrong.
+  'lock.sqlite': { find: (directory) => ({ file: path.join(directory, 'lock.sqlite'), from: 0, to: 100 }) },
   'node.json': { refused: true, find: (directory) => whole(path.join(directory, 'node.json')) },
   'promise.json': { refused: true, find: (directory) => whole(path.join(directory, 'shards/0001/promise.json')) },
 };
@@ -91,13 +92,12 @@ export const rotOf =
       // Every node a vote, so that each has promised something.
       await trio.promote(trio.node('b'));
       await trio.settled();
-      let mayBeAside = true;
-      for (const each of cases) mayBeAside = (await rotOnce(trio, each)) || mayBeAside;
-      return { mayBeAside, mayBeLost: true };
+      for (const each of cases) await rotOnce(trio, each);
+      return { mayBeAside: true, mayBeLost: cases.some(({ kind, who }) => who === 'owner' && KINDS[kind]?.refused === true) };
     });
   };
 
-async function rotOnce(trio: Trio, { kind, who, isRunning }: RotCase): Promise<boolean> {
+async function rotOnce(trio: Trio, { kind, who, isRunning }: RotCase): Promise<void> {
   const { story, random, load } = trio;
   await trio.settled();
   const owner = await trio.owner();
@@ -106,25 +106,25 @@ async function rotOnce(trio: Trio, { kind, who, isRunning }: RotCase): Promise<b
     load!.check();
     return KINDS[kind]!.find(node.directory, random) !== undefined;
   });
+  const isRefused = KINDS[kind]!.refused === true;
   if (isRunning) {
     const what = damage(node, kind, random);
-    if (what === undefined) return false;
+    if (what === undefined) return;
     story.tell(node.name, `${who}, running: ${what}`);
     await scrubAndRepair(trio, node, kind);
     await load!.more(5);
-    return false;
+    if (!isRefused) return;
+    story.tell(node.name, 'stopped and started again');
+    await node.stop();
+  } else {
+    const isKilled = random() < 0.5;
+    if (isKilled) await node.kill();
+    else await node.stop();
+    const what = damage(node, kind, random);
+    story.tell(node.name, `${who}, ${isKilled ? 'killed' : 'stopped'}: ${what ?? `no ${kind} any more`}; started again`);
   }
-  const isKilled = random() < 0.5;
-  if (isKilled) await node.kill();
-  else await node.stop();
-  const what = damage(node, kind, random);
-  story.tell(node.name, `${who}, ${isKilled ? 'killed' : 'stopped'}: ${what ?? `no ${kind} any more`}; started again`);
   node.launch();
-  if (KINDS[kind]!.refused === true && what !== undefined) {
-    const code = await node.ended();
-    const said = node.log.map(({ msg, fields }) => `${msg} ${JSON.stringify(fields)}`).join('\n');
-    mustBe(code === 1, () => `${node.name} ended with ${code} on a damaged ${kind}`);
-    mustBe(said.includes(kind), () => `${node.name} does not name ${kind}:\n${said}`);
+  if (isRefused && (await refuses(node, kind))) {
     if (who === 'owner') {
       const next = pick(
         trio.nodes.filter((each) => each !== node),
@@ -140,7 +140,22 @@ async function rotOnce(trio: Trio, { kind, who, isRunning }: RotCase): Promise<b
   await node.ready();
   await load!.more(5);
   await untilClean(node);
-  return KINDS[kind]!.refused === true && who === 'owner';
+}
+
+/** Ends with 1 and names the file; or it has written the file anew while it ran, and starts. */
+async function refuses(node: CopyNode, kind: string): Promise<boolean> {
+  const code = await Promise.race([
+    node.ended(),
+    node.ready().then(
+      () => undefined,
+      () => node.ended(),
+    ),
+  ]);
+  if (code === undefined) return false;
+  const said = node.log.map(({ msg, fields }) => `${msg} ${JSON.stringify(fields)}`).join('\n');
+  mustBe(code === 1, () => `${node.name} ended with ${code} on a damaged ${kind}`);
+  mustBe(said.includes(kind), () => `${node.name} does not name ${kind}:\n${said}`);
+  return true;
 }
 
 async function scrubAndRepair(trio: Trio, node: CopyNode, kind: string): Promise<void> {
