@@ -49,6 +49,11 @@ export class Ownership {
     else if (hold) this.#be('fenced', HELD);
   }
 
+  /** The log was read again: a failed write of an epoch's event may have left it there. */
+  reopened(owner: ShardOwner | undefined): void {
+    this.#owner = owner ?? this.#owner;
+  }
+
   get role(): ShardRole {
     return this.#role;
   }

@@ -182,6 +182,7 @@ export class ReplicaControl implements ReplicaShard {
 
   /** The log was read again: what survived of failed groups is part of it now. */
   reopened(): void {
+    this.#ownership.reopened(ownerOf(this.#parts.contents.log));
     this.#applier.startFromLog();
     this.#updateRefusal();
     if (!this.takesWrites) this.onChange();
