@@ -1,10 +1,12 @@
 /**
  * What copies cost and give, with real servers on this machine:
  *
- *   node dist/tools/bench/copies.js [--versions 1000000] [--load 300000] [--puts 2000] [--clients 16] [--dir DIR] [--out FILE.json]
+ *   node dist/tools/bench/copies.js [--versions 1000000] [--load 300000] [--puts 2000] [--clients 16]
+ *                                 [--only load,catch-up,acks] [--dir DIR] [--out FILE.json]
  *
  *   load      a bulk load (NDJSON) into an owner, alone and with a follower that tails it: versions/s of each, and how far behind the follower ends
- *   catch-up  of a copy that begins from nothing, and of one that was there all along and is that many versions behind
+ *   catch-up  of a copy that begins from nothing, its start included, and of one that was there all along and is that many versions behind: what
+ *             is left when it first answers
  *   acks      PUTs of one client, and of several, durable on the owner, and on two of three
  *
  * All processes share this machine's processors: with a follower, an owner has that much less. Build first.
@@ -29,6 +31,7 @@ const { values: options } = parseArgs({
     load: { type: 'string', default: '300000' },
     puts: { type: 'string', default: '2000' },
     clients: { type: 'string', default: '16' },
+    only: { type: 'string', default: 'load,catch-up,acks' },
     dir: { type: 'string' },
     out: { type: 'string' },
   },
@@ -160,20 +163,24 @@ async function benchCatchUp(versions: number): Promise<object> {
   await load(owner, versions);
   const goal = await owner.seq();
   const mebibytes = directoryBytes(join(owner.directory, 'shards/0001/log')) / 1024 / 1024;
-  const measure = async (node: Node): Promise<object> => {
+  const measure = async (node: Node, withStart: boolean): Promise<object> => {
     const began = performance.now();
     await node.start(['--follow', owner.url]);
+    const answered = performance.now();
+    const had = withStart ? 0 : await node.seq();
     await until(`${node.name} has it all`, async () => (await node.seq()) >= goal);
-    const seconds = (performance.now() - began) / 1000;
+    const seconds = (performance.now() - (withStart ? began : answered)) / 1000;
     await node.stop();
+    const share = (goal - had) / goal;
     return {
+      startSeconds: rounded((answered - began) / 1000),
       seconds: rounded(seconds),
-      versionsPerSecond: Math.round(versions / seconds),
-      mebibytesPerSecond: rounded(mebibytes / seconds, 1),
+      versionsPerSecond: Math.round((versions * share) / seconds),
+      mebibytesPerSecond: rounded((mebibytes * share) / seconds, 1),
     };
   };
-  const fromStream = await measure(early);
-  const fromNothing = await measure(await Node.make('late'));
+  const fromStream = await measure(early, false);
+  const fromNothing = await measure(await Node.make('late'), true);
   await owner.stop();
   return { versions, mebibytes: Math.round(mebibytes), fromStream, fromNothing };
 }
@@ -219,10 +226,11 @@ async function benchAcks(count: number, clients: number): Promise<object> {
 }
 
 try {
+  const only = new Set(options.only.split(','));
   const result = {
-    load: await benchLoad(Number(options.load)),
-    catchUp: await benchCatchUp(Number(options.versions)),
-    acks: await benchAcks(Number(options.puts), Number(options.clients)),
+    ...(only.has('load') ? { load: await benchLoad(Number(options.load)) } : {}),
+    ...(only.has('catch-up') ? { catchUp: await benchCatchUp(Number(options.versions)) } : {}),
+    ...(only.has('acks') ? { acks: await benchAcks(Number(options.puts), Number(options.clients)) } : {}),
   };
   const text = `${JSON.stringify(result, null, 2)}\n`;
   process.stdout.write(text);
