@@ -1,36 +1,32 @@
 /**
- * Drives a replica set of simulated nodes over a simulated network through writes, partitions, kills, power cuts, wiped disks, promotions, retention and
- * compactions, all from one seed; then lets everything heal, and insists (I1, I4–I6):
+ * Drives a replica set of simulated nodes over a simulated network through writes, partitions, kills, power cuts, wiped, rotting and failing disks,
+ * promotions, retention, snapshots and compactions, all from one seed; then lets everything heal, and insists (I1, I4–I6):
  *
  *   all copies have one root, that of a fresh build · what a quorum acknowledged is there · no id ever names two contents · epochs have one owner each
  *
- * What is lost at a time is a minority: a disk is wiped only while all others hold whole copies.
+ * What is lost at a time is a minority: a disk is wiped, or rots, only while a majority of others, not hurt themselves, hold copies that have a say.
  */
 import assert from 'node:assert/strict';
-import { isVarveError, type OpenOptions, openWith, VarveError } from '../../engine/index.js';
+import { isVarveError, type OpenOptions, type openWith, VarveError } from '../../engine/index.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { SimulatedTime, settle } from '../../engine/platform/memory-clock.js';
 import { type RecordHeader, recordId } from '../../engine/types.js';
-import {
-  Candidate,
-  electionHandlers,
-  PromotionRefused,
-  prepareReplica,
-  type Replicator,
-  startReplication,
-} from '../../replication/index.js';
+import { PromotionRefused } from '../../replication/index.js';
+import { isOfDisk, rot, sicken } from './cluster-disks.js';
 import { type Attempt, ClusterLedger } from './cluster-ledger.js';
+import { Member, type Running } from './cluster-member.js';
 import { filesThatSay } from './decoded.js';
 import { Random } from './random.js';
 import { freshRoot } from './root.js';
 import { setAsideRecords } from './set-aside.js';
-import { CALM, type NetworkFaults, ROUGH, SimNetwork } from './sim-network.js';
+import { CALM, type NetworkFaults, ROUGH, SimNetwork, SLOW } from './sim-network.js';
 
 export interface ClusterOptions {
   readonly seed: number;
   readonly steps: number;
   readonly shards: number;
+  /** Three, and five in one seed of four. */
   readonly nodes?: number;
 }
 
@@ -44,6 +40,9 @@ export interface ClusterStats {
   partitions: number;
   setAside: number;
   erased: number;
+  rotten: number;
+  sick: number;
+  snapshots: number;
 }
 
 /** Everything of this one stays, for the ledger; the other's history is trimmed. */
@@ -52,22 +51,30 @@ const TRIMMED = 'trimmed';
 /** Of this one the bodies go. */
 const ERASED = 'erased';
 
+const HOUR_MS = 3_600_000;
+
 const WEIGHTS = {
-  write: 40,
-  pass: 25,
-  partition: 4,
+  write: 45,
+  pass: 30,
+  partition: 5,
   oneWay: 3,
-  heal: 14,
+  heal: 18,
   kill: 3,
   powerCut: 3,
   stop: 1,
-  start: 25,
-  wipe: 2,
-  promote: 6,
+  start: 35,
+  wipe: 4,
+  promote: 8,
+  coup: 4,
   compact: 4,
   retain: 2,
   erase: 2,
   jump: 2,
+  rot: 6,
+  scrub: 3,
+  sicken: 1,
+  cure: 3,
+  snapshot: 2,
 };
 
 export async function runClusterSeed(options: ClusterOptions): Promise<ClusterStats> {
@@ -77,23 +84,8 @@ export async function runClusterSeed(options: ClusterOptions): Promise<ClusterSt
     return driver.stats;
   } catch (error) {
     const { seed, shards, steps } = options;
-    const where = `seed ${seed}, ${shards} shards, step ${driver.step} of ${steps} (${driver.doing})`;
+    const where = `seed ${seed}, ${shards} shards, ${driver.nodes} nodes, step ${driver.step} of ${steps} (${driver.doing})`;
     throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-class Member {
-  readonly url: string;
-  platform: MemoryPlatform;
-  running: { readonly db: Awaited<ReturnType<typeof openWith>>; readonly replicator: Replicator } | undefined;
-  starting: Promise<void> | undefined;
-  /** Changes with each life of the process: what an earlier one began must not touch a later one. */
-  life = 0;
-  readonly told: string[] = [];
-
-  constructor(name: string, platform: MemoryPlatform) {
-    this.url = `http://${name}:7411`;
-    this.platform = platform;
   }
 }
 
@@ -108,6 +100,9 @@ class ClusterDriver {
     partitions: 0,
     setAside: 0,
     erased: 0,
+    rotten: 0,
+    sick: 0,
+    snapshots: 0,
   };
   step = 0;
   doing = 'begin';
@@ -131,16 +126,20 @@ class ClusterDriver {
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.#random = new Random(options.seed);
-    this.#faults = this.#random.chance(0.6) ? ROUGH : { ...CALM, delayMs: [1, 10] };
+    this.#faults = this.#random.pick([ROUGH, ROUGH, SLOW, { ...CALM, delayMs: [1, 10] }]);
     this.#network = new SimNetwork(this.#time, options.seed, this.#faults);
     this.#open = {
       segmentBytes: this.#random.pick([2_000, 20_000]),
       checkpointRecords: this.#random.pick([5, 40, 100_000]),
-      upkeep: { automatic: false, deadShare: 0.1 },
+      upkeep: { automatic: false, deadShare: 0.1, everyMs: 1_000 },
     };
-    const names = ['a', 'b', 'c', 'd', 'e'].slice(0, options.nodes ?? 3);
+    const names = ['a', 'b', 'c', 'd', 'e'].slice(0, options.nodes ?? (options.seed % 4 === 0 ? 5 : 3));
     this.#members = names.map((name) => new Member(name, this.#machine()));
     this.#urls = this.#members.map(({ url }) => url);
+  }
+
+  get nodes(): number {
+    return this.#members.length;
   }
 
   async run(): Promise<void> {
@@ -168,14 +167,8 @@ class ClusterDriver {
         return this.#write();
       case 'pass':
         return this.#network.pass(this.#random.pick([20, 200, 1_000, 6_000]));
-      case 'partition': {
-        this.stats.partitions++;
-        const cut = this.#random.pick(this.#members);
-        return this.#network.isolate(
-          cut.url,
-          this.#urls.filter((url) => url !== cut.url),
-        );
-      }
+      case 'partition':
+        return this.#isolate(this.#random.pick(this.#members));
       case 'oneWay':
         this.stats.partitions++;
         return this.#network.block(this.#random.pick(this.#urls), this.#random.pick(this.#urls));
@@ -195,22 +188,36 @@ class ClusterDriver {
         return this.#wipe(this.#random.pick(this.#members));
       case 'promote':
         return this.#promote(this.#random.pick(this.#members), 1 + this.#random.below(this.#options.shards));
+      case 'coup':
+        return this.#coup(1 + this.#random.below(this.#options.shards));
       case 'compact':
         return this.#compact(this.#random.pick(this.#members));
       case 'retain':
         return this.#retain();
       case 'erase':
         return this.#erase();
-      default:
-        this.#random.pick(this.#members).platform.clock.jump((this.#random.below(20_000) - 10_000) * 1000);
+      case 'rot':
+        return this.#rot(this.#random.pick(this.#members));
+      case 'scrub':
+        return this.#scrub(this.#random.pick(this.#members));
+      case 'sicken':
+        return this.#sicken(this.#random.pick(this.#members));
+      case 'cure':
+        return this.#cure(this.#random.pick(this.#members));
+      case 'snapshot':
+        return this.#snapshot();
+      default: {
+        const mostMs = this.#random.chance(0.2) ? 2 * HOUR_MS : 20_000;
+        this.#random.pick(this.#members).platform.clock.jump((this.#random.below(mostMs) - mostMs / 2) * 1000);
+      }
     }
   }
 
   // ---- clients
 
-  #write(): void {
+  #write(asked?: readonly Member[]): void {
     for (let n = 1 + this.#random.below(5); n > 0; n--) {
-      const owners = this.#owners(1);
+      const owners = asked ?? this.#owners(1 + this.#random.below(this.#options.shards));
       // Who owns nothing refuses; that is looked at less often.
       const member = this.#random.pick(owners.length > 0 && this.#random.chance(0.8) ? owners : this.#members);
       const { running } = member;
@@ -227,7 +234,7 @@ class ClusterDriver {
 
   async #insert(
     member: Member,
-    { db, replicator }: NonNullable<Member['running']>,
+    { db, replicator }: Running,
     collection: string,
     key: string,
     attempt: Attempt,
@@ -242,6 +249,7 @@ class ClusterDriver {
       if (isVarveError(error, 'OUTCOME_UNKNOWN') || isVarveError(error, 'UNAVAILABLE')) this.#ledger.answered(attempt, 'unknown');
       else if (isVarveError(error, 'NOT_OWNER') || isVarveError(error, 'NOT_WRITTEN') || isVarveError(error, 'CLOSED'))
         this.#ledger.answered(attempt, 'refused');
+      else if (member.hurt && error instanceof VarveError) this.#ledger.answered(attempt, 'unknown');
       else throw error;
       return;
     }
@@ -262,66 +270,48 @@ class ClusterDriver {
 
   #start(member: Member): void {
     if (member.running !== undefined || member.starting !== undefined) return;
-    const { life } = member;
+    const { life, url } = member;
     const isFirst = member === this.#members[0] && !this.#founded;
-    member.starting = this.#begin(member, life, isFirst)
+    const shards = isFirst ? this.#options.shards : undefined;
+    member.starting = member
+      .begin({ network: this.#network, random: this.#random, urls: this.#urls, open: this.#open, shards })
+      .then((running) => {
+        if (running === undefined || member.life !== life) return;
+        this.#founded = true;
+        member.running = running;
+        member.unread = false;
+        this.#network.up(url, running.replicator.service);
+      })
       .catch((error: unknown) => {
         // A machine that dies on the way up takes its errors along.
-        if (member.life === life) this.#failure ??= { error };
+        if (member.life !== life) return;
+        // What cannot be read of who it is and what it promised is not guessed: a person moves the directory away.
+        if (member.hurt && isVarveError(error, 'CORRUPT')) this.#replace(member);
+        else if (member.sick) this.#exit(member);
+        else this.#failure ??= { error };
       })
       .finally(() => {
         if (member.life === life) member.starting = undefined;
       });
   }
 
-  async #begin(member: Member, life: number, isFirst: boolean): Promise<void> {
-    const { platform, url } = member;
-    const transport = this.#network.transport(url);
-    while (!isFirst && !platform.files.exists('node.json')) {
-      const source = this.#random.pick(this.#urls.filter((each) => each !== url));
-      // It waits for its source for as long as that takes; another may be there sooner.
-      const patience = new AbortController();
-      const cancel = this.#time.after(5_000, () => patience.abort());
-      try {
-        await prepareReplica({ platform, transport, url: source, signal: patience.signal });
-      } catch (error) {
-        if (!patience.signal.aborted) throw error;
-      } finally {
-        cancel();
-      }
-      if (member.life !== life) return;
-    }
-    const db = await openWith(platform, {
-      ...this.#open,
-      ...(isFirst ? { shards: this.#options.shards } : {}),
-      replication: { hold: true },
-    });
-    if (member.life !== life) return;
-    this.#founded = true;
-    const log = (fields: object, message: string) => void member.told.push(`${message} ${JSON.stringify(fields)}`);
-    const replicas = this.#urls;
-    const replicator = await startReplication({
-      db,
-      platform,
-      transport,
-      config: { replicas, advertise: url, acksTimeoutMs: 3_000 },
-      log: { info: log, warn: log },
-      handlers: (self) => electionHandlers({ db, replicas, onPromised: ({ id }) => void self.takeRole(id) }),
-      promote: (shard) => this.#run(member, shard),
-    });
-    if (member.life !== life) return;
-    member.running = { db, replicator };
-    this.#network.up(url, replicator.service);
-  }
-
   #crash(member: Member, successor: (machine: MemoryPlatform) => MemoryPlatform): void {
     if (member.running === undefined && member.starting === undefined) return;
     this.stats.crashes++;
+    this.#endProcess(member, successor(member.platform));
+  }
+
+  #endProcess(member: Member, next: MemoryPlatform): void {
     this.#network.down(member.url);
-    const next = successor(member.platform);
     member.platform.halt('hang');
     this.#gone(member);
     member.platform = next;
+    member.sick = false;
+  }
+
+  /** The process ends by itself; what is wrong with the disk stays for a while, or is over. */
+  #exit(member: Member): void {
+    this.#endProcess(member, member.platform.killProcess({ time: this.#time }));
   }
 
   #gone(member: Member): void {
@@ -333,55 +323,127 @@ class ClusterDriver {
   async #stop(member: Member): Promise<void> {
     const { running } = member;
     if (running === undefined) return;
+    running.verifier.close();
     const closing = running.replicator.close().then(() => running.db.close());
     let closed = false;
     closing.then(
       () => void (closed = true),
       (error: unknown) => {
         closed = true;
-        this.#failure ??= { error };
+        if (!member.sick) this.#failure ??= { error };
       },
     );
     await this.#network.until(`${member.url} has stopped`, () => closed);
-    this.#network.down(member.url);
-    this.#gone(member);
+    this.#exit(member);
   }
 
-  /** A minority at a time: everybody else holds a copy that once was whole, and still is. */
+  /** A minority at a time: a majority of others holds copies that have a say, and are as they were written. */
+  #maySpare(member: Member, whole: number): boolean {
+    return this.#members.filter((each) => each !== member && this.#isWhole(each)).length >= whole;
+  }
+
   #wipe(member: Member): void {
-    const others = this.#members.filter((each) => each !== member);
-    if (!others.every((each) => this.#isWhole(each)) || !member.platform.files.exists('node.json')) return;
+    if (!member.platform.files.exists('node.json')) return;
+    const nodes = this.#members.length;
+    // What is hurt already is lost already, as far as a minority goes.
+    if (!this.#maySpare(member, nodes === 3 || !this.#random.chance(0.5) ? nodes - 1 : Math.floor(nodes / 2) + 1)) return;
     this.stats.wipes++;
-    this.#network.down(member.url);
+    this.#replace(member);
+  }
+
+  #replace(member: Member): void {
     this.#keepAside(member);
-    member.platform.halt('hang');
-    this.#gone(member);
-    member.platform = this.#machine();
-    // What it alone had is gone with it; that much was never promised.
+    this.#endProcess(member, this.#machine());
+    member.hurt = false;
+    member.unread = false;
+    this.#loseLocal();
+  }
+
+  /** What one node alone had may be gone with it; that much was never promised. */
+  #loseLocal(): void {
     for (const attempt of this.#ledger.attempts) if (attempt.outcome === 'local') attempt.outcome = 'unknown';
   }
 
-  #promote(member: Member, shard: number): void {
-    const { life } = member;
-    this.#run(member, shard).catch((error: unknown) => {
-      if (member.life !== life) return;
-      if (error instanceof PromotionRefused) this.stats.refusedPromotions++;
-      else if (!(error instanceof VarveError)) this.#failure ??= { error };
+  #rot(member: Member): void {
+    if (!this.#maySpare(member, this.#members.length - 1) || member.running === undefined || member.sick) return;
+    const path = rot(member, this.#members, this.#shards(), this.#random);
+    if (path === undefined) return;
+    this.stats.rotten++;
+    member.hurt = true;
+    member.unread ||= path.endsWith('.json');
+    member.told.push(`a bit of ${path} has flipped at step ${this.step}`);
+    this.#loseLocal();
+  }
+
+  /** Reads all of it back, and mends what is found. */
+  #scrub(member: Member): void {
+    const { running, life } = member;
+    if (running === undefined || !member.hurt || member.unread) return;
+    const rotten = this.stats.rotten;
+    const job = running.verifier.verify({ deep: true, repair: true });
+    void running.db.jobEnded(job.id).then((ended) => {
+      const { damaged, unrepairable } = (ended?.result ?? {}) as { readonly damaged?: number; readonly unrepairable?: number };
+      // Found whole: what was damaged before this one was mended by another.
+      const isWhole = ended?.state === 'done' && damaged === 0 && unrepairable === 0;
+      if (isWhole && member.life === life && this.stats.rotten === rotten) member.hurt = false;
     });
   }
 
-  async #run(member: Member, shard: number): Promise<void> {
-    const { running, life } = member;
-    if (running === undefined) return;
-    const { db, replicator } = running;
-    const transport = this.#network.transport(member.url);
-    const { clock } = member.platform;
-    const replica = db.replica(shard);
-    const { databaseId, nodeId: node } = db;
-    await new Candidate({ shard: replica, databaseId, node, url: member.url, replicas: this.#urls, transport, clock }).run();
-    if (member.life !== life) return;
-    this.stats.promotions++;
-    await replicator.takeRole(shard);
+  #sicken(member: Member): void {
+    if (member.running === undefined) return;
+    this.stats.sick++;
+    member.sick = true;
+    sicken(member, this.#random);
+  }
+
+  #cure(member: Member): void {
+    member.platform.clearFaults();
+  }
+
+  #snapshot(): void {
+    const [owner] = this.#owners(1);
+    const { db } = owner?.running ?? {};
+    if (owner === undefined || db === undefined) return;
+    this.stats.snapshots++;
+    const name = `s${this.#random.below(4)}`;
+    const made = this.#random.chance(0.6) ? db.createSnapshot(name, db.newestTime() ?? '') : db.deleteSnapshot(name);
+    made.catch((error: unknown) => this.#asked(owner, error));
+  }
+
+  /** What a person's request may fail with. */
+  #asked(member: Member, error: unknown): void {
+    if (error instanceof VarveError || error instanceof PromotionRefused || (member.sick && isOfDisk(error))) return;
+    this.#failure ??= { error };
+  }
+
+  #promote(member: Member, shard: number): void {
+    const { life, running } = member;
+    if (running === undefined || running.db.replica(shard).role === 'owner') return;
+    running.promote(shard).then(
+      () => void (this.stats.promotions += Number(member.life === life)),
+      (error: unknown) => {
+        if (member.life !== life) return;
+        if (error instanceof PromotionRefused) this.stats.refusedPromotions++;
+        else this.#asked(member, error);
+      },
+    );
+  }
+
+  /** An owner is cut off, and writes on, while another takes over. */
+  #coup(shard: number): void {
+    const [owner] = this.#owners(shard);
+    if (owner === undefined) return;
+    this.#isolate(owner);
+    this.#write([owner]);
+    this.#promote(this.#random.pick(this.#members.filter((each) => each !== owner)), shard);
+  }
+
+  #isolate(cut: Member): void {
+    this.stats.partitions++;
+    this.#network.isolate(
+      cut.url,
+      this.#urls.filter((url) => url !== cut.url),
+    );
   }
 
   #compact(member: Member): void {
@@ -395,9 +457,7 @@ class ClusterDriver {
   #retain(): void {
     const owner = this.#members.find(({ running }) => running?.db.replica(1).role === 'owner');
     const retention = this.#random.pick([{ keep: 'all' }, { keep: 'last', versions: 1 + this.#random.below(3) }]);
-    owner?.running?.db.setRetention(TRIMMED, retention).catch((error: unknown) => {
-      if (!(error instanceof VarveError)) this.#failure ??= { error };
-    });
+    owner?.running?.db.setRetention(TRIMMED, retention).catch((error: unknown) => this.#asked(owner, error));
   }
 
   /** A secret or two, and then they are to be forgotten. */
@@ -407,9 +467,7 @@ class ClusterDriver {
     const [owner] = shard === undefined ? [] : this.#owners(shard);
     const body = `secret ${this.#random.uint32()}${this.#random.uint32()}`;
     if (shard === undefined || owner === undefined) return;
-    this.#forget(owner, shard, key, body).catch((error: unknown) => {
-      if (!(error instanceof VarveError)) this.#failure ??= { error };
-    });
+    this.#forget(owner, shard, key, body).catch((error: unknown) => this.#asked(owner, error));
   }
 
   async #forget(owner: Member, shard: number, key: string, body: string): Promise<void> {
@@ -436,7 +494,9 @@ class ClusterDriver {
           );
         }),
       );
-    await this.#network.until('every copy has erased what it must', isErased, 120_000, 100);
+    await this.#network.until('every copy has erased what it must', isErased, 120_000, 100).catch((error: unknown) => {
+      throw new Error(`${(error as Error).message}:\n${this.#describe()}`, { cause: error });
+    });
     for (const { url, platform } of this.#members) {
       for (const body of new Set(this.#erased)) assert.deepEqual(filesThatSay(platform, body), [], `${url} still has an erased body`);
     }
@@ -460,7 +520,7 @@ class ClusterDriver {
 
   #isWhole(member: Member): boolean {
     const { running } = member;
-    if (running === undefined) return false;
+    if (running === undefined || member.hurt) return false;
     return this.#shards().every((shard) => running.db.replica(shard).promised.caughtUp);
   }
 
@@ -473,10 +533,15 @@ class ClusterDriver {
   async #heal(): Promise<void> {
     this.#network.heal();
     this.#network.faults = CALM;
+    for (const member of this.#members) this.#cure(member);
     for (let round = 0; ; round++) {
       for (const member of this.#members) this.#start(member);
       await this.#network.pass(12_000);
       if (this.#failure !== undefined) throw this.#failure.error;
+      for (const member of this.#members) {
+        this.#scrub(member);
+        if (member.unread && member.running !== undefined) await this.#stop(member);
+      }
       if (this.#isHealed()) return;
       assert.ok(round < 20, `the cluster does not heal:\n${this.#describe()}`);
       for (const shard of this.#shards()) {
@@ -495,9 +560,10 @@ class ClusterDriver {
       const seq = owner?.running?.db.replica(shard).visibleSeq;
       return (
         this.#owners(shard).length === 1 &&
+        this.#members.every(({ hurt }) => !hurt) &&
         this.#members.every(({ running }) => {
           const replica = running?.db.replica(shard);
-          return replica !== undefined && replica.visibleSeq === seq && replica.unreadable === undefined;
+          return replica !== undefined && replica.visibleSeq === seq && replica.unreadable === undefined && replica.gaps.length === 0;
         })
       );
     });
@@ -509,11 +575,16 @@ class ClusterDriver {
         const shards = this.#shards().map((shard) => {
           const replica = running?.db.replica(shard);
           if (replica === undefined) return `shard ${shard}: down`;
-          const { role, epoch, visibleSeq, promised, unreadable } = replica;
+          const { role, epoch, visibleSeq, promised, unreadable, gaps, erasedThrough } = replica;
           const { decision, source } = running!.replicator.status(shard);
-          return `shard ${shard}: ${JSON.stringify({ role, epoch, visibleSeq, promised, unreadable, decision, error: source?.lastError })}`;
+          return `shard ${shard}: ${JSON.stringify({ role, epoch, visibleSeq, promised, unreadable, gaps, erasedThrough, decision, error: source?.lastError })}`;
         });
-        return [url, ...shards, ...told.slice(-4)].join('\n  ');
+        const jobs =
+          running?.db
+            .jobs()
+            .slice(0, 3)
+            .map(({ kind, state, error }) => JSON.stringify({ kind, state, error })) ?? [];
+        return [url, ...shards, ...jobs, ...told.slice(-4)].join('\n  ');
       })
       .join('\n');
   }

@@ -27,6 +27,9 @@ export interface NetworkFaults {
 export const CALM: NetworkFaults = { delayMs: [1, 1], loss: 0, duplication: 0, cut: 0, pieceBytes: 1 << 20 };
 export const ROUGH: NetworkFaults = { delayMs: [1, 40], loss: 25, duplication: 10, cut: 40, pieceBytes: 3_000 };
 
+/** Answers come when those who asked have given up. */
+export const SLOW: NetworkFaults = { delayMs: [1, 2_500], loss: 40, duplication: 6, cut: 0, pieceBytes: 1 << 20 };
+
 interface Host {
   readonly service: PeerService;
   /** Ends what is under way when it goes down. */
