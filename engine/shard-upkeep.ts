@@ -27,15 +27,14 @@ import type { ErasedEntity } from './compaction/task.js';
 import { VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { entityKey } from './format/keys.js';
-import type { SeqRun } from './format/seq-runs.js';
 import { isTreeDamage } from './index-loading.js';
 import type { JobControl } from './jobs.js';
 import { isGap, type LogEvent, type ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
 import { type AsideFiles, eraseAside, hasAside } from './replica/aside.js';
 import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
+import { KnownDrops } from './retention/known-drops.js';
 import type { PlanInput } from './retention/plan.js';
-import { SeqSet } from './retention/seq-set.js';
 import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
 import type { Shard } from './shard.js';
 import { shardDirectory } from './shard-contents.js';
@@ -69,23 +68,18 @@ export interface ShardUpkeepDeps {
 export class ShardUpkeep {
   readonly erasures = new Erasures();
   readonly #deps: ShardUpkeepDeps;
-  /** Dropped, and still in the files. */
-  readonly #drops = new SeqSet();
-  #trimmedThrough = 0;
-  #quorumSeq: number;
+  readonly #drops: KnownDrops;
   /** Event seqs of trims that the replay met: their record in `_trims` may be missing. */
   readonly #met: number[] = [];
   /** Event seqs of trims that other nodes logged, and whose drops may be in the files here. */
   #followed: number[] = [];
-  /** Runs of trims beyond the quorum's seq, by event: not carried out in files yet. */
-  readonly #young = new Map<number, readonly SeqRun[]>();
   readonly #waiting = new Set<() => void>();
   #limits: BatchLimits | undefined;
   #measured: { readonly root: TreeRoot; readonly size: TreeSize } | undefined;
 
   constructor(deps: ShardUpkeepDeps) {
     this.#deps = deps;
-    this.#quorumSeq = deps.hold ? 0 : Number.POSITIVE_INFINITY;
+    this.#drops = new KnownDrops(() => deps.log(), deps.hold ? 0 : Number.POSITIVE_INFINITY);
   }
 
   /** An event met in a replay, or logged. */
@@ -96,7 +90,7 @@ export class ShardUpkeep {
     }
     if (event.type !== 'trim') return;
     this.#met.push(seq);
-    this.#addDrops(seq, event.runs);
+    this.#drops.add(seq, event.runs);
   }
 
   /** After opening: what the shard's own system entities say. */
@@ -131,15 +125,15 @@ export class ShardUpkeep {
       if (isOpen === true) open.push(key);
       for (const seq of events) {
         known.add(seq);
-        if (!this.#met.includes(seq)) this.#readTrim(seq);
+        if (!this.#met.includes(seq)) this.#drops.readTrim(seq);
       }
     }
     const unknown = new Set(this.#met.filter((seq) => !known.has(seq)));
     for (const key of open) {
-      for (const seq of this.#trimsFrom(parseRecordId(key).seq)) {
+      for (const seq of this.#drops.trimsFrom(parseRecordId(key).seq)) {
         if (known.has(seq) || unknown.has(seq)) continue;
         unknown.add(seq);
-        this.#readTrim(seq);
+        this.#drops.readTrim(seq);
       }
     }
     if (!isAlone) this.#findFollowed();
@@ -152,7 +146,7 @@ export class ShardUpkeep {
 
   /** The newest trim whose drops are known here; 0 for none. */
   get trimmedThrough(): number {
-    return this.#trimmedThrough;
+    return this.#drops.trimmedThrough;
   }
 
   /** One that another node logged: whether it is carried out in the files here is this copy's own to say. */
@@ -176,8 +170,8 @@ export class ShardUpkeep {
     const clean = compacted.length === 0 ? 0 : Math.min(...compacted);
     const known = catalog.trims(shard.id);
     const events = new Set((known?.events ?? []).filter((seq) => seq > clean));
-    for (const seq of this.#trimsFrom(Math.max(clean, known?.throughSeq ?? 0) + 1)) events.add(seq);
-    for (const seq of events) this.#readTrim(seq);
+    for (const seq of this.#drops.trimsFrom(Math.max(clean, known?.throughSeq ?? 0) + 1)) events.add(seq);
+    for (const seq of events) this.#drops.readTrim(seq);
     this.#followed = [...events].sort((a, b) => a - b);
     catalog.saveTrims(shard.id, shard.visibleSeq, this.#followed);
   }
@@ -191,29 +185,26 @@ export class ShardUpkeep {
       catalog.saveTrims(shard.id, seq, events);
     }
     this.#drops.clear();
-    this.#young.clear();
-    this.#trimmedThrough = 0;
     this.#met.splice(0, this.#met.length, ...this.#met.filter((each) => each <= seq));
-    for (const met of this.#met) this.#readTrim(met);
+    for (const met of this.#met) this.#drops.readTrim(met);
     this.erasures.forgetBeyond(seq);
     if (this.#limits !== undefined) await this.load(this.#limits);
   }
 
   get quorumSeq(): number {
-    return this.#quorumSeq;
+    return this.#drops.quorumSeq;
   }
 
   /** What is logged above it is not carried out in files yet. */
   setQuorumSeq(seq: number): void {
-    this.#quorumSeq = seq;
-    for (const event of this.#young.keys()) if (event <= seq) this.#young.delete(event);
+    this.#drops.setQuorumSeq(seq);
     for (const look of [...this.#waiting]) look();
   }
 
   /** Calls `then` once what is logged at `seq` may be carried out in files. Returns how to call that off. */
   onceSafe(seq: number, then: () => void): () => void {
     const look = (): void => {
-      if (seq > this.#quorumSeq) return;
+      if (seq > this.quorumSeq) return;
       this.#waiting.delete(look);
       then();
     };
@@ -240,14 +231,8 @@ export class ShardUpkeep {
   }
 
   /** Whether enough is dead somewhere in the segments. */
-  isWorthCompacting({ deadShare, deadBytes }: Thresholds): boolean {
-    if (this.#drops.size === 0) return false;
-    let all = 0;
-    return this.#deps.log().segmentSet.all.some(({ base, lastSeq, records, fileBytes, sealed, damaged, gaps }) => {
-      const dead = sealed && !damaged && gaps.length === 0 ? this.#drops.countIn(base, lastSeq) : 0;
-      all += dead === 0 ? 0 : (fileBytes * dead) / records;
-      return dead > 0 && (dead >= records * deadShare || all >= deadBytes);
-    });
+  isWorthCompacting(thresholds: Thresholds): boolean {
+    return this.#drops.isWorthCompacting(thresholds);
   }
 
   /** Whether enough of the tree files is dead. Reads inner nodes, once for each state of the tree. */
@@ -264,11 +249,7 @@ export class ShardUpkeep {
 
   /** As if records were all of a size. */
   get deadBytes(): number {
-    if (this.#drops.size === 0) return 0;
-    return this.#deps.log().segmentSet.all.reduce((sum, { base, lastSeq, records, fileBytes }) => {
-      const dead = this.#drops.countIn(base, lastSeq);
-      return dead === 0 ? sum : sum + Math.round((fileBytes * dead) / Math.max(dead, records));
-    }, 0);
+    return this.#drops.deadBytes;
   }
 
   async trim(input: PlanInput, cancelled: () => boolean): Promise<TrimReport> {
@@ -297,7 +278,7 @@ export class ShardUpkeep {
         insertTrim: async (event) => {
           const seq = await insertEvent(event);
           index().drop(seq, event.runs);
-          this.#addDrops(seq, event.runs);
+          this.#drops.add(seq, event.runs);
           return seq;
         },
         newestOf: (entity) => index().find(entity, MAX_SEQ)?.seq,
@@ -312,7 +293,7 @@ export class ShardUpkeep {
 
   async compact(host: CompactHost, pace: Pace, options: CompactOptions, progress: (share: number) => void): Promise<Certificate> {
     const { shard, databaseId, segmentBytes } = this.#deps;
-    const { drops, trimmedThrough } = this.#safe();
+    const { drops, trimmedThrough } = this.#drops.safe();
     const certificate = await compactShard(
       {
         id: shard.id,
@@ -333,10 +314,7 @@ export class ShardUpkeep {
       options,
       progress,
     );
-    if (drops !== this.#drops) {
-      for (const { fromSeq, toSeq } of certificate.groups) this.#drops.deleteIn(fromSeq, toSeq);
-      for (const runs of this.#young.values()) this.#drops.addRuns(runs);
-    }
+    this.#drops.rewritten(drops, certificate.groups);
     await this.#forgetTrims();
     // An erasure takes nothing out of the tree.
     if (options.urgentSeqs !== undefined || pace.cancelled) return certificate;
@@ -453,44 +431,8 @@ export class ShardUpkeep {
   }
 
   #erasedEntities(): ErasedEntity[] {
-    const safe = this.erasures.all.filter(({ seq }) => seq <= this.#quorumSeq);
+    const safe = this.erasures.all.filter(({ seq }) => seq <= this.quorumSeq);
     return safe.map(({ collection, key, seq }) => ({ collection: Buffer.from(collection), key: Buffer.from(key), seq }));
-  }
-
-  /** What may be left out of files now: everything, but for what the quorum may not have yet. */
-  #safe(): { readonly drops: SeqSet; readonly trimmedThrough: number } {
-    const trimmedThrough = Math.min(this.#trimmedThrough, this.#quorumSeq);
-    if (this.#young.size === 0) return { drops: this.#drops, trimmedThrough };
-    const drops = new SeqSet();
-    drops.addRuns(this.#drops.runs());
-    for (const runs of this.#young.values()) for (const { fromSeq, toSeq } of runs) drops.deleteIn(fromSeq, toSeq);
-    return { drops, trimmedThrough: Math.min(trimmedThrough, ...[...this.#young.keys()].map((seq) => seq - 1)) };
-  }
-
-  #addDrops(eventSeq: number, runs: readonly SeqRun[]): void {
-    if (eventSeq > this.#quorumSeq) this.#young.set(eventSeq, runs);
-    this.#trimmedThrough = Math.max(this.#trimmedThrough, eventSeq);
-    // The segments that are rid of it already: none, where it was just logged.
-    const rid = this.#deps.log().segmentSet.all.filter(({ header }) => (header?.compactedThrough ?? 0) >= eventSeq);
-    if (rid.length === 0) {
-      this.#drops.addRuns(runs);
-      return;
-    }
-    const held = new SeqSet();
-    held.addRuns(runs);
-    for (const { base, lastSeq } of rid) held.deleteIn(base, lastSeq);
-    this.#drops.addRuns(held.runs());
-  }
-
-  #readTrim(seq: number): void {
-    for (const batch of this.#deps.log().batches(seq, seq)) {
-      if (!isGap(batch) && batch.event?.type === 'trim') this.#addDrops(seq, batch.event.runs);
-    }
-  }
-
-  *#trimsFrom(seq: number): Generator<number, void, undefined> {
-    const log = this.#deps.log();
-    for (const batch of log.batches(seq, log.durableSeq)) if (!isGap(batch) && batch.event?.type === 'trim') yield batch.firstSeq;
   }
 
   #noteTrim(key: string, events: readonly number[], limits: BatchLimits): Promise<void> {
