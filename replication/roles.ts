@@ -87,7 +87,11 @@ function decideWhole(own: OwnState, config: RoleConfig, heard: readonly HeardSta
   }
   const majority = Math.floor(replicas.length / 2) + 1;
   const answered = 1 + new Set(heard.map((each) => each.url)).size;
-  if (answered >= majority) return { kind: 'lead' };
+  if (answered >= majority) {
+    // Rot at the very end of a log looks like a write that a crash cut short. Its followers have what it said: it takes that back first.
+    const ahead = heard.find((each) => each.epoch === own.epoch && each.durableSeq > own.durableSeq);
+    return ahead === undefined ? { kind: 'lead' } : { kind: 'follow', url: ahead.url, owner: own.owner };
+  }
   return { kind: 'wait', reason: `only ${answered} of ${replicas.length} replicas can be heard, ${majority} are needed` };
 }
 

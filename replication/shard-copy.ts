@@ -178,8 +178,10 @@ export class ShardCopy {
       if (this.#closed) return;
       if (shard.role !== 'follower' || changed) await shard.follow(decision.owner);
       this.#follower ??= this.#follow(decision.url);
-      // Whom it follows may be another without a say; an owner comes later.
-      if (mustHear(this.#options.config) && !shard.promised.caughtUp) this.#look();
+      // Whom it follows may be another without a say, or have what this owner lost: then somebody leads later.
+      const isMeanwhile =
+        !shard.promised.caughtUp || (shard.owner === undefined ? !this.#options.isCopy : shard.owner.node === this.#options.node);
+      if (mustHear(this.#options.config) && isMeanwhile) this.#look();
       else if (!this.#follower.status.connected) this.#lookAsOwner();
     } else {
       // Silence is no reason for an owner to stop, and none for a follower.

@@ -192,6 +192,35 @@ describe('a follower', () => {
     expect(shared).toBeLessThan(lost);
     expect(await roots(cluster, owner)).toEqual(await roots(cluster, copy));
   });
+
+  it('gives an owner back what rot took from the end of its log while it was down', async () => {
+    const cluster = new Cluster(77);
+    const replicas = ['http://one:7411', 'http://two:7411'];
+    const owner = cluster.node('one', { replicas });
+    await owner.start();
+    const copy = cluster.node('two', { replicas, follow: owner.url });
+    await copy.prepare(owner.url);
+    await copy.start();
+    await cluster.network.until('the owner leads', () => owner.replica().role === 'owner');
+    await cluster.put(owner, 20);
+    await cluster.caughtUp(copy, owner);
+    const last = owner.replica().durableSeq;
+    const { name, shard } = owner.db.logFiles().at(-1)!;
+    expect(shard).toBe(1);
+    owner.kill();
+    const path = `shards/0001/log/${name}`;
+    owner.platform.flipBit(path, 8 * (owner.platform.contents(path).length - 30));
+    await owner.start();
+    expect(owner.replica().durableSeq).toBeLessThan(last);
+    await cluster.network.until('the owner leads again', () => owner.replica().role === 'owner');
+    expect(owner.replica().durableSeq).toBeGreaterThanOrEqual(last);
+    await cluster.put(owner, 5, 100);
+    await cluster.caughtUp(copy, owner);
+    expect(await roots(cluster, copy)).toEqual(await roots(cluster, owner));
+    expect(copy.replicator.status(1).source?.rewinds).toBe(0);
+    await copy.stop();
+    await owner.stop();
+  });
 });
 
 async function prepared(cluster: Cluster, source: Node, name = 'copy'): Promise<Node> {

@@ -58,6 +58,11 @@ describe('a shard', () => {
     expect(decide(own(), SET, [heard(B), heard(C, { promised: 2 })])).toMatchObject({ kind: 'wait' });
   });
 
+  it('takes back from its followers what it lost before it leads again', () => {
+    expect(decide(own({ durableSeq: 7 }), SET, [heard(B, { durableSeq: 9 })])).toEqual({ kind: 'follow', url: B, owner: undefined });
+    expect(decide(own({ durableSeq: 9 }), SET, [heard(B, { durableSeq: 9 }), heard(C, { durableSeq: 3 })])).toEqual({ kind: 'lead' });
+  });
+
   it('of two answers from one node makes no majority', () => {
     const five = { ...SET, replicas: [A, B, C, 'http://d:1', 'http://e:1'] };
     expect(decide(own(), five, [heard(B), heard(B)])).toMatchObject({ kind: 'wait' });
