@@ -233,7 +233,9 @@ async function rescue(context: LogContext, from: Segment, tail: readonly FrameAt
 function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey, tail: readonly FrameAt[], hasNext: boolean): void {
   const at = { file: segment.path, offset: segment.dataEnd, fromSeq: 0, toSeq: 0 };
   if (survey.hasFooter) {
-    context.report({ ...at, kind: 'torn-footer', detail: 'the segment was not sealed to its end; its index was read from the frames' });
+    // What was rewritten got its name once it was whole: no crash cuts its footer.
+    const kind = segment.place.generation > 0 ? 'footer-rebuilt' : 'torn-footer';
+    context.report({ ...at, kind, detail: 'the segment was not sealed to its end; its index was read from the frames' });
     return;
   }
   if (hasNext || segment.damaged) return;
