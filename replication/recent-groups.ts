@@ -4,12 +4,13 @@
  *   watchGroups -> [ message | message | … ] -> every stream that has kept up
  *
  * Invariants: filled only while somebody follows; at most `maxBytes`, the oldest go first, and whoever needs those is served from the
- * disk; what is here is durable. A crash loses nothing: it is all in the log.
+ * disk; what is here is durable, and each follows directly on the one before. A crash loses nothing: it is all in the log.
  */
 import type { Clock, LogSlice, ReplicaShard } from '../engine/copying.js';
 import { encodeMessage } from './message.js';
 
 export interface RecentGroup {
+  readonly epoch: number;
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly message: Uint8Array;
@@ -99,12 +100,21 @@ export class RecentGroups {
     this.#bytes = 0;
   }
 
+  #endBefore({ epoch, firstSeq }: LogSlice, last: RecentGroup): number | undefined {
+    if (epoch === last.epoch) return firstSeq - 1;
+    const before = this.#shard.epochs().filter((span) => span.epoch < epoch);
+    return before.at(-1)?.lastSeq;
+  }
+
   #add(slice: LogSlice): void {
     const { epoch, firstSeq, lastSeq, compactedThrough, batches } = slice;
+    const last = this.#groups.at(-1);
+    // A group whose write failed may be in the log all the same, and was told to nobody: what is here would jump over it.
+    if (last !== undefined && last.lastSeq !== this.#endBefore(slice, last)) this.clear();
     const durableSeq = Math.max(lastSeq, this.#shard.durableSeq);
     const whole = { kind: 'batches', epoch, firstSeq, lastSeq, compactedThrough, batches, durableSeq } as const;
     const message = encodeMessage({ ...whole, time: this.#clock.nowMicros() }, this.#seed);
-    this.#groups.push({ firstSeq, lastSeq, message });
+    this.#groups.push({ epoch, firstSeq, lastSeq, message });
     this.#bytes += message.length;
     let gone = 0;
     while (this.#bytes > this.#maxBytes && gone < this.#groups.length) this.#bytes -= this.#groups[gone++]!.message.length;

@@ -2,7 +2,7 @@
  * BLAKE3: identity of everything hashed. HalfSipHash: the keyed hash that decides tree boundaries (see tree/boundary).
  *
  * Small inputs are the hot path (a record or body of a few hundred bytes), so this calls the WebAssembly exports of
- * `blake3-wasm` directly: one allocation inside the module, one copy in, 32 bytes out. What is long goes four chunks at a time (blake3-tree.ts).
+ * `blake3-wasm` directly: one allocation inside the module, one copy in, 32 bytes out.
  *
  *   malloc(n) -> copy the parts -> hash(ptr, n, OUT, 32)    frees ptr itself; OUT stays ours
  *
@@ -13,7 +13,6 @@
  */
 import bindings from 'blake3-wasm/dist/wasm/nodejs/blake3_js.js';
 import type { HashHex } from '../types.js';
-import { hasLanes, TreeStream } from './blake3-tree.js';
 
 /** What we use of the module's raw exports; pointers are offsets into `memory`. */
 interface RawBlake3 {
@@ -91,37 +90,26 @@ export function blake3Into(into: Uint8Array, at: number, head: Uint8Array, bytes
   for (let i = 0; i < HASH_BYTES; i++) into[at + i] = digest[OUT + i]!;
 }
 
-/** For what does not fit in memory at once, four chunks at a time where that is to be had. May hold memory of the module until `digest` or `free`. */
+/** For what does not fit in memory at once. Holds memory of the module until `digest` or `free`. */
 export class Blake3Stream {
-  readonly #tree = hasLanes() ? new TreeStream() : undefined;
-  /** 0 once freed, and where the tree does the work. */
-  #hasher = this.#tree === undefined ? wasm.create_hasher() : 0;
-  #isOpen = true;
+  /** 0 once freed. */
+  #hasher = wasm.create_hasher();
 
   update(bytes: Uint8Array): this {
-    this.#mustBeOpen();
-    if (this.#tree !== undefined) {
-      this.#tree.update(bytes);
-      return this;
-    }
+    const hasher = this.#open();
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
       const piece = bytes.subarray(start, start + PIECE_BYTES);
       const input = wasm.__wbindgen_malloc(piece.length);
       memory().set(piece, input);
-      wasm.blake3hash_update(this.#hasher, input, piece.length);
+      wasm.blake3hash_update(hasher, input, piece.length);
     }
     return this;
   }
 
   /** Ends the stream. */
   digest(): Buffer {
-    this.#mustBeOpen();
-    let digest: Buffer;
-    if (this.#tree !== undefined) this.#tree.digest((digest = Buffer.allocUnsafe(HASH_BYTES)));
-    else {
-      wasm.blake3hash_digest(this.#hasher, OUT, HASH_BYTES);
-      digest = takeOutput();
-    }
+    wasm.blake3hash_digest(this.#open(), OUT, HASH_BYTES);
+    const digest = takeOutput();
     this.free();
     return digest;
   }
@@ -130,11 +118,11 @@ export class Blake3Stream {
   free(): void {
     if (this.#hasher !== 0) wasm.__wbg_blake3hash_free(this.#hasher);
     this.#hasher = 0;
-    this.#isOpen = false;
   }
 
-  #mustBeOpen(): void {
-    if (!this.#isOpen) throw new Error('assertion failed: a Blake3Stream is not used after its digest');
+  #open(): number {
+    if (this.#hasher === 0) throw new Error('assertion failed: a Blake3Stream is not used after its digest');
+    return this.#hasher;
   }
 }
 
