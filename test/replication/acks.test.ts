@@ -79,6 +79,27 @@ describe('the quorum position', () => {
     expect(a.replicator.status(1).followers.map(({ url }) => url)).toEqual(expect.arrayContaining(['http://stranger:1', NAMES[1]]));
   });
 
+  it('counts no word that was given in another epoch, however far it goes', async () => {
+    const { cluster, nodes } = await three(9);
+    const [a, b, c] = nodes;
+    await cluster.waitFor(b.replica().promise(2, b.db.nodeId));
+    await cluster.waitFor(c.replica().promise(2, b.db.nodeId));
+    await cluster.waitFor(b.replica().beginEpoch(2, { node: b.db.nodeId, url: b.url }, 'test'));
+    await cluster.waitFor(b.replicator.takeRole(1));
+    cluster.network.isolate(b.url, [a.url, c.url]);
+    await cluster.put(b, 3, 10);
+    const { durableSeq } = b.replica();
+    for (const [url, node] of [
+      [a.url, a.db.nodeId],
+      [c.url, c.db.nodeId],
+    ]) {
+      const json = { node, url, positions: [[1, 1, durableSeq, 0]] };
+      const report = { method: 'POST', path: '/replication/v1/acks', json } as const;
+      await cluster.waitFor(cluster.network.transport('http://x:1').request(b.url, report));
+    }
+    expect(b.replicator.quorumSeq(1)).toBeLessThan(durableSeq);
+  });
+
   it('is every durable seq where a node is alone', async () => {
     const cluster = new Cluster(3);
     const owner = await cluster.waitFor(cluster.node('owner').start());
