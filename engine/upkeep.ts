@@ -118,8 +118,8 @@ export class Upkeep {
     this.#cancelLook();
     this.#cancelResume?.();
     await this.jobs.close();
-    await this.#looking;
     await this.#host.close();
+    await this.#looking;
   }
 
   compact(request: CompactRequest = {}): JobInfo {

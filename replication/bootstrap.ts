@@ -135,7 +135,8 @@ async function begin({ platform, transport, url, signal, log }: PrepareOptions):
   const state = answer.json;
   if (answer.status !== 200 || !isRecord(state)) throw new Error(`${url}: it answered ${answer.status} to the question who it is`);
   const { database, shards, node } = state;
-  if (!isIdentity(database) || !isShard(shards, MAX_SHARDS) || !isIdentity(node)) throw new Error(`${url}: it does not say which database it holds`);
+  if (!isIdentity(database) || !isShard(shards, MAX_SHARDS) || !isIdentity(node))
+    throw new Error(`${url}: it does not say which database it holds`);
   if (begun !== undefined && (begun.database !== database || begun.shards !== shards))
     throw new VarveError('INCOMPATIBLE', `a copy of another database was begun in this directory`, {
       expected: `${begun.database} of ${begun.shards} shards`,
