@@ -28,6 +28,8 @@ export interface ClusterOptions {
   readonly shards: number;
   /** Three, and five in one seed of four. */
   readonly nodes?: number;
+  /** Bits flip on disks; true by default. */
+  readonly rot?: boolean;
 }
 
 export interface ClusterStats {
@@ -365,6 +367,7 @@ class ClusterDriver {
   }
 
   #rot(member: Member): void {
+    if (this.#options.rot === false) return;
     if (!this.#maySpare(member, this.#members.length - 1) || member.running === undefined || member.sick) return;
     const path = rot(member, this.#members, this.#shards(), this.#random);
     if (path === undefined) return;
