@@ -28,8 +28,8 @@ export interface ClusterOptions {
   readonly shards: number;
   /** Three, and five in one seed of four. */
   readonly nodes?: number;
-  /** Bits flip on disks; true by default. */
-  readonly rot?: boolean;
+  /** Disks rot and fail; true by default. */
+  readonly badDisks?: boolean;
 }
 
 export interface ClusterStats {
@@ -367,7 +367,7 @@ class ClusterDriver {
   }
 
   #rot(member: Member): void {
-    if (this.#options.rot === false) return;
+    if (this.#options.badDisks === false) return;
     if (!this.#maySpare(member, this.#members.length - 1) || member.running === undefined || member.sick) return;
     const path = rot(member, this.#members, this.#shards(), this.#random);
     if (path === undefined) return;
@@ -393,7 +393,7 @@ class ClusterDriver {
   }
 
   #sicken(member: Member): void {
-    if (member.running === undefined) return;
+    if (member.running === undefined || this.#options.badDisks === false) return;
     this.stats.sick++;
     member.sick = true;
     sicken(member, this.#random);
