@@ -59,12 +59,10 @@ export const jobAnswer = z
     created: timeText,
     started: timeText.nullable(),
     ended: timeText.nullable(),
-    result: z
-      .json()
-      .meta({
-        description:
-          'Of a compaction: bytes and records before and after, and a certificate a shard. Of a verification: replicas, and what was found. Null until it is done.',
-      }),
+    result: z.json().meta({
+      description:
+        'Of a compaction: bytes and records before and after, and a certificate a shard. Of a verification: replicas, and what was found. Null until it is done.',
+    }),
     error: z.string().nullable(),
   })
   .meta({ id: 'Job' });
