@@ -30,7 +30,7 @@ export class Sealer {
     this.#onSealed = onSealed;
   }
 
-  /** Seals it after those before it. Failures are swallowed: the segment stays unsealed until the next open. */
+  /** Seals it after those before it. Failures are swallowed: the segment stays unsealed until it is asked for again, or the next open. */
   enqueue(segment: Segment): void {
     this.#running = this.#running.then(async () => {
       if (this.#stopped || segment.sealed || segment.damaged) return;

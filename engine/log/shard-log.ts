@@ -288,8 +288,9 @@ export class ShardLog implements ReplaySource {
     return scrubSegments(this.context, [...this.#segments.all]);
   }
 
-  /** Resolves when no segment is being sealed. */
+  /** Resolves when no segment is being sealed; tries those again that a full disk, or an error of it, left unsealed. */
   sealed(): Promise<void> {
+    for (const segment of this.#segments.all) if (segment !== this.#active?.segment) this.#sealer.enqueue(segment);
     return this.#sealer.idle();
   }
 
