@@ -13,7 +13,7 @@ import { batchHeadBytes, decodeBatchHead, encodeBatchHead, setBatchBytes } from 
 import { encodeErased, erasedBytes } from '../format/erased-record.js';
 import { decodeEvent } from '../format/event.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES } from '../format/frame.js';
-import { entityKeyFromBytes } from '../format/keys.js';
+import { entityKey, entityKeyFromBytes } from '../format/keys.js';
 import { decodeRecord, recordLengthAt } from '../format/record.js';
 import { SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
 import { scanFrames } from '../log/frame-scanner.js';
@@ -21,7 +21,7 @@ import type { ShardLog } from '../log/index.js';
 import type { Segment } from '../log/segment-state.js';
 import type { Clock } from '../platform/platform.js';
 import type { LogSlice, MendReport, OfferedChange } from '../replica.js';
-import type { Erasures } from '../retention/erasures.js';
+import { ERASURES, type Erasure, Erasures } from '../retention/erasures.js';
 import type { TreeStore } from '../tree/tree-store.js';
 import type { TreeRoot } from '../tree/types.js';
 import type { HashHex, ShardId } from '../types.js';
@@ -54,17 +54,18 @@ export interface Mended extends MendReport {
 
 /** Throws UNSOUND, and changes nothing, where the offer is not proven; CORRUPT where other seqs of the same files cannot be read either. */
 export async function mendLog(
-  context: MendContext,
+  known: MendContext,
   fromSeq: number,
   toSeq: number,
   slices: readonly LogSlice[],
   prove: Prove,
 ): Promise<Mended> {
-  const { log, shard } = context;
+  const { log, shard } = known;
   const { last } = log.segmentSet;
   if (last !== undefined && !last.sealed && last.base <= toSeq && fromSeq <= last.lastSeq) await log.roll();
   await log.sealed();
   const offer = slices.length === 0 ? NOTHING : readOffer(shard, log.context.place(1, 0), fromSeq, toSeq, slices);
+  const context = { ...known, erasures: withThoseIn(offer, known.erasures) };
   const held = slices.length === 0 ? undefined : await context.betweenFolds(() => proven(context, offer, fromSeq, toSeq, prove));
   const taken = held === undefined ? { pieces: [], erased: 0, records: 0 } : await piecesOf(context, offer, held);
   const targets = targetsOf(log, fromSeq, toSeq, offer);
@@ -114,6 +115,27 @@ function checkEvents({ shard, erasures }: MendContext, offer: Offer, treeSeq: nu
     const known = erasures.get(entityKeyFromBytes(event.collection, event.key));
     if (known === undefined || known.seq < seq) throw unproven(shard, seq, seq, 'it erases what was not erased');
   }
+}
+
+/** Also what the offer's own records tell of: they are held against the tree as all are, and may be among what cannot be read here. */
+function withThoseIn({ batches }: Offer, known: Erasures): Erasures {
+  const erasures = new Erasures();
+  const note = (erasure: Erasure): void => {
+    const entity = entityKey(erasure.collection, erasure.key);
+    if ((erasures.get(entity)?.seq ?? 0) < erasure.seq) erasures.set(entity, erasure);
+  };
+  for (const erasure of known.all) note(erasure);
+  for (const { records } of batches) {
+    for (const { collectionText, bodyText } of records) {
+      if (collectionText !== ERASURES || bodyText === '') continue;
+      try {
+        note(JSON.parse(bodyText) as Erasure);
+      } catch {
+        // No erasure: the event it should tell of is refused.
+      }
+    }
+  }
+  return erasures;
 }
 
 function unproven(shard: ShardId, fromSeq: number, toSeq: number, what: string): VarveError {
