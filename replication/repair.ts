@@ -73,13 +73,15 @@ export async function repairShard(repairing: Repairing, shardId: number, treeDam
     gaps = shard.gaps.filter((gap) => !isKnown(tried, gap.fromSeq, gap.toSeq));
   }
   repaired.push(...(await restoreFiles(repairing, shard, db.verifiable(shardId))));
+  // A header that is there again tells of a hole between two epochs that it is none.
+  const left = unrepairable.filter(({ fromSeq, toSeq }) => shard.gaps.some((gap) => gap.fromSeq <= toSeq && fromSeq <= gap.toSeq));
   let rebuiltTree = false;
   if (treeDamaged && shard.gaps.length === 0) {
     await shard.rebuildTree();
     rebuiltTree = true;
     log.info({ shard: shardId }, 'the tree was built anew from the log');
   }
-  return { repaired, unrepairable, rebuiltTree };
+  return { repaired, unrepairable: left, rebuiltTree };
 }
 
 function isKnown(gaps: readonly { readonly fromSeq: number; readonly toSeq: number }[], fromSeq: number, toSeq: number): boolean {

@@ -11,10 +11,11 @@ import { Erasures } from '../retention/erasures.js';
 export function uncovered(segments: readonly Segment[], fromSeq: number, toSeq: number): SeqRange[] {
   const ranges: SeqRange[] = [];
   let next = fromSeq;
-  for (const { base, lastSeq } of segments) {
+  for (const { base, lastSeq, previousSeq } of segments) {
     if (lastSeq < next) continue;
     if (base > toSeq) break;
-    if (base > next) ranges.push({ fromSeq: next, toSeq: base - 1 });
+    // The first of an epoch says where the one before it ended: what lies between is nobody's.
+    if (previousSeq >= next) ranges.push({ fromSeq: next, toSeq: previousSeq });
     next = Math.max(next, lastSeq + 1);
   }
   if (next <= toSeq) ranges.push({ fromSeq: next, toSeq });
