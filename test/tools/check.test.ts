@@ -116,7 +116,9 @@ describe('checking a closed database', () => {
         const { findings, sound: isSound } = await check(directory);
         // A tree file keeps nodes of older versions, which nothing reads any more; its newest root stands last.
         if (file.endsWith('.tree') && isSound && share < 0.9) continue;
-        expect([file, share, isSound]).toEqual([file, share, false]);
+        // A bad trailer of a file that compaction never touched is what a crash leaves too: told, and nothing is lost with it.
+        const isNote = findings.every(({ kind, severity }) => kind === 'torn-footer' && severity === 'note');
+        if (!(isNote && share > 0.9)) expect([file, share, isSound]).toEqual([file, share, false]);
         expect(findings.map((finding) => finding.file).some((found) => found === file || file.startsWith(found))).toBe(true);
         rmSync(directory, { recursive: true });
       }
