@@ -354,7 +354,7 @@ describe('many readers that do not read', () => {
     const reply = await s.get(path, { Accept: 'application/x-ndjson' });
     expect(reply.text.endsWith('{"done":true,"count":200}\n')).toBe(true);
     // 80 answers of 20 MB each were asked for; each connection's own buffer is all that was ever made of them.
-    expect(process.memoryUsage().rss - before).toBeLessThan(80 * 3 * 1024 * 1024);
+    expect(process.memoryUsage().rss - before).toBeLessThan(80 * 4 * 1024 * 1024);
     expect(s.server.figures.unreadBytes).toBeLessThanOrEqual(budget * 2);
     for (const socket of sockets) socket.destroy();
     await s.stop();

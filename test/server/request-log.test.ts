@@ -96,12 +96,12 @@ describe('lines of requests', () => {
   it('keep what strangers write on one line, and short', async () => {
     const log = memoryLog('info');
     s = await TestServer.start({ server: { logger: log.logger } });
-    await s.get(`/v1/x${'%0A%1b'.repeat(500)}?token=abc`);
+    await s.get(`/v1/x${'%0A%1b'.repeat(500)}?token=never-logged`);
     const lines = log.lines.filter((line) => line.includes('"unmatched"'));
     expect(lines).toHaveLength(1);
     expect(lines[0]!.slice(0, -1)).not.toMatch(/[\n\u001b]/);
     expect(lines[0]!.length).toBeLessThan(600);
-    expect(lines[0]).not.toContain('abc');
+    expect(lines[0]).not.toContain('never-logged');
   });
 
   it('give every request another id', async () => {
