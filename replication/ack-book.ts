@@ -10,6 +10,7 @@
 import type { Clock, ReplicaShard } from '../engine/copying.js';
 import { isEpoch, isIdentity, isPeerUrl, isSeq, isShard } from './checks.js';
 import { isRecord } from './peer-json.js';
+import { majorityOf } from './roles.js';
 
 export interface AckReport {
   readonly node: string;
@@ -207,7 +208,7 @@ export class AckBook {
 
   #majoritySeq(shard: ReplicaShard, book: ShardBook): number {
     if (this.#replicas.length <= 1) return shard.durableSeq;
-    const majority = Math.floor(this.#replicas.length / 2) + 1;
+    const majority = majorityOf(this.#replicas);
     const seqs = this.#replicas.map((url) => {
       if (url === this.#self) return shard.durableSeq;
       const line = book.lines.get(url);

@@ -14,6 +14,7 @@ import type { Clock, ReplicaShard } from '../engine/copying.js';
 import { isEpoch, isIdentity, isPeerUrl, isSeq } from './checks.js';
 import { gather } from './gather.js';
 import { askJson, isRecord } from './peer-json.js';
+import { majorityOf } from './roles.js';
 import type { Transport } from './transport.js';
 
 /** (epoch, seq) of a log. */
@@ -294,8 +295,4 @@ export function positionOf(shard: ReplicaShard): Position {
 /** Below, at or above 0. */
 export function comparePositions(a: Position, b: Position): number {
   return a[0] - b[0] || a[1] - b[1];
-}
-
-export function majorityOf(replicas: readonly string[]): number {
-  return Math.floor(replicas.length / 2) + 1;
 }

@@ -85,7 +85,7 @@ function decideWhole(own: OwnState, config: RoleConfig, heard: readonly HeardSta
   if (promisedElsewhere !== undefined) {
     return { kind: 'wait', reason: `${promisedElsewhere.url} has promised epoch ${promisedElsewhere.promised} to a candidate` };
   }
-  const majority = Math.floor(replicas.length / 2) + 1;
+  const majority = majorityOf(replicas);
   const answered = 1 + new Set(heard.map((each) => each.url)).size;
   if (answered >= majority) {
     // Rot at the very end of a log looks like a write that a crash cut short. Its followers have what it said: it takes that back first.
@@ -109,4 +109,8 @@ function ownerUrl(state: HeardState, { follow, replicas, self }: RoleConfig): st
   const url = state.owner?.url;
   if (url !== undefined && url !== self && (replicas.includes(url) || url === follow)) return url;
   return undefined;
+}
+
+export function majorityOf(replicas: readonly string[]): number {
+  return Math.floor(replicas.length / 2) + 1;
 }

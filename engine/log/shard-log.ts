@@ -239,10 +239,7 @@ export class ShardLog implements ReplaySource {
       this.#active?.file.close();
       this.#active = undefined;
       const recovered = await recover(this.context, Math.max(appliedSeq, this.#durableSeq));
-      for (const segment of this.#segments.all) {
-        this.context.pool.drop(segment);
-        this.context.cache.forget(segment);
-      }
+      this.#letGoOfFiles();
       this.#sealer = this.#newSealer();
       this.#adopt(recovered);
       this.#failure = undefined;
@@ -250,6 +247,14 @@ export class ShardLog implements ReplaySource {
     });
     this.#lastWriter = reopened.catch(() => undefined);
     return reopened;
+  }
+
+  /** No file stays open, and no block of one in memory. */
+  #letGoOfFiles(): void {
+    for (const segment of this.#segments.all) {
+      this.context.pool.drop(segment);
+      this.context.cache.forget(segment);
+    }
   }
 
   /**
@@ -262,10 +267,7 @@ export class ShardLog implements ReplaySource {
       await this.#sealer.stop();
       this.#active?.file.close();
       this.#active = undefined;
-      for (const segment of this.#segments.all) {
-        this.context.pool.drop(segment);
-        this.context.cache.forget(segment);
-      }
+      this.#letGoOfFiles();
       try {
         await work();
         this.context.findings = [];
