@@ -93,7 +93,7 @@ describe('dump and load', () => {
     const { db } = from;
     const ann = await db.put('people', 'ann', 'secret');
     for (let n = 0; n < 9; n++) await db.put('trimmed', `k${n % 3}`, n);
-    const { key } = ['a', 'b', 'c', 'd'].map((name) => ({ key: name })).find((item) => db.shardOf('people', item.key) === ann.shard)!;
+    const key = Array.from({ length: 64 }, (_, n) => `k${n}`).find((name) => db.shardOf('people', name) === ann.shard)!;
     await db.put('people', key, 1, { refs: [ann.id] });
     await db.setRetention('trimmed', { keep: 'last', versions: 1 });
     for (const job of [db.compact({ force: true }), await db.erase({ collection: 'people', key: 'ann', reason: 'asked to' })])

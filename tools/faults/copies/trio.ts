@@ -104,23 +104,22 @@ export class Trio {
     });
   }
 
-  /** As `varve promote` does; again where another is ahead or no majority could be asked yet. */
+  /** As `varve promote` does: again where no majority could be asked yet, and of the node that is named where that one is ahead. */
   async promote(node: CopyNode): Promise<void> {
+    let candidate = node;
     let last = '';
-    await until(`${node.name} is promoted`, async () => {
-      const answer = await node.ask('POST', '/v1/shards/1/promotion', '{}').catch((error: unknown) => ({ status: 0, text: String(error) }));
+    await until(`${node.name}, or one ahead of it, is promoted`, async () => {
+      const answer = await candidate
+        .ask('POST', '/v1/shards/1/promotion', '{}')
+        .catch((error: unknown) => ({ status: 0, text: String(error) }));
       if (answer.status === 200) return true;
-      if (answer.text !== last) this.story.tell(node.name, `promotion refused: ${answer.status} ${detailOf(answer.text)}`);
-      last = answer.text;
+      const { detail, ahead } = refusalOf(answer.text);
+      if (detail !== last) this.story.tell(candidate.name, `promotion refused: ${answer.status} ${detail}`);
+      last = detail;
       if (![0, 409, 503].includes(answer.status)) throw new BrokenPromise(`promotion answered ${answer.status} ${answer.text}`);
-      return answer.text.includes('candidate-behind') || node.isA('owner');
+      candidate = this.nodes.find(({ url }) => url === ahead) ?? candidate;
+      return false;
     });
-    if (await node.isA('owner')) return;
-    // Somebody is ahead of it: that one then.
-    const other = this.nodes.find((each) => each !== node && each.isAlive);
-    if (other === undefined) throw new Error(`${node.name} is behind, and nobody else is up`);
-    this.story.tell('', `${node.name} is behind; ${other.name} instead`);
-    await until(`${other.name} is promoted`, async () => (await other.ask('POST', '/v1/shards/1/promotion', '{}')).status === 200);
   }
 
   async killAll(): Promise<void> {
@@ -146,10 +145,10 @@ async function localSpots(): Promise<Spot[]> {
   return spots;
 }
 
-function detailOf(text: string): string {
+function refusalOf(text: string): { readonly detail: string; readonly ahead?: string } {
   try {
-    return (JSON.parse(text) as { detail: string }).detail;
+    return JSON.parse(text) as { detail: string; ahead?: string };
   } catch {
-    return text;
+    return { detail: text };
   }
 }
