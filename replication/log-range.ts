@@ -13,6 +13,8 @@ import { PeerError } from './transport.js';
 /** Of one range, in memory. */
 const MAX_BYTES = 256 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
+/** A stream lives on its heartbeats; a range has to come. */
+const IDLE_MS = 30_000;
 
 /** Throws PeerError unless the donor's own history has all of the range that ours has, and it has it durably. */
 export async function mustHold(peer: PeerPlace, shard: ReplicaShard, fromSeq: number, toSeq: number, signal: AbortSignal): Promise<void> {
@@ -55,13 +57,28 @@ export async function askRange(
   try {
     if (headers['varve-database'] !== peer.databaseId) throw new PeerError(peer.url, 'it holds another database', false);
     if (status !== 200) throw new PeerError(peer.url, `it does not give its log: ${status}`, status >= 500);
-    return await readRange(peer, body, toSeq);
+    return await readRange(peer, body, toSeq, hangUp);
   } finally {
     hangUp.abort();
   }
 }
 
-async function readRange(peer: PeerPlace, body: AsyncIterable<Uint8Array>, toSeq: number): Promise<LogSlice[]> {
+async function readRange(peer: PeerPlace, body: AsyncIterable<Uint8Array>, toSeq: number, hangUp: AbortController): Promise<LogSlice[]> {
+  let cancel = peer.clock.after(IDLE_MS, () => hangUp.abort());
+  const wait = (): void => {
+    cancel();
+    cancel = peer.clock.after(IDLE_MS, () => hangUp.abort());
+  };
+  try {
+    return await slicesUntil(peer, body, toSeq, wait);
+  } catch (error) {
+    throw hangUp.signal.aborted ? new PeerError(peer.url, `it gave nothing of the range for ${IDLE_MS} ms`, true) : error;
+  } finally {
+    cancel();
+  }
+}
+
+async function slicesUntil(peer: PeerPlace, body: AsyncIterable<Uint8Array>, toSeq: number, came: () => void): Promise<LogSlice[]> {
   const decoder = new MessageDecoder(recordSeedOf(peer.databaseId, peer.shard));
   const slices: LogSlice[] = [];
   let bytes = 0;
@@ -72,6 +89,7 @@ async function readRange(peer: PeerPlace, body: AsyncIterable<Uint8Array>, toSeq
     for (let message = decoder.next(); message !== undefined; message = decoder.next()) {
       if (message.kind === 'goodbye') throw new PeerError(peer.url, 'it closes', true);
       if (message.kind !== 'batches') continue;
+      came();
       slices.push({ ...message, batches: Uint8Array.from(message.batches) });
       if (message.lastSeq >= toSeq) return slices;
     }

@@ -88,8 +88,11 @@ export class LogSource {
           return;
         } else if (this.#shard.durableSeq > position) {
           const read = this.#read(position, until);
-          if (read === undefined) await this.#recent.wait(HEARTBEAT_MS, signal);
-          else {
+          if (read === undefined) {
+            // Between two epochs are seqs that nobody has: who asks for those is told that this is all.
+            if (until !== undefined && this.#shard.durableSeq >= until) return;
+            await this.#recent.wait(HEARTBEAT_MS, signal);
+          } else {
             position = read.lastSeq;
             yield this.#counted(read.message);
             // Whoever pulls at once must not keep everybody else waiting.

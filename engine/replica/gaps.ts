@@ -11,12 +11,12 @@ import { Erasures } from '../retention/erasures.js';
 export function uncovered(segments: readonly Segment[], fromSeq: number, toSeq: number): SeqRange[] {
   const ranges: SeqRange[] = [];
   let next = fromSeq;
-  for (const { base, lastSeq, previousSeq } of segments) {
+  for (const { lastSeq, previousSeq } of segments) {
     if (lastSeq < next) continue;
-    if (base > toSeq) break;
+    if (next > toSeq) break;
     // The first of an epoch says where the one before it ended: what lies between is nobody's.
-    if (previousSeq >= next) ranges.push({ fromSeq: next, toSeq: previousSeq });
-    next = Math.max(next, lastSeq + 1);
+    if (previousSeq >= next) ranges.push({ fromSeq: next, toSeq: Math.min(previousSeq, toSeq) });
+    next = lastSeq + 1;
   }
   if (next <= toSeq) ranges.push({ fromSeq: next, toSeq });
   return ranges;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { recordSeedOf } from '../../engine/copying.js';
 import { openWith } from '../../engine/index.js';
@@ -156,7 +157,10 @@ describe('repair of a follower', () => {
     expect(await contents(hurt.db)).toEqual(expected);
   });
 
-  it('mends the beginning of an epoch, before which are seqs that nobody has', async () => {
+  it.each([
+    ['a frame', 200],
+    ['the header, which says where the epoch before it ended', 40],
+  ])('mends the beginning of an epoch, before which are seqs that nobody has: %s', async (_name, offset) => {
     const made = await subject();
     const db = await openWith(made, OPTIONS);
     await db.replica(1).beginEpoch(2, { node: db.nodeId, url: 'http://owner' }, 'a test');
@@ -164,12 +168,13 @@ describe('repair of a follower', () => {
     await db.close();
     const first = segmentsOf(made).findIndex((path) => path.includes('/00010000'));
     const { copies, owner, hurt, expected } = await cluster(
-      flip(() => 200, first),
+      flip(() => offset, first),
       made,
     );
     const result = await verify(copies.verifier(hurt, owner.url), hurt);
     expect(result.damaged).toBeGreaterThan(0);
     expect(result).toMatchObject({ unrepairable: 0, replicas: [{ same: true }] });
+    expect(hurt.db.replica(1).gaps).toEqual([]);
     expect(await contents(hurt.db)).toEqual(expected);
   });
 
@@ -416,6 +421,32 @@ describe('a donor', () => {
     const result = await verify(copies.verifier(hurt, owner.url), hurt);
     expect(result).toMatchObject({ repaired: 0, unrepairable: 1 });
     expect(hurt.db.replica(1).gaps).toHaveLength(1);
+  });
+
+  it('that only lives, and never gives the range, is left', async () => {
+    const { copies, owner, hurt } = await cluster(flip(() => 1500));
+    const honest = owner.service;
+    let asked = () => {};
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    owner.service = {
+      async handle(call) {
+        const answer = await honest.handle(call);
+        if (!call.path.endsWith('/log')) return answer;
+        const hungUp = once(call.signal, 'abort');
+        const stream = (async function* () {
+          asked();
+          await hungUp;
+          yield await Promise.reject(new Error('hung up'));
+        })();
+        return { ...answer, stream };
+      },
+    };
+    const verified = verify(copies.verifier(hurt, owner.url), hurt);
+    await isAsked;
+    await hurt.machine.advanceAndSettle(31_000_000);
+    const result = await verified;
+    expect(result).toMatchObject({ repaired: 0, unrepairable: 1 });
+    expect(result.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toContain('nothing of the range');
   });
 
   it('that has not come as far gives nothing', async () => {
