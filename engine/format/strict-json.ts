@@ -12,6 +12,8 @@
 import { isUtf8 } from 'node:buffer';
 import { VarveError } from '../errors.js';
 import type { JsonValue } from '../types.js';
+import { ByteArena } from './byte-arena.js';
+import { appendCanonicalBytes, sawHighBytes } from './canonical-bytes.js';
 import { canonicalJson } from './canonical-json.js';
 import { ALWAYS_EXACT_DIGITS, keepsItsValue } from './json-number.js';
 import { MAX_JSON_DEPTH } from './limits.js';
@@ -80,6 +82,35 @@ export function parseStrict(bytes: Uint8Array, options?: StrictOptions): JsonVal
 
 /** What is stored for these bytes: `maxBytes` limits the canonical form too. */
 export function canonicalFromBytes(bytes: Uint8Array, options?: StrictOptions): Buffer {
+  return canonicalInOnePass(bytes, options) ?? canonicalByValue(bytes, options);
+}
+
+/** Undefined for whatever is wrong, or might be. */
+function canonicalInOnePass(bytes: Uint8Array, options: StrictOptions | undefined): Buffer | undefined {
+  const maxBytes = options?.maxBytes ?? Number.MAX_SAFE_INTEGER;
+  if (bytes.length > maxBytes) return undefined;
+  const arena = ByteArena.take();
+  try {
+    const text = Buffer.isBuffer(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
+    let end = appendCanonicalBytes(arena, text, 0, text.length, Math.min(options?.maxDepth ?? MAX_JSON_DEPTH, MAX_JSON_DEPTH));
+    const isAscii = !sawHighBytes();
+    if (end < 0) return undefined;
+    while (end < text.length && isSpace(text[end]!)) end++;
+    if (end < text.length || arena.end > maxBytes || !(isAscii || isUtf8(text))) return undefined;
+    const canonical = Buffer.allocUnsafe(arena.end);
+    canonical.set(arena.bytes.subarray(0, arena.end));
+    return canonical;
+  } finally {
+    arena.giveBack();
+  }
+}
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
+/** The same by way of the value: what errors come of, and what the way above is held to. */
+export function canonicalByValue(bytes: Uint8Array, options?: StrictOptions): Buffer {
   const value = parseStrict(bytes, options);
   // The canonical form may be longer than what was given (1e20), never by much.
   return canonicalJson(value, { maxBytes: options?.maxBytes ?? Number.MAX_SAFE_INTEGER, path: options?.what ?? 'body' });

@@ -2,7 +2,7 @@
  * Writes segments: makes new ones, and appends frames to the active one.
  *
  *   new:     <name>.seg.tmp: header + first frames -> sync -> rename -> sync the directory
- *   append:  one write of one whole frame -> length checked -> sync
+ *   append:  one write of one whole frame -> length checked -> sync      now and then zeros behind it first: see headroom.ts
  *
  * Invariants: a file under its proper name has a good header and whole first frames; a frame counts only after its sync. A crash
  * leaves a `.tmp` (deleted at open) or a tail that fails its checksum. A failed write or sync is never tried again here (law 9).
@@ -12,6 +12,7 @@ import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORAR
 import type { BlockingWrites, File } from '../platform/platform.js';
 import type { LogContext } from './context.js';
 import { LogFailure, step, stepNow } from './failure.js';
+import { Headroom, zerosOf } from './headroom.js';
 import type { Segment } from './segment-state.js';
 
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
@@ -22,6 +23,7 @@ const CANNOT_SYNC = 'the log cannot be synced';
 export interface ActiveSegment {
   readonly segment: Segment;
   readonly file: File;
+  readonly headroom: Headroom;
 }
 
 /**
@@ -64,16 +66,31 @@ export async function createSegment(
   segment.header = header;
   segment.epoch = epoch;
   const update = await step('a new segment cannot be opened', 'write', 'maybe', () => files.open(segment.path, 'update'));
-  return { segment, file: update };
+  return { segment, file: update, headroom: new Headroom(context.options.segmentBytes) };
 }
 
 /** Appends a finished frame and makes it durable. The caller admits it. */
 export async function appendFrame(active: ActiveSegment, frame: Uint8Array): Promise<void> {
-  await writeWhole(active.file, frame, active.segment.dataEnd, 'maybe');
-  await step(CANNOT_SYNC, 'sync', 'maybe', () => active.file.sync());
+  const { segment, file, headroom } = active;
+  const end = segment.dataEnd + frame.length;
+  const ahead = headroom.behind(segment.dataEnd, end);
+  if (ahead > 0) {
+    const zeros = zerosOf(ahead);
+    // On a disk that is full the frame will tell.
+    const filled = await step(CANNOT_WRITE, 'write', 'no', () => file.write(zeros, 0, ahead, end).catch(withoutRoom));
+    headroom.filled(end + filled);
+  }
+  await writeWhole(file, frame, segment.dataEnd, 'maybe');
+  await step(CANNOT_SYNC, 'sync', 'maybe', () => file.sync());
+  headroom.appended(frame.length);
 }
 
-/** The same, before it returns. */
+/** Whether `appendFrame` would write nothing but the frame. */
+export function isPlainAppend({ segment, headroom }: ActiveSegment, bytes: number): boolean {
+  return headroom.behind(segment.dataEnd, segment.dataEnd + bytes) === 0;
+}
+
+/** A plain append, before it returns. */
 export function appendFrameNow(active: ActiveSegment, file: BlockingWrites, frame: Uint8Array): void {
   const written = stepNow(CANNOT_WRITE, 'write', 'maybe', () => {
     try {
@@ -84,6 +101,7 @@ export function appendFrameNow(active: ActiveSegment, file: BlockingWrites, fram
   });
   checkWhole(written, frame.length);
   stepNow(CANNOT_SYNC, 'sync', 'maybe', () => file.sync());
+  active.headroom.appended(frame.length);
 }
 
 /** Appends a mark and makes it durable. */

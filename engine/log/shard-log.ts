@@ -8,7 +8,7 @@
  * does at each step is told in recovery.ts, segment-writer.ts and sealing.ts.
  */
 import { assert, VarveError } from '../errors.js';
-import type { FrameHead } from '../format/frame.js';
+import { type FrameHead, frameBytes } from '../format/frame.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { Micros } from '../platform/platform.js';
 import { BlockingSync } from './blocking-sync.js';
@@ -25,7 +25,7 @@ import { Sealer } from './sealing.js';
 import * as reader from './segment-reader.js';
 import { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
-import { type ActiveSegment, appendFrame, appendFrameNow, appendMark, createSegment } from './segment-writer.js';
+import { type ActiveSegment, appendFrame, appendFrameNow, appendMark, createSegment, isPlainAppend } from './segment-writer.js';
 import type { Finding, ReadRecord, StoredBatch } from './types.js';
 
 /** A larger group is dear to write, and its sync long. */
@@ -159,7 +159,8 @@ export class ShardLog implements ReplaySource {
     const active = this.#active;
     const file = active?.file.now;
     if (active === undefined || file === undefined || this.#writers > 0 || this.#closed || this.#failure !== undefined) return false;
-    if (!this.#continues(active.segment, group) || group.bytes > BLOCKING_BYTES || !this.#blockingSync.paysHere()) return false;
+    if (!this.#continues(active.segment, group) || group.bytes > BLOCKING_BYTES) return false;
+    if (!isPlainAppend(active, frameBytes(group.bytes)) || !this.#blockingSync.paysHere()) return false;
     try {
       const { segment } = active;
       const offset = segment.dataEnd;

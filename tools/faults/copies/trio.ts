@@ -117,7 +117,7 @@ export class Trio {
       if (detail !== last) this.story.tell(candidate.name, `promotion refused: ${answer.status} ${detail}`);
       last = detail;
       if (![0, 409, 503].includes(answer.status)) throw new BrokenPromise(`promotion answered ${answer.status} ${answer.text}`);
-      candidate = this.nodes.find(({ url }) => url === ahead) ?? candidate;
+      candidate = this.nodes.find(({ url }) => url === ahead?.url) ?? candidate;
       return false;
     });
   }
@@ -145,9 +145,9 @@ async function localSpots(): Promise<Spot[]> {
   return spots;
 }
 
-function refusalOf(text: string): { readonly detail: string; readonly ahead?: string } {
+function refusalOf(text: string): { readonly detail: string; readonly ahead?: { readonly url: string } } {
   try {
-    return JSON.parse(text) as { detail: string; ahead?: string };
+    return JSON.parse(text) as { detail: string; ahead?: { url: string } };
   } catch {
     return { detail: text };
   }
