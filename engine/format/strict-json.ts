@@ -5,6 +5,8 @@
  *
  *   bytes -> one pass over them: grammar, keys, numbers, depth -> valid UTF-8? -> JSON.parse of the same bytes
  *
+ * Bytes that are only to be stored make no value at all where they are plainly well-formed: see canonical-bytes.ts.
+ *
  * The pass builds nothing, so it is quick; the runtime's own parser, told nothing unsafe, makes the values. Invariants: every
  * failure is a VarveError INVALID (TOO_LARGE over `maxBytes`) naming line, column and JSON path; recursion is bounded by the
  * depth limit. State of the pass is module-wide: it is synchronous, calls no one else's code, and starts anew each time.
