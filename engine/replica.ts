@@ -127,6 +127,8 @@ export interface ReplicaShard {
   beginEpoch(epoch: number, owner: ShardOwner, reason: string): Promise<void>;
   /** Takes everything beyond `seq` out of the log, into a file; undefined where there was nothing. Not while owner. */
   rewind(seq: number): Promise<SetAside | undefined>;
+  /** The disk failed in the middle of a rewind: nothing is taken or answered until `rewind`, to whatever seq, has finished that one. */
+  readonly isRewindCutShort: boolean;
 
   // ---- verification and repair
 

@@ -153,6 +153,8 @@ export class Follower {
   /** One connection, to its end. Why it ended; undefined after a goodbye. */
   async #once(): Promise<string | undefined> {
     const { shard, transport, url, database } = this.#options;
+    // Whether a source would ask for it again is not sure: the log may be where it should be by now.
+    if (shard.isRewindCutShort) return this.#rewind(shard.durableSeq);
     const { durableSeq, epoch } = shard;
     const path = `/replication/v1/shards/${shard.id}/log?after=${durableSeq}&epoch=${durableSeq === 0 ? 0 : epoch}`;
     const connection = new AbortController();
@@ -179,7 +181,7 @@ export class Follower {
   }
 
   async #refusal(response: PeerResponse): Promise<string> {
-    const { shard, url, onTooOld, onRewind } = this.#options;
+    const { shard, url, onTooOld } = this.#options;
     const answer = await readJson(url, response);
     if (answer.status === 410) {
       onTooOld();
@@ -190,8 +192,13 @@ export class Follower {
     const way = wayTo(shard.epochs(), epochs);
     if (way.way === 'behind') return `${url}: ${way.why}`;
     if (way.way === 'stream') return `${url}: it refuses a position that is in its history`;
+    return this.#rewind(way.seq);
+  }
+
+  async #rewind(seq: number): Promise<string> {
+    const { shard, onRewind } = this.#options;
     onRewind('before');
-    const aside = await shard.rewind(way.seq);
+    const aside = await shard.rewind(seq);
     this.#rewinds++;
     onRewind('after', aside?.file);
     return REWOUND;

@@ -392,6 +392,10 @@ export class ReplicaControl implements ReplicaShard {
     }
   }
 
+  get isRewindCutShort(): boolean {
+    return this.#rewinds.isCutShort;
+  }
+
   // ---- inside
 
   /** What was queued is in the log, or has failed. */

@@ -32,7 +32,11 @@ export class Rewinding {
   /** Why nothing can be taken or answered, or undefined. */
   get reason(): string | undefined {
     if (this.#isUnderWay) return 'its log is being rewound';
-    return this.#begun === undefined ? undefined : 'a rewind of its log was cut short by the disk';
+    return this.isCutShort ? 'a rewind of its log was cut short by the disk' : undefined;
+  }
+
+  get isCutShort(): boolean {
+    return this.#begun !== undefined && !this.#isUnderWay;
   }
 
   /** Undefined where there is nothing beyond `seq`. Not while the shard takes writes. */

@@ -28,8 +28,6 @@ export interface ClusterOptions {
   readonly shards: number;
   /** Three, and five in one seed of four. */
   readonly nodes?: number;
-  /** Disks rot and fail; true by default. */
-  readonly badDisks?: boolean;
 }
 
 export interface ClusterStats {
@@ -367,7 +365,6 @@ class ClusterDriver {
   }
 
   #rot(member: Member): void {
-    if (this.#options.badDisks === false) return;
     if (!this.#maySpare(member, this.#members.length - 1) || member.running === undefined || member.sick) return;
     const path = rot(member, this.#members, this.#shards(), this.#random);
     if (path === undefined) return;
@@ -393,7 +390,7 @@ class ClusterDriver {
   }
 
   #sicken(member: Member): void {
-    if (member.running === undefined || this.#options.badDisks === false) return;
+    if (member.running === undefined) return;
     this.stats.sick++;
     member.sick = true;
     sicken(member, this.#random);
