@@ -10,6 +10,7 @@ import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js'
 import { sendError } from '../tree/fold-message.js';
 import { copyTree, type TreeCopyResult, type TreeCopyTask } from '../tree/tree-copy.js';
 import { Cancelled } from './pace.js';
+import { SourceHost } from './source-host.js';
 import { type RewriteResult, type RewriteTask, runTask } from './task.js';
 
 /** One piece of work, and what comes of it. */
@@ -25,11 +26,12 @@ export type CompactAnswer =
 const ASK_BYTES = 1024 * 1024;
 
 export const serve: ServeThread = (platform, port) => {
+  const beside = new SourceHost(platform);
   let answer: ((goOn: boolean) => void) | undefined;
   port.listen((message) => {
     const request = message as CompactRequest;
     if (request.kind === 'rewrite' || request.kind === 'copy')
-      void work(platform, port, request, () => new Promise((resolve) => (answer = resolve)));
+      void work(platform, port, request, beside, () => new Promise((resolve) => (answer = resolve)));
     else answer?.(request.kind === 'go-on');
   });
 };
@@ -39,11 +41,18 @@ export function doWork(
   platform: Platform,
   { kind, task }: CompactWork,
   pace: (bytes: number) => Promise<void>,
+  beside?: SourceHost,
 ): Promise<RewriteResult | TreeCopyResult> {
-  return kind === 'rewrite' ? runTask(platform, task, pace) : copyTree(platform, task, pace);
+  return kind === 'rewrite' ? runTask(platform, task, pace, beside) : copyTree(platform, task, pace);
 }
 
-async function work(platform: Platform, port: ThreadPort, asked: CompactWork, mayGoOn: () => Promise<boolean>): Promise<void> {
+async function work(
+  platform: Platform,
+  port: ThreadPort,
+  asked: CompactWork,
+  beside: SourceHost,
+  mayGoOn: () => Promise<boolean>,
+): Promise<void> {
   const post = (message: CompactAnswer) => port.post(message);
   let bytes = 0;
   // The next slice goes on while the answer about this one is on its way: that takes longer than it should where others use the processor.
@@ -53,14 +62,15 @@ async function work(platform: Platform, port: ThreadPort, asked: CompactWork, ma
     answer = undefined;
   };
   try {
-    const result = await doWork(platform, asked, async (more) => {
+    const pace = async (more: number): Promise<void> => {
       bytes += more;
       if (bytes < ASK_BYTES) return;
       await answered();
       post({ kind: 'paced', bytes });
       bytes = 0;
       answer = mayGoOn();
-    });
+    };
+    const result = await doWork(platform, asked, pace, beside);
     await answer;
     post({ kind: 'done', result });
   } catch (error) {

@@ -1,41 +1,28 @@
 /**
  * Rewrites neighbouring sealed segments into one that holds only what lives.
  *
- *   sources: every frame checked, their BLAKE3 against their footers -> live records, byte for byte, in fewer frames, packed if wanted
- *   target:  <name>.seg.tmp -> sync -> read back whole: checksums, BLAKE3, exactly the records meant to be there
+ *   sources: every frame checked, their BLAKE3 against their footers -> live records, byte for byte, in fewer frames (live-frames.ts)
+ *   target:  <name>.seg.tmp, packed if wanted -> sync -> read back whole: checksums, BLAKE3, exactly the records meant to be there
  *
- * Ids, times, batches, records' own checksums and hashes stay as they are; frames say what range they stand for, dropped seqs
- * included. A batch that lost a body to an erasure loses its idempotency key: its content hash would confirm a guess.
+ * Reading, and reading back, may go on beside the writing (live-source.ts).
  *
  * Invariants: sources are only read. Anything bad in them, or in what was written, ends the rewrite with CORRUPT and no target.
  * The target has its `.tmp` name until the caller gives it its own (swap.ts); a crash before that leaves a file that opening deletes.
  */
 import { VarveError } from '../errors.js';
-import { type BatchHead, batchHeadBytes, decodeBatchHead, encodeBatchHead, setBatchBytes } from '../format/batch.js';
-import { equalBytes, getU48 } from '../format/bytes.js';
-import { encodeErased, erasedBytes } from '../format/erased-record.js';
 import { encodeFooter } from '../format/footer.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, finishFrame } from '../format/frame.js';
-import { Blake3Stream } from '../format/hash.js';
 import { FramePacker } from '../format/packed-frame.js';
-import { RECORD_SEQ_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader, TEMPORARY_SUFFIX } from '../format/segment.js';
 import { BlockTable } from '../log/block-table.js';
 import { BodyDigest } from '../log/body-digest.js';
 import type { LogContext } from '../log/context.js';
-import type { ScannedFrame } from '../log/frame-scanner.js';
 import type { IdempotencyMap } from '../log/idempotency.js';
 import type { Segment } from '../log/segment-state.js';
 import type { File } from '../platform/platform.js';
-import { readBack } from './read-back.js';
-import { corrupt, FrameSums, hashedFrames, readContentHash, readTrailer } from './segment-ends.js';
-
-/** What is to go. Asked for every record of the sources. */
-export interface Dropping {
-  isDropped(seq: number): boolean;
-  /** Whether the body is to go while the record stays; `bytes[at, at + length)` is the record. */
-  isErased(seq: number, bytes: Uint8Array, at: number, length: number): boolean;
-}
+import { type Dropping, FRAME_BYTES, type LiveFrame } from './live-frames.js';
+import { type LiveSource, LiveSourceHere } from './live-source.js';
+import { corrupt } from './segment-ends.js';
 
 export interface RewriteOptions {
   readonly context: LogContext;
@@ -48,6 +35,8 @@ export interface RewriteOptions {
   readonly compress: boolean;
   /** After every slice of work, with the bytes read and written by it: waits to keep a rate, or throws to give up. */
   readonly pace: (bytes: number) => Promise<void>;
+  /** Reads the sources, and what is written back, somewhere else. Default: here. */
+  readonly source?: (target: Segment) => LiveSource;
 }
 
 export interface Rewritten {
@@ -61,8 +50,6 @@ export interface Rewritten {
   readonly bytesAfter: number;
 }
 
-/** Batches gather in a frame up to this: large enough to need few, small enough to be read at once. */
-const FRAME_BYTES = 64 * 1024;
 const MAX_GENERATION = 0xffff;
 
 export async function rewriteSegments(options: RewriteOptions): Promise<Rewritten> {
@@ -72,6 +59,8 @@ export async function rewriteSegments(options: RewriteOptions): Promise<Rewritte
   } catch (error) {
     rewrite.discard();
     throw error;
+  } finally {
+    rewrite.close();
   }
 }
 
@@ -81,16 +70,10 @@ class Rewrite {
   readonly #header: SegmentHeader;
   readonly #epoch: number;
   #file: File | undefined;
-  #frame = Buffer.allocUnsafeSlow(FRAME_HEAD_BYTES + FRAME_BYTES + 4096);
-  #end = FRAME_HEAD_BYTES;
-  #batches = 0;
+  #source: LiveSource | undefined;
   readonly #packer: FramePacker | undefined;
-  #frameFirstSeq: number;
   #offset = SEGMENT_HEADER_BYTES;
   readonly #digest: BodyDigest;
-  /** What was written, to compare with what is read back. */
-  readonly #written = new FrameSums();
-  #recordsErased = 0;
   #unpaced = 0;
 
   constructor(options: RewriteOptions) {
@@ -109,7 +92,6 @@ class Rewrite {
     this.#digest = new BodyDigest(this.#target.place.seed);
     this.#epoch = first.epoch;
     this.#packer = options.compress ? new FramePacker() : undefined;
-    this.#frameFirstSeq = first.base;
     this.#header = {
       epoch: first.header?.epoch ?? first.epoch,
       replacesFrom: first.base,
@@ -123,34 +105,36 @@ class Rewrite {
   }
 
   async run(): Promise<Rewritten> {
-    const { context, sources } = this.#options;
+    const { context, sources, dropping, pace } = this.#options;
     const { files } = context.platform;
+    const target = this.#target;
     const temporary = this.#temporary;
     if (files.exists(temporary)) files.remove(temporary);
     this.#file = files.open(temporary, 'create');
-    await this.#write(encodeSegmentHeader(this.#target.place, this.#header), 0);
-    for (const source of sources) await this.#copy(source);
-    await this.#finishFrame(sources[sources.length - 1]!.lastSeq);
+    await this.#write(encodeSegmentHeader(target.place, this.#header), 0);
+    const source = this.#options.source?.(target) ?? new LiveSourceHere(context, sources, target, dropping, pace);
+    this.#source = source;
+    for (let frame = await source.next(); frame !== undefined; frame = await source.next()) {
+      await this.#put(frame);
+      await source.written(frame, this.#offset);
+    }
     await this.#seal();
     await this.#file.sync();
-    this.#file.close();
-    this.#file = undefined;
-    this.#target.trailer = await readBack(context, this.#target, temporary, this.#written, (bytes) => this.#pace(bytes));
+    target.trailer = await source.verified(target.fileBytes);
     return {
-      segment: this.#target,
+      segment: target,
       temporaryPath: temporary,
       recordsBefore: sources.reduce((sum, { records }) => sum + records, 0),
-      recordsAfter: this.#target.records,
-      recordsErased: this.#recordsErased,
+      recordsAfter: target.records,
+      recordsErased: source.recordsErased,
       bytesBefore: sources.reduce((sum, { fileBytes }) => sum + fileBytes, 0),
-      bytesAfter: this.#target.fileBytes,
+      bytesAfter: target.fileBytes,
     };
   }
 
   /** After a failure: nothing is left behind, as far as the disk lets us. */
   discard(): void {
-    this.#digest.free();
-    this.#file?.close();
+    this.close();
     try {
       this.#options.context.platform.files.remove(this.#temporary);
     } catch {
@@ -158,114 +142,38 @@ class Rewrite {
     }
   }
 
+  close(): void {
+    this.#source?.close();
+    this.#source = undefined;
+    this.#digest.free();
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
   get #temporary(): string {
     return this.#target.path + TEMPORARY_SUFFIX;
   }
 
-  /** Reads one source whole, checking it against its own BLAKE3, and takes over what lives. */
-  async #copy(source: Segment): Promise<void> {
-    const { context } = this.#options;
-    const file = context.platform.files.open(source.path, 'read');
-    const hash = new Blake3Stream();
-    try {
-      for (const frame of hashedFrames(file, source, hash)) {
-        if (frame.head.kind === FRAME_DATA) await this.#copyFrame(source, frame);
-        await this.#pace(frame.head.length);
-      }
-      const trailer = readTrailer(file, source);
-      if (trailer === undefined || !equalBytes(readContentHash(file, source, trailer), hash.digest()))
-        throw corrupt(source, 0, 'the segment is not what its BLAKE3 says');
-    } finally {
-      hash.free();
-      file.close();
-    }
-  }
-
-  async #copyFrame(source: Segment, { bytes, at, head, offset }: ScannedFrame): Promise<void> {
-    const end = at + FRAME_HEAD_BYTES + head.payloadBytes;
-    for (let p = at + FRAME_HEAD_BYTES; p < end; ) {
-      const batch = decodeBatchHead(bytes, p, end);
-      if (batch === undefined) throw corrupt(source, offset + p - at, 'a batch is unsound');
-      if (this.#end - FRAME_HEAD_BYTES + batch.totalBytes > FRAME_BYTES) await this.#finishFrame(batch.firstSeq - 1);
-      this.#makeRoom(batch.totalBytes);
-      if (batch.isEvent) {
-        this.#frame.set(bytes.subarray(p, p + batch.totalBytes), this.#end);
-        this.#end += batch.totalBytes;
-        this.#batches++;
-      } else this.#copyBatch(source, bytes, p, batch, offset - at);
-      p += batch.totalBytes;
-    }
-  }
-
-  #copyBatch(source: Segment, bytes: Buffer, at: number, batch: BatchHead, shift: number): void {
-    const { dropping } = this.#options;
-    const { recordSeed } = source.place;
-    const start = this.#end;
-    const end = at + batch.totalBytes;
-    let into = start + batch.headBytes;
-    let count = 0;
-    let erased = 0;
-    for (let p = at + batch.headBytes; p < end; ) {
-      const length = recordLengthAt(bytes, p, end);
-      const seq = length === 0 ? 0 : getU48(bytes, p + RECORD_SEQ_AT);
-      const goes = length > 0 && dropping.isDropped(seq);
-      // Its frame's checksum has passed; its own matters where it is taken over.
-      if (length === 0 || (!goes && !recordIsIntact(bytes, p, length, recordSeed))) throw corrupt(source, p + shift, 'a record is unsound');
-      if (!goes) {
-        count++;
-        if (dropping.isErased(seq, bytes, p, length) && erasedBytes(bytes, p) > 0) {
-          this.#makeRoom(into - start + erasedBytes(bytes, p));
-          const begins = into;
-          into = encodeErased(this.#frame, begins, bytes, p, length, recordSeed);
-          if (!recordIsIntact(this.#frame, begins, into - begins, recordSeed))
-            throw corrupt(source, p + shift, 'a body cannot be taken out');
-          erased++;
-        } else {
-          this.#frame.set(bytes.subarray(p, p + length), into);
-          into += length;
-        }
-      }
-      p += length;
-    }
-    // Nothing left of it, and no key to remember.
-    if (count === 0 && (batch.idempotency === undefined || erased > 0)) return;
-    const { firstSeq, lastSeq, time, isEvent } = batch;
-    const idempotency = erased > 0 ? undefined : batch.idempotency;
-    const dropped = batch.headBytes - batchHeadBytes(idempotency);
-    if (dropped > 0) this.#frame.copyWithin(start + batch.headBytes - dropped, start + batch.headBytes, into);
-    encodeBatchHead(this.#frame, start, { count, firstSeq, lastSeq, time, isEvent, idempotency });
-    this.#end = into - dropped;
-    setBatchBytes(this.#frame, start, this.#end - start);
-    this.#batches++;
-    this.#recordsErased += erased;
-  }
-
-  /** Writes what has gathered as one frame that stands for everything up to `lastSeq`. */
-  async #finishFrame(lastSeq: number): Promise<void> {
-    if (lastSeq < this.#frameFirstSeq) return;
+  /** Writes one frame at the end of the target. */
+  async #put({ image, end, firstSeq, lastSeq, batches }: LiveFrame): Promise<void> {
     const fields = {
       kind: FRAME_DATA,
       epoch: this.#epoch,
-      firstSeq: this.#frameFirstSeq,
+      firstSeq,
       lastSeq,
       attestedSeq: lastSeq,
-      batchCount: this.#batches,
-      payloadBytes: this.#end - FRAME_HEAD_BYTES,
+      batchCount: batches,
+      payloadBytes: end - FRAME_HEAD_BYTES,
     };
     const { place } = this.#target;
-    this.#makeRoom(16);
-    this.#written.add(this.#frame, FRAME_HEAD_BYTES, this.#end);
-    const packed = this.#end > FRAME_HEAD_BYTES ? this.#packer?.pack(this.#frame, this.#end, place, this.#offset) : undefined;
-    const bytes = packed?.bytes ?? this.#frame;
+    const packed = end > FRAME_HEAD_BYTES ? this.#packer?.pack(image, end, place, this.#offset) : undefined;
+    const bytes = packed?.bytes ?? image;
     const head = packed === undefined ? fields : { ...fields, packedBytes: packed.packedBytes };
     const length = finishFrame(bytes, head, place, this.#offset);
-    if (!this.#target.admit(this.#frame, 0, { ...head, length }, this.#offset, packed?.blocks))
+    if (!this.#target.admit(image, 0, { ...head, length }, this.#offset, packed?.blocks))
       throw corrupt(this.#target, this.#offset, 'a frame came out unsound');
     await this.#write(bytes.subarray(0, length), this.#offset);
     this.#offset += length;
-    this.#frameFirstSeq = lastSeq + 1;
-    this.#end = FRAME_HEAD_BYTES;
-    this.#batches = 0;
     await this.#pace(length);
   }
 
@@ -294,14 +202,6 @@ class Rewrite {
       throw new VarveError('NOT_WRITTEN', `a segment cannot be rewritten: ${reason}`, { shard: this.#target.place.shard, reason });
     }
     if (hashed) this.#digest.update(bytes);
-  }
-
-  #makeRoom(bytes: number): void {
-    const needed = this.#end + bytes + 64;
-    if (needed <= this.#frame.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#frame.length * 2));
-    this.#frame.copy(grown, 0, 0, this.#frame.length);
-    this.#frame = grown;
   }
 
   async #pace(bytes: number): Promise<void> {

@@ -10,8 +10,10 @@ import { LogContext } from '../log/context.js';
 import type { Segment } from '../log/segment-state.js';
 import type { Platform } from '../platform/platform.js';
 import { SeqSet } from '../retention/seq-set.js';
-import { type Dropping, rewriteSegments } from './rewrite.js';
+import type { Dropping } from './live-frames.js';
+import { rewriteSegments } from './rewrite.js';
 import { readTrailer } from './segment-ends.js';
+import type { SourceHost } from './source-host.js';
 
 /** The bodies of an entity's versions before `seq` go. */
 export interface ErasedEntity {
@@ -44,9 +46,37 @@ export interface RewriteResult {
   readonly bytesAfter: number;
 }
 
-/** Throws what `pace` throws, CORRUPT for a bad source, and what the disk says; then there is no target. */
-export async function runTask(platform: Platform, task: RewriteTask, pace: (bytes: number) => Promise<void>): Promise<RewriteResult> {
-  const { directory, shard, databaseId, drops, erased, compactedThrough, compress } = task;
+/** Less is read by whoever writes. */
+const WORTH_READING_BESIDE_BYTES = 8 * 1024 * 1024;
+
+/**
+ * `beside`: may read for it on another thread. Throws what `pace` throws, CORRUPT for a bad source, and what the disk says; then there
+ * is no target.
+ */
+export async function runTask(
+  platform: Platform,
+  task: RewriteTask,
+  pace: (bytes: number) => Promise<void>,
+  beside?: SourceHost,
+): Promise<RewriteResult> {
+  const { compactedThrough, compress } = task;
+  const parts = taskParts(platform, task);
+  const sourceBytes = parts.sources.reduce((sum, { fileBytes }) => sum + fileBytes, 0);
+  const isBeside = beside !== undefined && sourceBytes >= WORTH_READING_BESIDE_BYTES && beside.start();
+  const { segment, ...counts } = await rewriteSegments({
+    ...parts,
+    compactedThrough,
+    compress,
+    pace,
+    ...(isBeside ? { source: (target) => beside.read(task, target, pace) } : {}),
+  });
+  const { recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter } = counts;
+  return { name: segment.name, fileBytes: segment.fileBytes, recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter };
+}
+
+/** What a task says, opened. Throws CORRUPT. */
+export function taskParts(platform: Platform, task: RewriteTask) {
+  const { directory, shard, databaseId, drops, erased } = task;
   const context = new LogContext({ platform, directory, shard, databaseId, segmentBytes: 0 });
   const sources = task.sources.map((name) => openSegment(context, name, ''));
   const dropped = new SeqSet(drops);
@@ -54,9 +84,7 @@ export async function runTask(platform: Platform, task: RewriteTask, pace: (byte
     isDropped: (seq) => dropped.has(seq),
     isErased: (seq, bytes, at) => erased.some((entity) => seq < entity.seq && isOf(entity, bytes, at)),
   };
-  const { segment, ...counts } = await rewriteSegments({ context, sources, dropping, compactedThrough, compress, pace });
-  const { recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter } = counts;
-  return { name: segment.name, fileBytes: segment.fileBytes, recordsBefore, recordsAfter, recordsErased, bytesBefore, bytesAfter };
+  return { context, sources, dropping };
 }
 
 /** What the ends of a sealed segment's file tell, `suffix` being what its name on disk ends in. Throws CORRUPT. */

@@ -10,6 +10,6 @@ import type { ServeThread } from './platform.js';
 const { root, module } = workerData as ThreadStart;
 const { serve } = (await import(new URL(`../${module}.js`, import.meta.url).href)) as { readonly serve: ServeThread };
 serve(nodePlatform(root, { blocking: true }), {
-  post: (message) => parentPort?.postMessage(message),
+  post: (message, moved = []) => parentPort?.postMessage(message, moved),
   listen: (receive) => parentPort?.on('message', receive),
 });

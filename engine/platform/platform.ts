@@ -26,14 +26,15 @@ export interface Platform {
 }
 
 /** Path below `engine/`, without its extension. Such a module exports `serve: ServeThread`. */
-export type ThreadModule = 'tree/fold-thread' | 'compaction/compact-thread';
+export type ThreadModule = 'tree/fold-thread' | 'compaction/compact-thread' | 'compaction/source-thread';
 
 /** What the far end runs; it keeps the thread for as long as it listens. */
 export type ServeThread = (platform: Platform, port: ThreadPort) => void;
 
 /** The far end of a thread. Messages are what a structured clone takes. */
 export interface ThreadPort {
-  post(message: unknown): void;
+  /** `moved` changes hands, as in `Thread`. */
+  post(message: unknown, moved?: readonly ArrayBuffer[]): void;
   listen(receive: (message: unknown) => void): void;
 }
 

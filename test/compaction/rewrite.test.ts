@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { rewriteSegments, swapSegments } from '../../engine/compaction/index.js';
-import type { Dropping } from '../../engine/compaction/rewrite.js';
+import type { Dropping } from '../../engine/compaction/live-frames.js';
 import { isVarveError } from '../../engine/errors.js';
 import { storedRecordHash } from '../../engine/format/record-hash.js';
 import { isGap, ShardLog } from '../../engine/log/index.js';
