@@ -1,6 +1,9 @@
 #!/usr/bin/env node
-/** The `varve` command: gives the program this process's streams and environment, and ends with its exit code. */
-import { run } from './program.js';
+/**
+ * The `varve` command: gives the program this process's streams and environment, and ends with its exit code. The program is run from
+ * its bundle where the build made one (tools/build/bundle.mjs), which starts in half the time.
+ */
+import { existsSync } from 'node:fs';
 
 // A reader that stops (`varve list … | head`) is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -8,4 +11,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+const bundled = new URL('../bundle/program.mjs', import.meta.url);
+const { run } = existsSync(bundled) ? ((await import(bundled.href)) as typeof import('./program.js')) : await import('./program.js');
 process.exitCode = await run(process.argv.slice(2), process);

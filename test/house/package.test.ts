@@ -28,7 +28,7 @@ describe('package', () => {
     const named = [...Object.values(bin), ...entries].map((path) => path.replace(/^\.\//, ''));
     expect(packed).toEqual(expect.arrayContaining([...named, 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']));
     const allowed =
-      /^(?:dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|tools\/bench\/peers\/package(?:-lock)?\.json|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+      /^(?:dist\/bundle\/(?:load\.mjs|(?:engine|program)\.(?:mjs|cjs|cache))|dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|tools\/bench\/peers\/package(?:-lock)?\.json|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
     expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
   });
 
@@ -38,6 +38,19 @@ describe('package', () => {
       (path) => /^(?:engine|replication|server|tools)\/.+\.ts$/.test(path) && !path.endsWith('.d.ts'),
     );
     expect(modules).toEqual(sources.map((path) => `dist/${path.replace(/\.ts$/, '.js')}`).sort());
+  });
+
+  it('runs from one file with bytecode beside it, and exports what the modules do', () => {
+    packedFiles();
+    const script = `
+      import { isWarm, program } from './dist/bundle/load.mjs';
+      import * as bundled from './dist/bundle/engine.mjs';
+      import * as modules from './dist/engine/index.js';
+      const missing = Object.keys(modules).filter((name) => typeof bundled[name] !== typeof modules[name]);
+      console.log(JSON.stringify({ missing, run: typeof program().run, engine: isWarm('engine'), program: isWarm('program') }));
+    `;
+    const told = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT });
+    expect(JSON.parse(told.toString())).toEqual({ missing: [], run: 'function', engine: true, program: true });
   });
 
   it('has a command that a shell can run', () => {

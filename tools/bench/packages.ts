@@ -28,6 +28,7 @@ function isVarve(directory: string): boolean {
 
 interface Manifest {
   readonly version?: string;
+  readonly exports?: Readonly<Record<string, { readonly default?: string }>>;
   readonly dependencies?: Readonly<Record<string, string>>;
 }
 
@@ -41,10 +42,17 @@ export function defaultPeersDirectory(): string | undefined {
   return existsSync(path.join(root, 'tools/bench/packages.ts')) ? path.join(root, 'tools/bench/peers') : undefined;
 }
 
+async function loadVarve(): Promise<typeof import('../../engine/index.js')> {
+  if (!import.meta.url.endsWith('.js')) return import('../../engine/index.js');
+  const { exports } = readManifest(packageRoot());
+  return import(pathToFileURL(path.join(packageRoot(), exports?.['.']?.default ?? '')).href);
+}
+
 export class Packages {
   /** Folders whose node_modules are looked into: the peers' own, then Varve's and, where npm put them higher up, those above. */
   readonly #places: readonly string[];
   readonly #loaded = new Map<string, unknown>();
+  #varve: Promise<typeof import('../../engine/index.js')> | undefined;
 
   constructor(peersDirectory: string | undefined) {
     const places = peersDirectory === undefined ? [] : [path.resolve(peersDirectory)];
@@ -75,13 +83,22 @@ export class Packages {
   /** Ahead of what is timed, as a program loads what it imports: Varve's own modules are loaded by then too. */
   async load(names: readonly string[]): Promise<void> {
     for (const name of names) {
-      if (name === 'varve') continue;
+      if (name === 'varve') {
+        await this.varve();
+        continue;
+      }
       try {
         this.require(name);
       } catch {
         await this.import(name);
       }
     }
+  }
+
+  /** What the package exports, as its users load it; the sources where these are not compiled. */
+  varve(): Promise<typeof import('../../engine/index.js')> {
+    this.#varve ??= loadVarve();
+    return this.#varve;
   }
 
   /** `require` as this package's neighbours would call it. */

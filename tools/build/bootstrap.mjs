@@ -56,6 +56,8 @@ async function prepare() {
     say('varve: building');
     stamps.prepareBuild();
     await bin('typescript/bin/tsc', ['-p', 'tsconfig.json']);
+    const { bundle } = await import('./bundle.mjs');
+    await bundle(join(ROOT, 'dist'));
     // The stamp is of the sources as they were before: one edited meanwhile is built again next time.
     stamps.writeBuildStamp(before);
   }

@@ -13,6 +13,8 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const SOURCE_FOLDERS = ['engine', 'replication', 'server', 'tools'];
+/** What makes the bundles, which are in dist too. */
+const BUNDLERS = ['tools/build/bundle.mjs', 'tools/build/load.mjs', 'tools/build/warm.mjs'];
 const INSTALL_STAMP = join(ROOT, 'node_modules', '.varve-stamp');
 const BUILD_STAMP = join(ROOT, 'dist', '.varve-stamp');
 
@@ -54,7 +56,7 @@ function sameVersions(installed) {
 
 export function sourceStamp() {
   const hash = createHash('sha256');
-  for (const file of [...sources(), 'tsconfig.json', 'package-lock.json']) {
+  for (const file of [...sources(), ...BUNDLERS, 'tsconfig.json', 'package-lock.json']) {
     const { size, mtimeMs } = statSync(join(ROOT, file));
     hash.update(`${file} ${size} ${mtimeMs}\n`);
   }
@@ -62,7 +64,7 @@ export function sourceStamp() {
 }
 
 export function isBuilt(stamp) {
-  return readText(BUILD_STAMP) === stamp && missingOutputs().length === 0;
+  return readText(BUILD_STAMP) === stamp && missingOutputs().length === 0 && isBundled();
 }
 
 export function writeBuildStamp(stamp) {
@@ -82,6 +84,12 @@ export function prepareBuild() {
 
 function missingOutputs() {
   return sources().filter((file) => !existsSync(join(ROOT, 'dist', `${stem(file)}.js`)));
+}
+
+function isBundled() {
+  return (
+    !sources().includes('tools/program.ts') || ['engine.mjs', 'program.mjs'].every((name) => existsSync(join(ROOT, 'dist/bundle', name)))
+  );
 }
 
 function stem(source) {

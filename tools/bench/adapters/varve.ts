@@ -1,9 +1,10 @@
 /** Varve as its users embed it. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { open, type VersionRecord } from '../../../engine/index.js';
+import type { Database, VersionRecord } from '../../../engine/index.js';
 import type { Adapter, KeyedVersion, Store } from '../adapter.js';
 import { BASE, type BenchRecord } from '../data/index.js';
+import type { Packages } from '../packages.js';
 
 const COLLECTION = 'bench';
 const PAGE = 1000;
@@ -23,17 +24,18 @@ export const varve: Adapter = {
   open: openVarve,
 };
 
-async function openVarve(directory: string): Promise<VarveStore> {
+async function openVarve(directory: string, packages: Packages): Promise<VarveStore> {
+  const { open } = await packages.varve();
   const db = await open(path.join(directory, 'varve'), { blockCacheBytes: BLOCK_CACHE_BYTES });
   return new VarveStore(db, new SeqRuns(path.join(directory, 'bench-seqs.json')));
 }
 
 class VarveStore implements Store {
-  readonly #db: Awaited<ReturnType<typeof open>>;
+  readonly #db: Database;
   readonly #seqs: SeqRuns;
   readonly putConcurrent = (record: BenchRecord) => this.put(record);
 
-  constructor(db: Awaited<ReturnType<typeof open>>, seqs: SeqRuns) {
+  constructor(db: Database, seqs: SeqRuns) {
     this.#db = db;
     this.#seqs = seqs;
   }

@@ -1,0 +1,103 @@
+/**
+ * Puts what was compiled into two files, and keeps them compiled to bytecode beside: loading some 400 modules, and compiling each
+ * function when it first runs, is most of what opening a small database and starting a server cost.
+ *
+ *     dist/bundle/engine.cjs      everything in engine/, for who embeds it and for the other bundle
+ *     dist/bundle/program.cjs     the command line with server and replication; takes the engine from the first
+ *     dist/bundle/*.cache         bytecode of what warm.mjs ran, for the Node that built it
+ *     dist/bundle/engine.mjs      what the package exports; program.mjs: what tools/cli.js runs; load.mjs: reads all of these
+ *
+ * Packages are not bundled. Everything here is derived: deleted, tools/cli.js runs the modules that tsc wrote. Threads, processes that
+ * the tools start, and whoever asks node for source maps (which it does not read here) run those too.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, posix, relative, sep } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+/** Modules of the engine that others import. The first is the package's face. */
+const DOORS = ['engine/index.js', 'engine/copying.js', 'engine/segment-copy.js', 'engine/check.js', 'engine/inspect.js'];
+const PROGRAM = 'tools/program.js';
+
+/** Of a dist that tsc has just written. Does nothing where it holds no program; without a bundler that runs, what is asked for are the modules. */
+export async function bundle(dist) {
+  const out = join(dist, 'bundle');
+  rmSync(out, { recursive: true, force: true });
+  if (![...DOORS, PROGRAM].every((path) => existsSync(join(dist, path)))) return;
+  mkdirSync(out);
+  try {
+    await writeBundles(dist, out);
+  } catch (error) {
+    process.stderr.write(`varve: not bundled (${error.message}); everything works, and starts slower\n`);
+    writeFileSync(join(out, 'engine.mjs'), `export * from '../${DOORS[0]}';\n`);
+    writeFileSync(join(out, 'program.mjs'), `export * from '../${PROGRAM}';\n`);
+    return;
+  }
+  const warmed = spawnSync(process.execPath, [join(HERE, 'warm.mjs'), out], { stdio: ['ignore', 2, 2] });
+  if (warmed.status !== 0) process.stderr.write('varve: no bytecode is kept; everything works, and starts slower\n');
+}
+
+async function writeBundles(dist, out) {
+  const { build } = await import('esbuild');
+  const common = {
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    packages: 'external',
+    charset: 'ascii',
+    // What load.mjs calls.
+    banner: { js: '(function (exports, require, module, __urlOf) {' },
+    footer: { js: '})' },
+    logLevel: 'silent',
+  };
+  const doors = DOORS.map((path) => `export * as ${JSON.stringify(path)} from './${path}';`).join('\n');
+  await build({ ...common, stdin: { contents: doors, resolveDir: dist }, outfile: join(out, 'engine.cjs'), plugins: [placed(dist)] });
+  const program = { entryPoints: [join(dist, PROGRAM)], outfile: join(out, 'program.cjs'), plugins: [placed(dist), engineApart(dist)] };
+  await build({ ...common, ...program });
+  copyFileSync(join(HERE, 'load.mjs'), join(out, 'load.mjs'));
+  const names = await namesOf(join(dist, DOORS[0]));
+  const face = `import { engine } from './load.mjs';\n\nexport const { ${names.join(', ')} } = engine('${DOORS[0]}');\n`;
+  writeFileSync(join(out, 'engine.mjs'), face);
+  writeFileSync(join(out, 'program.mjs'), "import { program } from './load.mjs';\n\nexport const { run } = program();\n");
+}
+
+/** A module that asks where it is hears where tsc put it. */
+function placed(dist) {
+  return {
+    name: 'placed',
+    setup(build) {
+      build.onLoad({ filter: /\.js$/ }, ({ path }) => {
+        const within = relative(dist, path);
+        if (within.startsWith('..')) return undefined;
+        const text = readFileSync(path, 'utf8');
+        if (!text.includes('import.meta.url')) return undefined;
+        return { contents: text.replaceAll('import.meta.url', `__urlOf(${JSON.stringify(within.split(sep).join('/'))})`), loader: 'js' };
+      });
+    },
+  };
+}
+
+/** The engine is not bundled twice: nothing of it may be there in two copies. */
+function engineApart(dist) {
+  return {
+    name: 'engine-apart',
+    setup(build) {
+      build.onResolve({ filter: /^\.\.?\/.*engine\// }, ({ path, importer }) => {
+        const within = posix.normalize(
+          relative(dist, join(dirname(importer), path))
+            .split(sep)
+            .join('/'),
+        );
+        if (!within.startsWith('engine/')) return undefined;
+        if (!DOORS.includes(within)) return { errors: [{ text: `${within} is no door of the engine: name it in tools/build/bundle.mjs` }] };
+        return { path: `varve:${within}`, external: true };
+      });
+    },
+  };
+}
+
+async function namesOf(module) {
+  return Object.keys(await import(pathToFileURL(module).href)).sort();
+}
