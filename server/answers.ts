@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RecordHeader, VersionRecord } from '../engine/index.js';
 import { lasting } from './figures.js';
+import { Answer } from './outbox.js';
 import type { Problem } from './problem.js';
 
 export const JSON_TYPE = 'application/json';
@@ -38,8 +39,36 @@ export function send(res: ServerResponse, status: number, headers: Headers, body
   res.end(body);
 }
 
+const STATUS_LINES: Readonly<Record<number, string>> = { 200: 'HTTP/1.1 200 OK', 201: 'HTTP/1.1 201 Created' };
+const COMMON_LINES = `\r\n${linesOf(COMMON)}`;
+/** Of what node takes in a header: all that ours hold. */
+const HEADER_TEXT = /^[\x20-\x7e]*$/;
+
+function linesOf(flat: readonly (string | number)[]): string {
+  let lines = '';
+  for (let n = 0; n < flat.length; n += 2) lines += `${flat[n]}: ${flat[n + 1]}\r\n`;
+  return lines;
+}
+
+/** Status line and headers as one text, or undefined where it takes node to write them. */
+function headText(status: number, headers: Headers, length: number): string | undefined {
+  const line = STATUS_LINES[status];
+  if (line === undefined) return undefined;
+  let text = line + COMMON_LINES;
+  for (const name in headers) {
+    const value = headers[name]!;
+    if (typeof value === 'string' && !HEADER_TEXT.test(value)) return undefined;
+    text += `${name}: ${value}\r\n`;
+  }
+  return `${text}Content-Length: ${length}\r\n`;
+}
+
 /** `bytes`: one char a byte. */
 function sendLatin1(res: ServerResponse, status: number, headers: Headers, bytes: string): void {
+  if (res instanceof Answer && res.mayBeWhole) {
+    const head = headText(status, headers, bytes.length);
+    if (head !== undefined) return res.sendWhole(status, head, bytes);
+  }
   const all = flatHeaders(headers);
   all.push('Content-Length', bytes.length);
   res.writeHead(status, all as string[]);
@@ -78,7 +107,7 @@ export function beginStream(res: ServerResponse, headers: Headers = {}): void {
 
 /** Where the answer has begun already there is nothing left to say but to cut it short. */
 export function sendProblem(req: IncomingMessage, res: ServerResponse, problem: Problem, requestId: string): void {
-  if (res.headersSent) {
+  if (res.headersSent || res.writableEnded) {
     res.destroy();
     return;
   }

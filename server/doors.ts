@@ -14,6 +14,7 @@ import { type Access, type Caller, callerOf, enterAs } from './auth.js';
 import { checkForm, checkSource, type Hosts, isLoopback } from './guard.js';
 import type { Limits } from './limits.js';
 import type { Logger } from './logging.js';
+import { openOutbox } from './outbox.js';
 import { Admission, type Client } from './overload.js';
 import { Problem, problemOf } from './problem.js';
 import { SlowReaders } from './slow-readers.js';
@@ -164,6 +165,7 @@ export class Doors {
 
   #meet(socket: Known): Peer {
     const peer = new Peer(socket);
+    openOutbox(socket, this.#options.limits.keepAliveTimeoutMs);
     const exempt = this.#exemptions.get(endsOf(socket));
     if (exempt !== undefined) socket[EXEMPT] = exempt;
     socket.on('close', () => {

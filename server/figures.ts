@@ -7,6 +7,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { Route } from './exchange.js';
+import { hasLeft } from './outbox.js';
 
 /** Seconds. */
 export const BUCKETS: readonly number[] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -61,7 +62,7 @@ export class RequestFigures {
       this.#byRoute.set(route, figures);
     }
     const method = methodIndex(res.req.method);
-    const answered = res.writableFinished;
+    const answered = hasLeft(res);
     const statusClass = answered ? Math.min(5, Math.floor(res.statusCode / 100)) - 1 : CUT;
     figures.answers[method * CLASSES.length + statusClass]!++;
     const ms = performance.now() - (counted[STARTED] ?? 0);

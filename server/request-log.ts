@@ -14,6 +14,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { callerOf } from './auth.js';
 import { routeOf } from './figures.js';
 import type { Logger } from './logging.js';
+import { hasLeft } from './outbox.js';
 import type { Problem } from './problem.js';
 
 export const REQUEST_ID = 'Varve-Request-Id';
@@ -89,7 +90,7 @@ function lineOf(res: ServerResponse, ms: number, problem: Problem | undefined): 
     ms: Math.round(ms * 10) / 10,
     ...(sentBefore === undefined || res.req.socket.destroyed ? {} : { bytes: res.req.socket.bytesWritten - sentBefore }),
     ...(caller === undefined ? {} : { caller }),
-    ...(res.writableFinished ? {} : { cut: true }),
+    ...(hasLeft(res) ? {} : { cut: true }),
     ...(problem === undefined ? {} : { slug: problem.slug }),
     ...(problem === undefined || problem.status < 500 ? {} : { err: problem.cause ?? problem }),
   };

@@ -11,6 +11,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Limits } from './limits.js';
 import type { Logger } from './logging.js';
+import { unsentBytes } from './outbox.js';
 
 const SEEN = Symbol('seen');
 
@@ -28,7 +29,8 @@ export interface Unread {
 /** Bytes of an answer that are still here. */
 export function unreadBytes(res: ServerResponse): number {
   // What the answer holds itself and what the socket holds of it; answers that wait behind another on their connection have no socket.
-  return res.socket === null ? res.writableLength : Math.max(res.writableLength, res.socket.writableLength);
+  const held = res.socket === null ? res.writableLength : Math.max(res.writableLength, res.socket.writableLength);
+  return held + unsentBytes(res);
 }
 
 export class SlowReaders {

@@ -27,6 +27,7 @@ import { ConfigError, Hosts, isLoopback, parseListen, requireTokensBeyondLoopbac
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { createLogger, type Logger } from './logging.js';
 import { Metrics } from './metrics.js';
+import { Answer, flushOutbox } from './outbox.js';
 import { Problem } from './problem.js';
 import { RequestLog, type RequestLogging } from './request-log.js';
 import { ShardEvents } from './shard-events.js';
@@ -228,6 +229,7 @@ function createHttpServer(limits: Limits, tls: TlsMaterial | undefined): HttpSer
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, 5_000),
     noDelay: true,
+    ServerResponse: Answer,
   };
   const server =
     tls === undefined
@@ -279,6 +281,7 @@ function refuseClient(error: NodeJS.ErrnoException, socket: Duplex): void {
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? new Problem('request-timeout', 'The headers took too long to arrive.')
         : new Problem('invalid', 'This is not HTTP as this server understands it.', { path: 'request', expected: 'HTTP/1.1' });
+  flushOutbox(socket);
   socket.end(rawAnswer(problem));
 }
 
