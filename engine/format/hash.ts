@@ -13,6 +13,7 @@
  */
 import bindings from 'blake3-wasm/dist/wasm/nodejs/blake3_js.js';
 import type { HashHex } from '../types.js';
+import { hasWideBlake3, WideBlake3 } from './blake3-wide.js';
 
 /** What we use of the module's raw exports; pointers are offsets into `memory`. */
 interface RawBlake3 {
@@ -92,23 +93,40 @@ export function blake3Into(into: Uint8Array, at: number, head: Uint8Array, bytes
 
 /** For what does not fit in memory at once. Holds memory of the module until `digest` or `free`. */
 export class Blake3Stream {
-  /** 0 once freed. */
-  #hasher = wasm.create_hasher();
+  /** Where this machine hashes several chunks at once; otherwise the module's hasher does it, 0 once freed. */
+  #wide: WideBlake3 | undefined;
+  #hasher: number;
+  #isOpen = true;
+
+  constructor(isWide = hasWideBlake3()) {
+    this.#wide = isWide ? new WideBlake3() : undefined;
+    this.#hasher = isWide ? 0 : wasm.create_hasher();
+  }
 
   update(bytes: Uint8Array): this {
-    const hasher = this.#open();
+    this.#mustBeOpen();
+    if (this.#wide !== undefined) {
+      this.#wide.update(bytes);
+      return this;
+    }
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
       const piece = bytes.subarray(start, start + PIECE_BYTES);
       const input = wasm.__wbindgen_malloc(piece.length);
       memory().set(piece, input);
-      wasm.blake3hash_update(hasher, input, piece.length);
+      wasm.blake3hash_update(this.#hasher, input, piece.length);
     }
     return this;
   }
 
   /** Ends the stream. */
   digest(): Buffer {
-    wasm.blake3hash_digest(this.#open(), OUT, HASH_BYTES);
+    this.#mustBeOpen();
+    if (this.#wide !== undefined) {
+      const digest = this.#wide.digest();
+      this.free();
+      return digest;
+    }
+    wasm.blake3hash_digest(this.#hasher, OUT, HASH_BYTES);
     const digest = takeOutput();
     this.free();
     return digest;
@@ -118,11 +136,12 @@ export class Blake3Stream {
   free(): void {
     if (this.#hasher !== 0) wasm.__wbg_blake3hash_free(this.#hasher);
     this.#hasher = 0;
+    this.#wide = undefined;
+    this.#isOpen = false;
   }
 
-  #open(): number {
-    if (this.#hasher === 0) throw new Error('assertion failed: a Blake3Stream is not used after its digest');
-    return this.#hasher;
+  #mustBeOpen(): void {
+    if (!this.#isOpen) throw new Error('assertion failed: a Blake3Stream is not used after its digest');
   }
 }
 
