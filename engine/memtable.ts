@@ -47,8 +47,8 @@ export class Memtable {
     return this.#count * SLOT_BYTES + this.#entities.length * ENTITY_BYTES + this.#keyBytes;
   }
 
-  /** `hash`: 32 bytes from `hashAt` on. */
-  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array, hashAt = 0): void {
+  /** `hash`: 32 bytes from `hashAt` on; undefined: `fillHashes` brings it. */
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined, hashAt = 0): void {
     if (this.#count === this.#capacity) this.#grow();
     const slot = this.#count++;
     let number = this.#numberOf(entity);
@@ -59,9 +59,14 @@ export class Memtable {
     this.#previous[slot] = this.#newest[number]!;
     this.#kinds[slot] = kind;
     const to = slot * HASH_BYTES;
-    for (let i = 0; i < HASH_BYTES; i++) this.#hashes[to + i] = hash[hashAt + i]!;
+    if (hash !== undefined) for (let i = 0; i < HASH_BYTES; i++) this.#hashes[to + i] = hash[hashAt + i]!;
     this.#entityNumbers[slot] = number;
     this.#newest[number] = slot;
+  }
+
+  /** Of the versions added last, as many as there are hashes. */
+  fillHashes(hashes: Uint8Array): void {
+    this.#hashes.set(hashes, this.#count * HASH_BYTES - hashes.length);
   }
 
   #numberOf(entity: string): number {

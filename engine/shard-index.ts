@@ -129,9 +129,14 @@ export class ShardIndex {
   }
 
   /** Adds a record, queued or durable; seqs only grow. */
-  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array, hashAt = 0): void {
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined, hashAt = 0): void {
     this.#hints.remove(entity);
     this.#active.add(entity, seq, time, kind, supersedes, hash, hashAt);
+  }
+
+  /** Of the records added last, which came without. */
+  fillHashes(hashes: Uint8Array): void {
+    this.#active.fillHashes(hashes);
   }
 
   /** Of the entity's newest version, queued ones included. */

@@ -7,10 +7,10 @@
 import { contentHash, type PreparedBatch, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
 import { assert, isVarveError, VarveError } from './errors.js';
-import { HASH_BYTES } from './format/hash.js';
 import { MAX_IDEMPOTENCY_KEY_CHARS, SALT_BYTES } from './format/limits.js';
 import { putImageRefs } from './format/record.js';
-import { imageHash, storedRecordHash } from './format/record-hash.js';
+import { storedRecordHash } from './format/record-hash.js';
+import { stampImages } from './format/record-stamp.js';
 import { formatTime, parseTime } from './format/time.js';
 import { type Idempotency, KIND_PUT, KIND_TOMBSTONE, type ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
@@ -159,17 +159,18 @@ export class ShardWriter {
         const seq = before + 1 + i;
         const replaced = newest === undefined ? 0 : newest.seq;
         supersedes.push(replaced);
-        const refs = item.refs.length === 0 ? NO_REFS : item.refs.map((ref) => this.#resolveRef(ref, before + 1));
-        if (refs !== NO_REFS) {
+        if (item.refs.length > 0) {
+          const refs = item.refs.map((ref) => this.#resolveRef(ref, before + 1));
           putImageRefs(arena.bytes, item.at, refs);
           inserted.setRefs(i, refs);
         }
         if (!item.deleted) for (let j = 0; j < SALT_BYTES; j++) arena.bytes[item.saltAt + j] = salts[i * SALT_BYTES + j]!;
-        imageHash(shard, arena.bytes, item, seq, time, replaced, refs, hashes, i * HASH_BYTES);
         countVersion(counts, item.collection, !item.deleted, newest !== undefined && newest.kind === KIND_PUT);
-        index.add(item.entity, seq, time, item.kind, replaced, hashes, i * HASH_BYTES);
+        index.add(item.entity, seq, time, item.kind, replaced, undefined);
       }
-      const placed = { firstSeq: before + 1, time, supersedes };
+      const placed = { firstSeq: before + 1, time, count: items.length };
+      stampImages(arena.bytes, items, { shard, firstSeq: before + 1, time, supersedes, hashes }, group.builder.recordSeed);
+      index.fillHashes(hashes);
       group.builder.addImages(arena.bytes, arena.end, idempotency === undefined ? placed : { ...placed, idempotency });
     } catch (error) {
       index.rollBack(before);
@@ -235,8 +236,6 @@ export class ShardWriter {
     return { records, replayed: true };
   }
 }
-
-const NO_REFS: readonly number[] = [];
 
 /** Waits for what the refusal rests on, so that it never tells of a write that did not survive. */
 async function refuse(refusal: VarveError, group: Group | undefined): Promise<never> {

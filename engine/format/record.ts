@@ -30,6 +30,7 @@ export const RECORD_TIME_AT = 20;
 export const RECORD_BATCH_END_AT = 28;
 const RECORD_REFS_AT = 36;
 const MAX_U16 = 0xffff;
+const TWO_32 = 2 ** 32;
 
 const NO_REFS: readonly number[] = Object.freeze([]);
 const NO_BYTES: Uint8Array = Buffer.alloc(0);
@@ -94,7 +95,7 @@ export function encodeRecord(
 }
 
 /**
- * Begins a record as it will stand in its frame, at the end of an arena. `placeRecord` fills in seq, times and checksum once they are
+ * Begins a record as it will stand in its frame, at the end of an arena. `stampImages` fills in seq, times and checksum once they are
  * known, the caller refs and salt (left as they are until then) and the body: it goes to the arena's end, then `endRecordImage`.
  * Returns where the key ends, and the salt of a put begins.
  */
@@ -116,6 +117,17 @@ export function beginRecordImage(arena: ByteArena, kind: RecordKind, refCount: n
   putU16(bytes, at + 36, refCount);
   arena.end = kind === KIND_PUT ? keyEnd + SALT_BYTES : keyEnd;
   return keyEnd;
+}
+
+/** A record that is being inserted, as it stands in an arena. */
+export interface RecordImage {
+  readonly kind: RecordKind;
+  readonly collectionBytes: Uint8Array;
+  /** Positions in the arena: of the image, its key, the key's end (where a put's salt begins), the body's end. */
+  readonly at: number;
+  readonly keyAt: number;
+  readonly saltAt: number;
+  readonly end: number;
 }
 
 /** Where the key of the image at `at` begins. */
@@ -142,12 +154,32 @@ function putUtf8(bytes: Uint8Array, at: number, text: string): number {
   return text.length;
 }
 
-/** The refs of the image at `at`. `placeRecord` holds them to the seq. */
+/** The refs of the image at `at`. `placeHead` holds them to the seq. */
 export function putImageRefs(bytes: Uint8Array, at: number, refs: readonly number[]): void {
   for (let i = 0; i < refs.length; i++) putU48(bytes, at + RECORD_FIXED_BYTES + i * REF_BYTES, refs[i]!);
 }
 
-/** Completes the image at `at`, copied to its place in a frame. Returns the position after it. */
+/** What of the image at `at` was open until its place is known, but for the checksum. */
+export function placeHead(into: DataView, at: number, seq: number, supersedes: number, time: number, batchEndSeq: number): void {
+  assert(into.getUint8(at) === RECORD_TAG && seq <= batchEndSeq && supersedes < seq, 'seqs of a record are in order');
+  setU48(into, at + RECORD_SEQ_AT, seq);
+  setU48(into, at + RECORD_SUPERSEDES_AT, supersedes);
+  into.setUint32(at + RECORD_TIME_AT, time >>> 0, true);
+  into.setUint32(at + RECORD_TIME_AT + 4, Math.floor(time / TWO_32), true);
+  into.setUint32(at + RECORD_BATCH_END_AT, batchEndSeq - seq, true);
+  const refsEnd = at + RECORD_FIXED_BYTES + into.getUint16(at + RECORD_REFS_AT, true) * REF_BYTES;
+  for (let p = at + RECORD_FIXED_BYTES; p < refsEnd; p += REF_BYTES) {
+    const ref = into.getUint32(p, true) + into.getUint16(p + 4, true) * TWO_32;
+    assert(ref > 0 && ref < seq, 'a ref points backwards');
+  }
+}
+
+function setU48(into: DataView, at: number, value: number): void {
+  into.setUint32(at, value >>> 0, true);
+  into.setUint16(at + 4, Math.floor(value / TWO_32), true);
+}
+
+/** Completes the image at `at`. Returns the position after it. */
 export function placeRecord(
   into: Uint8Array,
   at: number,
@@ -157,17 +189,8 @@ export function placeRecord(
   batchEndSeq: number,
   seed: number,
 ): number {
-  assert(into[at] === RECORD_TAG && seq <= batchEndSeq && supersedes < seq, 'seqs of a record are in order');
+  placeHead(new DataView(into.buffer, into.byteOffset, into.byteLength), at, seq, supersedes, time, batchEndSeq);
   const end = at + getU32(into, at + 4);
-  putU48(into, at + RECORD_SEQ_AT, seq);
-  putU48(into, at + RECORD_SUPERSEDES_AT, supersedes);
-  putU64(into, at + RECORD_TIME_AT, time);
-  putU32(into, at + RECORD_BATCH_END_AT, batchEndSeq - seq);
-  const refsEnd = at + RECORD_FIXED_BYTES + getU16(into, at + 36) * REF_BYTES;
-  for (let p = at + RECORD_FIXED_BYTES; p < refsEnd; p += REF_BYTES) {
-    const ref = getU48(into, p);
-    assert(ref > 0 && ref < seq, 'a ref points backwards');
-  }
   putU32(into, end - CRC_BYTES, crc32(new Uint8Array(into.buffer, into.byteOffset + at, end - CRC_BYTES - at), seed));
   return end;
 }

@@ -8,7 +8,7 @@ import { assert, VarveError } from '../errors.js';
 import { batchHeadBytes, encodeBatchHead, setBatchBytes } from '../format/batch.js';
 import { encodeEvent, eventBytes } from '../format/event.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES, type FrameHead, finishFrame, frameBytes, MAX_FRAME_BYTES } from '../format/frame.js';
-import { encodeRecord, placeRecord, recordBytes } from '../format/record.js';
+import { encodeRecord, recordBytes } from '../format/record.js';
 import type { SegmentPlace } from '../format/segment.js';
 import type { Idempotency, LogEvent, NewRecord } from './types.js';
 
@@ -46,7 +46,8 @@ export interface RawBatches {
 export class GroupBuilder {
   /** Set where the group is not this node's own: it goes into a segment that says the same. */
   origin: SegmentOrigin | undefined;
-  readonly #recordSeed: number;
+  /** Of the records' checksums. */
+  readonly recordSeed: number;
   #buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BUFFER_BYTES);
   #end = FRAME_HEAD_BYTES;
   #batches = 0;
@@ -54,7 +55,7 @@ export class GroupBuilder {
   #lastSeq = 0;
 
   constructor(recordSeed: number) {
-    this.#recordSeed = recordSeed;
+    this.recordSeed = recordSeed;
   }
 
   /** Encoded so far. */
@@ -83,26 +84,22 @@ export class GroupBuilder {
     const start = this.#end;
     let at = encodeBatchHead(this.#buffer, start, { count: records.length, firstSeq, lastSeq, time, isEvent: false, idempotency });
     for (let i = 0; i < records.length; i++) {
-      at = encodeRecord(this.#buffer, at, records[i]!, firstSeq + i, time, lastSeq, this.#recordSeed);
+      at = encodeRecord(this.#buffer, at, records[i]!, firstSeq + i, time, lastSeq, this.recordSeed);
     }
     this.#complete(start, at, firstSeq, lastSeq);
   }
 
-  /** A batch whose records stand in `images[0, end)`, one after the other; `supersedes`: of each. Throws as `addBatch`. */
-  addImages(images: Uint8Array, end: number, batch: Omit<NewBatch, 'records'> & { readonly supersedes: readonly number[] }): void {
-    const { supersedes, firstSeq, time, idempotency } = batch;
-    const count = supersedes.length;
+  /** A batch of `count` records that stand complete in `images[0, end)`, one after the other. Throws as `addBatch`. */
+  addImages(images: Uint8Array, end: number, batch: Omit<NewBatch, 'records'> & { readonly count: number }): void {
+    const { count, firstSeq, time, idempotency } = batch;
     assert(count > 0 && firstSeq > 0, 'a batch has records and a seq');
     const lastSeq = firstSeq + count - 1;
     this.#makeRoom(firstSeq, batchHeadBytes(idempotency) + end);
     const start = this.#end;
     const buffer = this.#buffer;
-    let at = encodeBatchHead(buffer, start, { count, firstSeq, lastSeq, time, isEvent: false, idempotency });
+    const at = encodeBatchHead(buffer, start, { count, firstSeq, lastSeq, time, isEvent: false, idempotency });
     buffer.set(end === images.length ? images : images.subarray(0, end), at);
-    const stop = at + end;
-    for (let i = 0; i < count; i++) at = placeRecord(buffer, at, firstSeq + i, supersedes[i]!, time, lastSeq, this.#recordSeed);
-    assert(at === stop, 'as many records as seqs');
-    this.#complete(start, at, firstSeq, lastSeq);
+    this.#complete(start, at + end, firstSeq, lastSeq);
   }
 
   /** Batches that another node made, as they are: whoever adds them has checked them. */
@@ -120,7 +117,7 @@ export class GroupBuilder {
     this.#makeRoom(seq, batchHeadBytes(undefined) + eventBytes(event));
     const start = this.#end;
     const head = { count: 1, firstSeq: seq, lastSeq: seq, time, isEvent: true, idempotency: undefined };
-    const at = encodeEvent(this.#buffer, encodeBatchHead(this.#buffer, start, head), event, seq, this.#recordSeed);
+    const at = encodeEvent(this.#buffer, encodeBatchHead(this.#buffer, start, head), event, seq, this.recordSeed);
     this.#complete(start, at, seq, seq);
   }
 

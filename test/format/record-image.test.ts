@@ -1,26 +1,36 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ByteArena } from '../../engine/format/byte-arena.js';
-import { beginRecordImage, endRecordImage, imageKeyAt, putImageRefs } from '../../engine/format/record.js';
-import { bodyHash, imageHash, recordHash, TOMBSTONE_BODY_HASH } from '../../engine/format/record-hash.js';
+import { beginRecordImage, endRecordImage, imageKeyAt, putImageRefs, type RecordImage } from '../../engine/format/record.js';
+import { bodyHash, recordHash, TOMBSTONE_BODY_HASH } from '../../engine/format/record-hash.js';
+import { stampImages, stampOneByOne } from '../../engine/format/record-stamp.js';
 import { segmentPlace } from '../../engine/format/segment.js';
 import { GroupBuilder } from '../../engine/log/index.js';
 import { KIND_PUT, KIND_TOMBSTONE, type NewRecord } from '../../engine/log/types.js';
 
 const PLACE = segmentPlace(new Uint8Array(16).fill(5), 1, 1, 0);
+const SHARD = 3;
 const FIRST_SEQ = 2 ** 33;
+const NONE = new Uint8Array(0);
 const names = fc.string({ minLength: 1, maxLength: 200, unit: 'binary' });
+/** Short, and around the longest that the kernel hashes, and longer than its memory. */
+const bodyLength = fc.oneof(
+  { weight: 20, arbitrary: fc.nat(400) },
+  { weight: 5, arbitrary: fc.integer({ min: 995, max: 1005 }) },
+  fc.constant(70_000),
+);
+const seqs = fc.integer({ min: 1, max: FIRST_SEQ - 1 });
 const given = fc.record({
   deleted: fc.boolean(),
   collection: fc.uint8Array({ minLength: 1, maxLength: 64 }),
   key: names,
-  body: fc.uint8Array({ maxLength: 1000 }),
+  bodyLength,
   salt: fc.uint8Array({ minLength: 16, maxLength: 16 }),
-  refs: fc.array(fc.integer({ min: 1, max: FIRST_SEQ - 1 }), { maxLength: 5 }),
+  refs: fc.oneof({ weight: 20, arbitrary: fc.array(seqs, { maxLength: 5 }) }, fc.array(seqs, { minLength: 900, maxLength: 1000 })),
   supersedes: fc.integer({ min: 0, max: FIRST_SEQ - 1 }),
 });
 
-function append(arena: ByteArena, item: NewRecord, key: string): { at: number; keyAt: number; saltAt: number; end: number } {
+function append(arena: ByteArena, item: NewRecord, key: string): RecordImage {
   const at = arena.end;
   const saltAt = beginRecordImage(arena, item.kind, item.refs.length, item.collection, key);
   arena.reserve(item.body.length);
@@ -29,46 +39,85 @@ function append(arena: ByteArena, item: NewRecord, key: string): { at: number; k
   const end = endRecordImage(arena, at);
   arena.bytes.set(item.salt, saltAt);
   putImageRefs(arena.bytes, at, item.refs);
-  return { at, keyAt: imageKeyAt(at, item.refs.length, item.collection.length), saltAt, end };
+  const keyAt = imageKeyAt(at, item.refs.length, item.collection.length);
+  return { kind: item.kind, collectionBytes: item.collection, at, keyAt, saltAt, end };
 }
 
-describe('a record written as an image', () => {
-  it('stands in its frame, and is hashed, as one encoded whole', () => {
-    const none = new Uint8Array(0);
+function pattern(length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => (i * 31 + length) % 251);
+}
+
+/** The frame of a batch, and its record hashes. */
+function stamped(
+  records: readonly NewRecord[],
+  keys: readonly string[],
+  time: number,
+  stamp: typeof stampImages,
+): { frame: Buffer; hashes: Uint8Array } {
+  const arena = ByteArena.take();
+  const images = records.map((record, i) => append(arena, record, keys[i]!));
+  const hashes = new Uint8Array(records.length * 32);
+  const supersedes = records.map((record) => record.supersedes);
+  stamp(arena.bytes, images, { shard: SHARD, firstSeq: FIRST_SEQ, time, supersedes, hashes }, PLACE.recordSeed);
+  const builder = new GroupBuilder(PLACE.recordSeed);
+  builder.addImages(arena.bytes, arena.end, { firstSeq: FIRST_SEQ, time, count: records.length });
+  arena.giveBack();
+  return { frame: builder.finish(PLACE, 128, 1, 0).frame, hashes };
+}
+
+const oneByOne: typeof stampImages = (arena, images, batch, seed) => {
+  for (let i = 0; i < images.length; i++) stampOneByOne(arena, images, i, batch, seed);
+};
+
+describe('records written as images', () => {
+  it.each([
+    ['one by one', oneByOne, 30],
+    ['four side by side', stampImages, 300],
+  ] as const)('stand in their frame, and are hashed, as ones encoded whole: %s', (_, stamp, maxLength) => {
+    const one: NewRecord = {
+      kind: KIND_PUT,
+      collection: pattern(3),
+      key: Buffer.from('k'),
+      body: pattern(5),
+      salt: pattern(16),
+      refs: [],
+      supersedes: 0,
+    };
+    // Enough of them to be worth a kernel.
+    stamped(new Array<NewRecord>(1000).fill(one), new Array<string>(1000).fill('k'), 1, stamp);
     fc.assert(
-      fc.property(fc.array(given, { minLength: 1, maxLength: 20 }), fc.maxSafeNat(), (items, time) => {
+      fc.property(fc.array(given, { minLength: 1, maxLength }), fc.maxSafeNat(), (items, time) => {
         const records = items.map(
-          ({ deleted, collection, key, body, salt, refs, supersedes }): NewRecord => ({
+          ({ deleted, collection, key, bodyLength: length, salt, refs, supersedes }): NewRecord => ({
             kind: deleted ? KIND_TOMBSTONE : KIND_PUT,
             collection,
             key: Buffer.from(key),
-            body: deleted ? none : body,
-            salt: deleted ? none : salt,
+            body: deleted ? NONE : pattern(length),
+            salt: deleted ? NONE : salt,
             refs,
             supersedes,
           }),
         );
         const whole = new GroupBuilder(PLACE.recordSeed);
         whole.addBatch({ firstSeq: FIRST_SEQ, time, records });
-        const arena = ByteArena.take();
-        const images = records.map((record, i) => append(arena, record, items[i]!.key));
-        const made = new GroupBuilder(PLACE.recordSeed);
-        made.addImages(arena.bytes, arena.end, { firstSeq: FIRST_SEQ, time, supersedes: records.map(({ supersedes }) => supersedes) });
-        expect(Buffer.compare(made.finish(PLACE, 128, 1, 0).frame, whole.finish(PLACE, 128, 1, 0).frame)).toBe(0);
-        for (const [i, record] of records.entries()) {
-          const hash = new Uint8Array(40);
-          const image = { ...images[i]!, kind: record.kind, collectionBytes: record.collection };
-          imageHash(3, arena.bytes, image, FIRST_SEQ + i, time, record.supersedes, record.refs, hash, 5);
+        const { frame, hashes } = stamped(
+          records,
+          items.map(({ key }) => key),
+          time,
+          stamp,
+        );
+        expect(Buffer.compare(frame, whole.finish(PLACE, 128, 1, 0).frame)).toBe(0);
+        const expected = records.map((record, i) => {
           const bodyHashed = record.kind === KIND_TOMBSTONE ? TOMBSTONE_BODY_HASH : bodyHash(record.salt, record.body);
-          const expected = recordHash({ ...record, shard: 3, seq: FIRST_SEQ + i, time, bodyHash: bodyHashed });
-          expect(Buffer.compare(hash.subarray(5, 37), expected)).toBe(0);
-        }
-        arena.giveBack();
+          return recordHash({ ...record, shard: SHARD, seq: FIRST_SEQ + i, time, bodyHash: bodyHashed });
+        });
+        expect(Buffer.compare(hashes, Buffer.concat(expected))).toBe(0);
       }),
+      { numRuns: 60 },
     );
   });
 
-  it('is refused where its refs or what it supersedes are not behind it', () => {
+  it('are refused where their refs or what they supersede are not behind them', () => {
     const record = {
       kind: KIND_PUT,
       collection: Buffer.from('c'),
@@ -78,8 +127,9 @@ describe('a record written as an image', () => {
     } as const;
     const place = (refs: number[], supersedes: number): void => {
       const arena = ByteArena.take();
-      append(arena, { ...record, refs, supersedes }, 'k');
-      new GroupBuilder(PLACE.recordSeed).addImages(arena.bytes, arena.end, { firstSeq: 9, time: 1, supersedes: [supersedes] });
+      const image = append(arena, { ...record, refs, supersedes }, 'k');
+      const batch = { shard: SHARD, firstSeq: 9, time: 1, supersedes: [supersedes], hashes: new Uint8Array(32) };
+      stampImages(arena.bytes, [image], batch, PLACE.recordSeed);
     };
     expect(() => place([8], 8)).not.toThrow();
     expect(() => place([9], 8)).toThrow('backwards');
