@@ -25,6 +25,7 @@ export function openWith(platform: Platform, options: OpenOptions = {}): Promise
 
 export type * from './database.js';
 export { type ErrorCode, type ErrorDetails, isVarveError, VarveError } from './errors.js';
+export { CanonicalBodies } from './format/canonical-bodies.js';
 export { canonicalJson } from './format/canonical-json.js';
 export { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
 export { canonicalFromBytes, parseStrict } from './format/strict-json.js';

@@ -211,6 +211,9 @@ interface InsertedItem {
   readonly deleted: boolean;
 }
 
+const NO_REFS: readonly number[] = [];
+const NO_IDS: readonly RecordId[] = Object.freeze([]);
+
 /** The records of one batch, in columns: most callers look at few of them, or at none. */
 export class InsertedBatch {
   readonly shard: ShardId;
@@ -221,6 +224,8 @@ export class InsertedBatch {
   readonly supersedes: number[] = [];
   readonly hashes: Uint8Array;
   #refs: Map<number, readonly number[]> | undefined;
+  #timeText: Timestamp | undefined;
+  #hashTexts: HashHex | undefined;
 
   constructor(shard: ShardId, items: readonly InsertedItem[], firstSeq: number, time: number) {
     this.shard = shard;
@@ -236,7 +241,18 @@ export class InsertedBatch {
   }
 
   refsOf(i: number): readonly number[] {
-    return this.#refs?.get(i) ?? [];
+    return this.#refs?.get(i) ?? NO_REFS;
+  }
+
+  /** One text for all of them. */
+  get timeText(): Timestamp {
+    this.#timeText ??= formatTime(this.time) as Timestamp;
+    return this.#timeText;
+  }
+
+  hashText(i: number): HashHex {
+    this.#hashTexts ??= hex(this.hashes);
+    return this.#hashTexts.slice(i * 2 * HASH_BYTES, (i + 1) * 2 * HASH_BYTES) as HashHex;
   }
 
   record(i: number): RecordHeader {
@@ -286,7 +302,7 @@ class InsertedVersion implements RecordHeader {
   }
 
   get time(): Timestamp {
-    return formatTime(this.#batch.time) as Timestamp;
+    return this.#batch.timeText;
   }
 
   get supersedes(): RecordId | null {
@@ -295,11 +311,12 @@ class InsertedVersion implements RecordHeader {
   }
 
   get refs(): readonly RecordId[] {
-    return this.#batch.refsOf(this.#i).map((seq) => recordId(this.shard, seq));
+    const refs = this.#batch.refsOf(this.#i);
+    return refs.length === 0 ? NO_IDS : refs.map((seq) => recordId(this.shard, seq));
   }
 
   get hash(): HashHex {
-    return hex(this.#batch.hashes.subarray(this.#i * HASH_BYTES, (this.#i + 1) * HASH_BYTES));
+    return this.#batch.hashText(this.#i);
   }
 
   toJSON(): object {

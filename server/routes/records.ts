@@ -1,7 +1,7 @@
 /**
  * Inserts of many: one batch as JSON, or a stream of lines, each a batch of its own.
  */
-import { type Database, type InsertItem, type InsertResult, type JsonValue, parseStrict } from '../../engine/index.js';
+import { type Database, type InsertItem, type InsertOptions, type InsertResult, type JsonValue, parseStrict } from '../../engine/index.js';
 import { headerJson, JSON_TYPE, NDJSON_TYPE, send } from '../answers.js';
 import { requireCollection } from '../auth.js';
 import { requireMediaType, withBody } from '../body.js';
@@ -10,6 +10,7 @@ import { database, type Exchange, parseEnvelope, parseQuery, type Route } from '
 import { insertStream } from '../insert-stream.js';
 import { readFirstLine } from '../ndjson.js';
 import { enterStream } from '../overload.js';
+import { readPlainBatch } from '../plain-inserts.js';
 import { readInsertOptions, refuseHeaders } from '../requests.js';
 import { type BatchItem, batchEnvelope, insertQuery, type LineEnvelope, lineEnvelope } from '../schemas.js';
 
@@ -94,19 +95,42 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
   if (all !== undefined) return passOn(exchange, all);
   refuseHeaders(exchange.req, ITEM_HEADERS, 'the body says it: "time", and "refs" and "expect" of each record');
   const options = readInsertOptions(exchange.req);
-  const result = await withBody(exchange, 'batch', exchange.context.limits.maxBatchBytes, async (bytes) => {
+  const { maxBatchBytes, maxBodyBytes } = exchange.context.limits;
+  const result = await withBody(exchange, 'batch', maxBatchBytes, async (bytes) => {
+    const plain = readPlainBatch(bytes, maxBodyBytes);
+    if (plain !== undefined) {
+      try {
+        return insertBatch(exchange, db, bytes, plain.items, options);
+      } finally {
+        plain.release();
+      }
+    }
     const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: BATCH_DEPTH }));
-    for (const item of records) requireCollection(exchange.caller, item.collection);
-    const [first] = records;
-    const other = elsewhere(exchange, () => db.shardOf(first!.collection, first!.key));
-    if (other !== undefined) return passOn(exchange, other, bytes);
-    return db.insert(records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
+    return insertBatch(exchange, db, bytes, records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
   });
   if (result === undefined) return; // passed on, and answered
   const { records, replayed } = result;
   await untilSafe(exchange, acks, records);
   const body = `{"records":[${records.map(headerJson).join(',')}]}`;
   send(exchange.res, 201, { 'Content-Type': JSON_TYPE, ...(replayed ? { 'Idempotent-Replay': 'true' } : {}) }, body);
+}
+
+/** Undefined once it was passed on, and answered. What it needs of the items' bodies it has when it returns. */
+function insertBatch(
+  exchange: Exchange,
+  db: Database,
+  bytes: Buffer,
+  items: readonly InsertItem[],
+  options: InsertOptions,
+): Promise<InsertResult | undefined> {
+  let last: string | undefined;
+  for (const { collection } of items) {
+    if (collection !== last) requireCollection(exchange.caller, collection);
+    last = collection;
+  }
+  const [first] = items;
+  const other = elsewhere(exchange, () => db.shardOf(first!.collection, first!.key));
+  return other === undefined ? db.insert(items, options) : passOn(exchange, other, bytes).then(() => undefined);
 }
 
 function insertItem({ collection, key, body, deleted, refs, expect }: BatchItem): InsertItem {

@@ -1,0 +1,120 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { canonicalJson, type InsertItem, type JsonValue, parseStrict } from '../../engine/index.js';
+import { PlainReader, readPlainBatch } from '../../server/plain-inserts.js';
+import { batchEnvelope, lineEnvelope } from '../../server/schemas.js';
+
+type Said = readonly { collection: string; key: string; body: string }[];
+
+function said(items: readonly InsertItem[]): Said {
+  return items.map(({ collection, key, bodyBytes }) => ({ collection, key, body: Buffer.from(bodyBytes!).toString() }));
+}
+
+/** The way by values. Throws where it refuses. */
+function slowBatch(bytes: Buffer): Said {
+  const { records } = batchEnvelope.parse(parseStrict(bytes, { maxDepth: 67 }));
+  return records.map(({ collection, key, body }) => ({ collection, key, body: canonicalJson(body).toString() }));
+}
+
+function fastBatch(text: string | Buffer, maxBodyBytes = 1000): Said | undefined {
+  const plain = readPlainBatch(Buffer.from(text), maxBodyBytes);
+  const all = plain === undefined ? undefined : said(plain.items);
+  plain?.release();
+  return all;
+}
+
+const plainItem = fc.record({
+  collection: fc.constantFrom('a', 'customers', 'customer', ''),
+  key: fc.oneof(fc.string({ unit: fc.constantFrom('a', 'k', '0', '/', 'é', '\u{1f600}', ' ') }), fc.constant('..')),
+  body: fc.jsonValue({ stringUnit: 'binary', maxDepth: 3 }) as fc.Arbitrary<JsonValue>,
+});
+const anyItem = fc.oneof(
+  { weight: 5, arbitrary: plainItem },
+  fc.record({ collection: fc.constant('a'), key: fc.constant('"\\\n'), deleted: fc.constant(true) }),
+  fc.record({ collection: fc.constant('a'), key: fc.constant('k'), body: fc.constant(1), refs: fc.constant([]) }),
+  fc.record({ collection: fc.constant(1), key: fc.constant('k'), body: fc.constant(1) }),
+  fc.jsonValue(),
+);
+const shuffled = plainItem.chain((item) => fc.shuffledSubarray(Object.entries(item), { minLength: 3 }).map(Object.fromEntries));
+
+describe('plain inserts', () => {
+  it('are read as the values say, whatever the bodies, the order of the fields and the white space', () => {
+    fc.assert(
+      fc.property(fc.array(shuffled, { minLength: 1, maxLength: 5 }), fc.constantFrom(undefined, 1, '\r\n\t'), (records, indent) => {
+        const bytes = Buffer.from(JSON.stringify({ records }, null, indent));
+        expect(fastBatch(bytes, 1e6)).toEqual(slowBatch(bytes));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('are never taken where the way by values refuses, nor as anything else', () => {
+    const text = fc
+      .tuple(fc.array(anyItem, { maxLength: 3 }), fc.nat(), fc.nat(255), fc.boolean())
+      .map(([records, place, byte, isChanged]) => {
+        const bytes = Buffer.from(JSON.stringify({ records }));
+        if (isChanged) bytes[place % bytes.length] = byte;
+        return bytes;
+      });
+    fc.assert(
+      fc.property(text, (bytes) => {
+        const fast = fastBatch(bytes, 1e6);
+        if (fast !== undefined) expect(fast).toEqual(slowBatch(bytes));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it('are left to the longer way where anything is unusual', () => {
+    const item = '{"collection":"a","key":"k","body":1}';
+    expect(fastBatch(`{"records":[${item}]}`)).toHaveLength(1);
+    for (const odd of [
+      '',
+      '{}',
+      '{"records":[]}',
+      `{"records":[${item}]`,
+      `{"records":[${item}]}}`,
+      `{"records":[${item}]} x`,
+      `{"records":[${item}]}\0`,
+      `{"records":[${item},]}`,
+      `{"time":"2026-11-21T08:00:00Z","records":[${item}]}`,
+      `{"records":[${item}],"records":[${item}]}`,
+      '{"records":[{"collection":"a","key":"k"}]}',
+      '{"records":[{"collection":"a","key":"k","deleted":true}]}',
+      '{"records":[{"collection":"a","key":"k","key":"k","body":1}]}',
+      '{"records":[{"collection":"a","key":"\\u006b","body":1}]}',
+      '{"records":[{"collection":"a","key":"k\n","body":1}]}',
+      '{"records":[{"collection":"a","key":1,"body":1}]}',
+      `{"records":[{"collection":"a","key":"k","body":"${'x'.repeat(1000)}"}]}`,
+      `{"records":[{"collection":"a","key":"k","body":${'['.repeat(65)}${']'.repeat(65)}}]}`,
+    ])
+      expect(fastBatch(odd), odd).toBeUndefined();
+    const bad = Buffer.from('{"records":[{"collection":"a","key":"k?","body":1}]}');
+    bad[bad.indexOf('?')] = 0xff;
+    expect(fastBatch(bad)).toBeUndefined();
+  });
+
+  it('are read line by line out of one text, a refused one leaving nothing behind', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(plainItem, anyItem), { maxLength: 6 }), fc.boolean(), (lines, isCut) => {
+        const texts = lines.map((line, i) => JSON.stringify(line).slice(0, isCut && i === 0 ? -1 : undefined));
+        const bytes = Buffer.from(texts.join('\n'));
+        const reader = new PlainReader(1e6);
+        reader.open(bytes);
+        const taken: Said[number][] = [];
+        let from = 0;
+        for (const text of texts) {
+          const to = from + Buffer.byteLength(text);
+          if (reader.line(from, to)) {
+            const { collection, key, body } = lineEnvelope.parse(parseStrict(bytes.subarray(from, to), { maxDepth: 65 }));
+            taken.push({ collection, key, body: canonicalJson(body).toString() });
+          }
+          from = to + 1;
+        }
+        expect(said(reader.items)).toEqual(taken);
+        reader.release();
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
