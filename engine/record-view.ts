@@ -114,7 +114,7 @@ export class StoredVersion implements VersionRecord {
   }
 
   get body(): JsonValue | undefined {
-    return this.deleted || this.erased ? undefined : (JSON.parse(this.#stored.bodyText) as JsonValue);
+    return this.deleted || this.erased ? undefined : this.#stored.bodyValue;
   }
 
   toJSON(): object {

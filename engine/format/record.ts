@@ -9,12 +9,13 @@
 import { assert } from '../errors.js';
 import type { NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/types.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
-import { MAX_SEQ } from '../types.js';
+import { type JsonValue, MAX_SEQ } from '../types.js';
 import type { ByteArena } from './byte-arena.js';
 import { clear, getU16, getU32, getU48, getU64, MAX_SAFE, putU16, putU32, putU48, putU64, utf8Text, view } from './bytes.js';
 import { crc32 } from './checksum.js';
 import { HASH_BYTES } from './hash.js';
 import { SALT_BYTES } from './limits.js';
+import { parseShaped } from './shaped-json.js';
 
 export const RECORD_TAG = 0xa1;
 /** Before refs. */
@@ -302,6 +303,10 @@ class DecodedRecord implements ReadRecord {
 
   get bodyText(): string {
     return utf8Text(this.#bytes, this.#bodyAt, this.#end);
+  }
+
+  get bodyValue(): JsonValue {
+    return parseShaped(this.#bytes, this.#bodyAt, this.#end);
   }
 
   isOf(entity: string): boolean {

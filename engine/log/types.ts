@@ -1,6 +1,7 @@
 /** What a shard and its log say to each other. Seqs are plain numbers here: hot paths carry no objects they can avoid. */
 import type { SeqRun } from '../format/seq-runs.js';
 import type { Micros } from '../platform/platform.js';
+import type { JsonValue } from '../types.js';
 
 export const KIND_PUT = 1;
 export const KIND_TOMBSTONE = 2;
@@ -32,6 +33,8 @@ export interface ReadRecord extends StoredRecord {
   readonly collectionText: string;
   readonly keyText: string;
   readonly bodyText: string;
+  /** What the text stands for, made anew each time. */
+  readonly bodyValue: JsonValue;
   /** Whether it is of this entity, named by its key bytes, one char a byte. */
   isOf(entity: string): boolean;
 }
