@@ -7,9 +7,10 @@
  * What compression does not make smaller stands as it is. Decoding takes any bytes: `undefined` means they are no whole, sound
  * block, and no more memory is used than the head, once checked, says.
  */
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { deflateRawSync } from 'node:zlib';
 import { getU16, getU32, putU16, putU32, view } from './bytes.js';
 import { crc32 } from './checksum.js';
+import { inflate } from './raw-inflate.js';
 
 export const PACKED_TAG = 0xc1;
 const HEAD_BYTES = 12;
@@ -60,14 +61,5 @@ export function unpackBlock(bytes: Uint8Array, at: number, length: number, seed:
   if (getU16(bytes, at + 2) !== 0 || unpackedBytes === 0) return undefined;
   if (method === METHOD_STORED) return data.length === unpackedBytes ? Buffer.from(data) : undefined;
   if (method !== METHOD_DEFLATE || unpackedBytes > data.length * MAX_EXPANSION) return undefined;
-  const items = inflated(data, unpackedBytes);
-  return items?.length === unpackedBytes ? items : undefined;
-}
-
-function inflated(data: Buffer, bytes: number): Buffer | undefined {
-  try {
-    return inflateRawSync(data, { maxOutputLength: bytes, chunkSize: Math.max(MIN_CHUNK_BYTES, bytes) });
-  } catch {
-    return undefined;
-  }
+  return inflate(data, unpackedBytes);
 }
