@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Exchange, ServerContext } from './exchange.js';
+import { Incoming } from './incoming.js';
 import { Problem } from './problem.js';
 
 /** Bytes that may be held at a time. */
@@ -90,10 +91,13 @@ let begun: BodyReader[] = [];
 function setDeadlines(): void {
   const readers = begun;
   begun = [];
-  for (const reader of readers) reader.setDeadline();
+  for (const reader of readers) reader.goOn();
 }
 
-/** One body on its way in. Its listeners are shared by all of them and stay where they are: once it is over they do nothing. */
+/**
+ * One body on its way in, most often in the turn of its request: then it is taken from the parser, and nothing listens. Otherwise listeners
+ * are shared by all of them and stay where they are: once it is over they do nothing.
+ */
 class BodyReader implements HeldBody {
   bytes: Buffer = NOTHING;
   readonly #req: IncomingMessage;
@@ -131,13 +135,25 @@ class BodyReader implements HeldBody {
 
   #begin(): void {
     const req: Read = this.#req;
-    req[READER] = this;
-    req.on('data', onData).on('end', onEnd).on('error', onBroken).on('close', onBroken);
+    if (!(req instanceof Incoming && req.giveBody(this))) {
+      this.#listen();
+      req.on('data', onData).on('end', onEnd);
+    }
     if (begun.push(this) === 1) setImmediate(setDeadlines);
   }
 
-  setDeadline(): void {
+  #listen(): void {
+    const req: Read = this.#req;
+    req[READER] = this;
+    req.on('error', onBroken).on('close', onBroken);
+  }
+
+  /** It takes longer than a turn. */
+  goOn(): void {
     if (this.#over) return;
+    const req: Read = this.#req;
+    if (req.destroyed) return this.broken();
+    if (req[READER] === undefined) this.#listen();
     this.#deadline = setTimeout(() => {
       this.#fail(new Problem('request-timeout', 'The body took too long to arrive.', {}, { headers: { Connection: 'close' } }));
     }, this.#context.limits.bodyTimeoutMs);
@@ -194,6 +210,7 @@ class BodyReader implements HeldBody {
     this.release();
     this.#chunks = undefined;
     // The rest runs out: whoever answers sees to how much of it (sendProblem).
+    if (this.#req instanceof Incoming) this.#req.letGo();
     this.#req.resume();
     this.#reject(problem);
   }

@@ -24,6 +24,7 @@ import type { Phase, ServerContext } from './exchange.js';
 import { RequestFigures } from './figures.js';
 import type { Forwarder } from './forward.js';
 import { ConfigError, Hosts, isLoopback, parseListen, requireTokensBeyondLoopback } from './guard.js';
+import { Incoming } from './incoming.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { createLogger, type Logger } from './logging.js';
 import { Metrics } from './metrics.js';
@@ -229,6 +230,7 @@ function createHttpServer(limits: Limits, tls: TlsMaterial | undefined): HttpSer
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     connectionsCheckingInterval: Math.min(limits.headersTimeoutMs, 5_000),
     noDelay: true,
+    IncomingMessage: Incoming,
     ServerResponse: Answer,
   };
   const server =

@@ -17,6 +17,7 @@ import { readBody, requireMediaType } from '../body.js';
 import { elsewhere, passOn, untilSafe } from '../copies.js';
 import { decodeCursor, encodeCursor, type Question, seq } from '../cursor.js';
 import { database, type Exchange, param, parseQuery, type Route } from '../exchange.js';
+import { Incoming } from '../incoming.js';
 import { acceptedDatetime, mementoHeaders } from '../memento.js';
 import { positionBefore, positionIn, viewAt } from '../points.js';
 import { invalid, Problem } from '../problem.js';
@@ -98,6 +99,7 @@ function getEntity(exchange: Exchange): void | Promise<void> {
   if (asked !== undefined && datetime !== undefined) throw invalid('asOf', 'asOf or Accept-Datetime, not both');
   const db = database(exchange);
   const asOf = asked ?? datetime;
+  if (exchange.req instanceof Incoming) exchange.req.endsUnheard();
   if (asOf === undefined) return answerEntity(exchange, db.now(), form, false);
   return viewAt(exchange, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) =>
     answerEntity(exchange, view, form, true),
