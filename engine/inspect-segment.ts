@@ -16,6 +16,7 @@ import { countOfRuns } from './format/seq-runs.js';
 import { formatTime } from './format/time.js';
 import type { InspectItem, InspectOptions } from './inspect.js';
 import { type ScannedFrame, scanFrames } from './log/frame-scanner.js';
+import { endOfWritten } from './log/headroom.js';
 import { SparseIndex } from './log/sparse-index.js';
 import { KIND_PUT, type StoredRecord } from './log/types.js';
 import type { File, Platform } from './platform/platform.js';
@@ -72,14 +73,10 @@ function* inspectBody(file: File, place: SegmentPlace, options: InspectOptions):
       : decodeTrailer(end.subarray(0, file.read(end, 0, TRAILER_BYTES, size - TRAILER_BYTES)), place, size);
   for (const scanned of scanFrames(file, place, SEGMENT_HEADER_BYTES, trailer === undefined ? size : size - TRAILER_BYTES)) {
     if (scanned.kind === 'bad') {
-      yield {
-        what: 'bytes',
-        offset: scanned.from,
-        length: scanned.to - scanned.from,
-        depth: 0,
-        fields: {},
-        bad: 'no frame here passes its checksum',
-      };
+      const item = { offset: scanned.from, length: scanned.to - scanned.from, depth: 0, fields: {} };
+      // An open segment may end in room for frames to come.
+      const isRoom = scanned.to === size && endOfWritten(file, scanned.from, size) === scanned.from;
+      yield isRoom ? { ...item, what: 'zeros' } : { ...item, what: 'bytes', bad: 'no frame here passes its checksum' };
       continue;
     }
     const { head, bytes, at, offset } = scanned;

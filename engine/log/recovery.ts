@@ -15,14 +15,12 @@ import { isVarveError } from '../errors.js';
 import { decodeTrailer, TRAILER_BYTES } from '../format/footer.js';
 import { decodeBatches, FRAME_DATA, finishFrame } from '../format/frame.js';
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, TEMPORARY_SUFFIX } from '../format/segment.js';
-import type { File } from '../platform/platform.js';
 import type { LogContext } from './context.js';
+import { endOfWritten } from './headroom.js';
 import { adoptFrames, type FrameAt, readFrame, type SegmentSurvey, surveySegment } from './segment-scan.js';
 import { SegmentSet } from './segment-set.js';
 import type { Segment } from './segment-state.js';
 import { type ActiveSegment, createSegment } from './segment-writer.js';
-
-const TAIL_SLICE_BYTES = 64 * 1024;
 
 export interface Recovered {
   readonly segments: SegmentSet;
@@ -256,18 +254,6 @@ function reportTail(context: LogContext, segment: Segment, survey: SegmentSurvey
       detail: `${tornBytes} bytes after the last whole frame were never acknowledged`,
     });
   else if (cutShort) context.report({ ...at, kind: 'torn-tail', detail: 'frames behind a torn one were never acknowledged' });
-}
-
-/** Where zeros begin that go on to `to`: behind the last frame there may be some ahead of what was never written. */
-function endOfWritten(file: File, from: number, to: number): number {
-  const bytes = Buffer.allocUnsafe(Math.min(TAIL_SLICE_BYTES, to - from));
-  for (let end = to; end > from; ) {
-    const start = Math.max(from, end - bytes.length);
-    const length = file.read(bytes, 0, end - start, start);
-    for (let i = length - 1; i >= 0; i--) if (bytes[i] !== 0) return start + i + 1;
-    end = start;
-  }
-  return from;
 }
 
 /** Holes between segments that no change of epoch explains. */

@@ -2,7 +2,7 @@
  * Writes segments: makes new ones, and appends frames to the active one.
  *
  *   new:     <name>.seg.tmp: header + first frames -> sync -> rename -> sync the directory
- *   append:  one write of one whole frame -> length checked -> sync      now and then zeros behind it first: see headroom.ts
+ *   append:  one write of one whole frame -> length checked -> sync      now and then zeros behind it: see headroom.ts
  *
  * Invariants: a file under its proper name has a good header and whole first frames; a frame counts only after its sync. A crash
  * leaves a `.tmp` (deleted at open) or a tail that fails its checksum. A failed write or sync is never tried again here (law 9).
@@ -74,13 +74,12 @@ export async function appendFrame(active: ActiveSegment, frame: Uint8Array): Pro
   const { segment, file, headroom } = active;
   const end = segment.dataEnd + frame.length;
   const ahead = headroom.behind(segment.dataEnd, end);
-  if (ahead > 0) {
-    const zeros = zerosOf(ahead);
-    // On a disk that is full the frame will tell.
-    const filled = await step(CANNOT_WRITE, 'write', 'no', () => file.write(zeros, 0, ahead, end).catch(withoutRoom));
-    headroom.filled(end + filled);
-  }
   await writeWhole(file, frame, segment.dataEnd, 'maybe');
+  if (ahead > 0) {
+    // What there is no room for is done without.
+    const zeros = zerosOf(ahead);
+    headroom.filled(end + (await step(CANNOT_WRITE, 'write', 'maybe', () => file.write(zeros, 0, ahead, end).catch(withoutRoom))));
+  }
   await step(CANNOT_SYNC, 'sync', 'maybe', () => file.sync());
   headroom.appended(frame.length);
 }
