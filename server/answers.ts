@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { RecordHeader, VersionRecord } from '../engine/index.js';
 import { lasting } from './figures.js';
+import { Incoming } from './incoming.js';
 import { Answer } from './outbox.js';
 import type { Problem } from './problem.js';
 
@@ -122,6 +123,7 @@ const RUN_OUT_MS = 5_000;
 /** Discards what is left of a request body, so that the client reads the refusal instead of a reset; only so much and so long. */
 export function letRunOut(req: IncomingMessage): void {
   if (req.complete || req.destroyed) return;
+  if (req instanceof Incoming) req.letGo();
   let bytes = 0;
   const cut = setTimeout(() => req.destroy(), RUN_OUT_MS);
   cut.unref();

@@ -35,7 +35,7 @@ export class Incoming extends IncomingMessage {
     if (!this.complete) this.#sink ??= NOBODY;
   }
 
-  /** What is still to come goes to the stream. */
+  /** What is still to come goes to the stream, its end too. */
   letGo(): void {
     this.#sink = undefined;
   }

@@ -99,7 +99,6 @@ function getEntity(exchange: Exchange): void | Promise<void> {
   if (asked !== undefined && datetime !== undefined) throw invalid('asOf', 'asOf or Accept-Datetime, not both');
   const db = database(exchange);
   const asOf = asked ?? datetime;
-  if (exchange.req instanceof Incoming) exchange.req.endsUnheard();
   if (asOf === undefined) return answerEntity(exchange, db.now(), form, false);
   return viewAt(exchange, asOf, datetime === undefined ? 'asOf' : 'Accept-Datetime').then((view) =>
     answerEntity(exchange, view, form, true),
@@ -112,6 +111,7 @@ function answerEntity(exchange: Exchange, view: View, form: 'record' | 'body', a
 
 function answerRecord({ req, res }: Exchange, record: VersionRecord, form: 'record' | 'body', asOf: boolean): void {
   requireBody(record);
+  if (req instanceof Incoming) req.endsUnheard();
   const { id } = record;
   const headers: Headers = { ETag: etag(id), ...VARY };
   if (asOf) Object.assign(headers, mementoHeaders(record, entityPath(record)));

@@ -1,7 +1,10 @@
 /** Bodies of requests, however they come. */
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { letRunOut } from '../../server/answers.js';
+import { Incoming } from '../../server/incoming.js';
 import { TestServer } from './support.js';
 
 const ENTITY = '/v1/collections/c/entities/k';
@@ -69,5 +72,53 @@ describe('a request body', () => {
     await once(socket, 'close');
     expect(text.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 413', 'HTTP/1.1 201']);
     expect(await heldBytes()).toBe(0);
+  });
+});
+
+describe('an incoming request', () => {
+  async function incoming(bytes: string, handle: (req: Incoming) => void): Promise<void> {
+    const server = createServer({ IncomingMessage: Incoming }, handle);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const socket = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1' });
+    socket.write(bytes);
+    await once(socket, 'close');
+    server.close();
+  }
+
+  const POST = 'POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n';
+
+  it('gives its body to one that asks for it in time, and what is left to the stream once that one lets go', async () => {
+    const seen: string[] = [];
+    await incoming(`${POST}1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n`, (req) => {
+      const sink = {
+        data: (chunk: Buffer) => {
+          seen.push(`sink ${chunk}`);
+          if (String(chunk) === 'b') req.letGo();
+        },
+        end: () => seen.push('sink end'),
+      };
+      expect([req.giveBody(sink), req.giveBody(sink)]).toEqual([true, false]);
+      req.on('data', (chunk) => seen.push(`stream ${chunk}`));
+      req.on('end', () => {
+        seen.push('stream end');
+        expect(req.giveBody(sink)).toBe(false);
+        req.socket.destroy();
+      });
+    });
+    expect(seen).toEqual(['sink a', 'sink b', 'stream c', 'stream end']);
+  });
+
+  it('whose end nobody waits for has one all the same where what is left of it is to run out', async () => {
+    let ends = 0;
+    await incoming('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', (req) => {
+      req.endsUnheard();
+      letRunOut(req);
+      req.on('end', () => {
+        ends++;
+        req.socket.destroy();
+      });
+    });
+    expect(ends).toBe(1);
   });
 });
