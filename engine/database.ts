@@ -32,8 +32,10 @@ export interface OpenOptions {
   nodeCacheBytes?: number;
   /** Blocks of log files kept in memory, all shards together. Default 128 MiB; 0: none. */
   blockCacheBytes?: number;
-  /** Memory for records newer than the last checkpoint, all shards together; half of it is folded at a time. Default 128 MiB. */
+  /** Memory for records newer than the last checkpoint, all shards together; half of it is folded at a time. Default 256 MiB. */
   memtableBytes?: number;
+  /** Memory for where the newest version of each entity is, all shards together: some 22 bytes an entity. Default 256 MiB. */
+  newestBytes?: number;
   /** Fold once memory holds this many records and 1/8 of what the tree holds. Default 131,072. */
   checkpointRecords?: number;
   /** Largest body. Default 1 MiB. */

@@ -16,7 +16,7 @@ import type { ShardIndex } from './shard-index.js';
 import type { ShardUpkeep } from './shard-upkeep.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
-import { MAX_SEQ, type ShardId } from './types.js';
+import type { ShardId } from './types.js';
 
 /** Records replayed or counted before others get a turn. */
 const SLICE_RECORDS = 2000;
@@ -83,7 +83,7 @@ export function replayBatch(
     const { seq, time, kind, supersedes } = stored;
     if (seq <= index.treeSeq) continue;
     const entity = entityKeyFromBytes(stored.collection, stored.key);
-    const before = index.find(entity, MAX_SEQ);
+    const before = index.newest(entity);
     index.add(entity, seq, time, kind, supersedes, storedRecordHash(shard, stored));
     counts.add(splitEntityKey(entity).collection, kind === KIND_PUT, before?.kind === KIND_PUT);
   }

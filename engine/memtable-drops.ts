@@ -3,7 +3,7 @@
  * that are in the tree already out of it (tree/dropped-versions.ts).
  */
 import { splitEntityKey } from './format/keys.js';
-import { Memtable } from './memtable.js';
+import type { Memtable } from './memtable.js';
 import type { SeqSet } from './retention/seq-set.js';
 
 /** Versions looked at before others get a turn. */
@@ -19,7 +19,7 @@ export async function keptOf(
   let goes = 0;
   for (let slot = 0; slot < table.count; slot++) if (drops.has(table.seqAt(slot))) goes++;
   if (goes === 0) return { kept: table, dropped };
-  const kept = new Memtable();
+  const kept = table.another();
   for (let slot = 0; slot < table.count; slot++) {
     if (slot % SLICE_SLOTS === SLICE_SLOTS - 1) await pause();
     const entity = table.entityAt(slot);

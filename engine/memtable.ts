@@ -1,91 +1,129 @@
 /**
  * Records newer than the last checkpoint, in memory, rebuilt from the log at open.
  *
- *   entity (latin1 string of its key bytes) -> its number -> slot of its newest version -> slot of the one before -> …
+ *   entity -> its number (memtable-index.ts) -> slot of its newest version -> slot of the one before -> …
  *
- * Slots and numbers are columns of typed arrays: no object per version. Records are added in seq order when they are queued;
- * readers ask with the seq that is visible to them, and what fails on its way to the disk is taken away again.
+ * Slots and numbers are rows in shared memory (memtable-columns.ts): no object per version. Records are added in seq order when they are
+ * queued; readers ask with the seq that is visible to them, and what fails on its way to the disk is taken away again.
  * The fold reads a frozen memtable in key order while a new one takes what comes next.
  */
+import { EntityHash } from './entity-hash.js';
 import { HASH_BYTES } from './format/hash.js';
-import { SortedKeys } from './sorted-keys.js';
+import {
+  CHUNK_BITS,
+  CHUNK_MASK,
+  ENTITY,
+  ENTITY_BYTES,
+  ENTITY_WORDS,
+  HASH_AT,
+  HASH_WORD,
+  MemtableColumns,
+  NEWEST,
+  numberAt,
+  PREVIOUS,
+  putNumber,
+  SEQ,
+  SUPERSEDES,
+  TIME,
+  VERSION_BYTES,
+  VERSION_WORDS,
+  type VersionRun,
+} from './memtable-columns.js';
+import { MemtableIndex } from './memtable-index.js';
+import { SortedEntities } from './sorted-entities.js';
 
-const FIRST_CAPACITY = 1024;
-/** Rough bytes per slot (columns) and per entity (map entry, string header, sorted runs). */
-const SLOT_BYTES = 8 + 8 + 8 + 4 + 4 + 1 + HASH_BYTES;
-const ENTITY_BYTES = 108;
+const KIND_SHIFT = 16;
+const U32 = 2 ** 32;
 
 export const NO_SLOT = -1;
 
 export class Memtable {
+  readonly #hash: EntityHash;
+  readonly #columns = new MemtableColumns();
+  readonly #index: MemtableIndex;
+  readonly #sorted = new SortedEntities(this.#columns);
   /** Entities in the order met; one that was rolled back stays, without versions. */
-  readonly #numbers = new Map<string, number>();
-  readonly #entities: string[] = [];
-  #newest = new Int32Array(FIRST_CAPACITY);
-  readonly #keys = new SortedKeys();
+  #entities = 0;
+  #count = 0;
   /** What was looked up last: who adds a version has just asked for the one before it. */
   #lastEntity = '';
   #lastNumber = NO_SLOT;
-  #capacity = FIRST_CAPACITY;
-  #seqs = new Float64Array(FIRST_CAPACITY);
-  #times = new Float64Array(FIRST_CAPACITY);
-  #supersedes = new Float64Array(FIRST_CAPACITY);
-  #previous = new Int32Array(FIRST_CAPACITY);
-  #kinds = new Uint8Array(FIRST_CAPACITY);
-  #hashes = new Uint8Array(FIRST_CAPACITY * HASH_BYTES);
-  #entityNumbers = new Int32Array(FIRST_CAPACITY);
-  #count = 0;
-  #keyBytes = 0;
+
+  /** `hash`: of this process; it may serve many. */
+  constructor(hash = new EntityHash(new Uint8Array(16))) {
+    this.#hash = hash;
+    const columns = this.#columns;
+    this.#index = new MemtableIndex({
+      hashWord: (number) => columns.entitiesOf(number)[(number & CHUNK_MASK) * ENTITY_WORDS + HASH_WORD]!,
+      entityIs: (number, entity) => columns.entityIs(number, entity),
+    });
+  }
 
   /** Versions held. */
   get count(): number {
     return this.#count;
   }
 
-  /** Approximate memory, bytes. */
+  /** Memory, bytes; what is left of a chunk is not counted. */
   get bytes(): number {
-    return this.#count * SLOT_BYTES + this.#entities.length * ENTITY_BYTES + this.#keyBytes;
+    const entities = this.#entities * ENTITY_BYTES + this.#columns.entityBytes + this.#index.bytes + this.#sorted.bytes;
+    return this.#count * VERSION_BYTES + entities;
   }
 
   /** `hash`: 32 bytes from `hashAt` on; undefined: `fillHashes` brings it. */
   add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined, hashAt = 0): void {
-    if (this.#count === this.#capacity) this.#grow();
+    const columns = this.#columns;
     const slot = this.#count++;
     let number = this.#numberOf(entity);
     if (number === NO_SLOT) number = this.#addEntity(entity);
-    this.#seqs[slot] = seq;
-    this.#times[slot] = time;
-    this.#supersedes[slot] = supersedes;
-    this.#previous[slot] = this.#newest[number]!;
-    this.#kinds[slot] = kind;
-    const to = slot * HASH_BYTES;
-    if (hash !== undefined) for (let i = 0; i < HASH_BYTES; i++) this.#hashes[to + i] = hash[hashAt + i]!;
-    this.#entityNumbers[slot] = number;
-    this.#newest[number] = slot;
+    columns.makeSlot(slot);
+    const words = columns.versionsOf(slot);
+    const at = (slot & CHUNK_MASK) * VERSION_WORDS;
+    putNumber(words, at + SEQ, seq);
+    words[at + SEQ + 1]! |= kind << KIND_SHIFT;
+    putNumber(words, at + SUPERSEDES, supersedes);
+    putNumber(words, at + TIME, time);
+    const entities = columns.entitiesOf(number);
+    const newest = (number & CHUNK_MASK) * ENTITY_WORDS + NEWEST;
+    words[at + PREVIOUS] = entities[newest]!;
+    words[at + ENTITY] = number;
+    entities[newest] = slot;
+    if (hash !== undefined) this.#putHash(slot, hash, hashAt);
   }
 
   /** Of the versions added last, as many as there are hashes. */
   fillHashes(hashes: Uint8Array): void {
-    this.#hashes.set(hashes, this.#count * HASH_BYTES - hashes.length);
+    for (let slot = this.#count - hashes.length / HASH_BYTES, from = 0; slot < this.#count; slot++, from += HASH_BYTES)
+      this.#putHash(slot, hashes, from);
+  }
+
+  #putHash(slot: number, hash: Uint8Array, from: number): void {
+    const bytes = this.#columns.versionBytes[slot >>> CHUNK_BITS]!;
+    const at = (slot & CHUNK_MASK) * VERSION_BYTES + HASH_AT;
+    for (let i = 0; i < HASH_BYTES; i++) bytes[at + i] = hash[from + i]!;
   }
 
   #numberOf(entity: string): number {
     if (entity !== this.#lastEntity) {
-      this.#lastNumber = this.#numbers.get(entity) ?? NO_SLOT;
+      this.#lastNumber = this.#entities === 0 ? NO_SLOT : this.#index.find(entity, this.#hash.of(entity).a);
       this.#lastEntity = entity;
     }
     return this.#lastNumber;
   }
 
   #addEntity(entity: string): number {
-    const number = this.#entities.length;
-    if (number === this.#newest.length) this.#newest = grown(this.#newest, new Int32Array(number * 2));
-    this.#newest[number] = NO_SLOT;
-    this.#entities.push(entity);
-    this.#numbers.set(entity, number);
+    const columns = this.#columns;
+    const number = this.#entities++;
+    const { a } = this.#hash.of(entity);
+    columns.makeEntity(number, entity);
+    const words = columns.entitiesOf(number);
+    const at = (number & CHUNK_MASK) * ENTITY_WORDS;
+    words[at + NEWEST] = NO_SLOT;
+    words[at + HASH_WORD] = a;
+    this.#index.add(a);
+    this.#sorted.added(this.#entities);
+    this.#lastEntity = entity;
     this.#lastNumber = number;
-    this.#keys.add(entity);
-    this.#keyBytes += entity.length;
     return number;
   }
 
@@ -93,13 +131,14 @@ export class Memtable {
   rollBack(seq: number): void {
     while (this.#count > 0 && this.seqAt(this.#count - 1) > seq) {
       const slot = --this.#count;
-      this.#newest[this.#entityNumbers[slot]!] = this.previousOf(slot);
+      const number = this.#word(slot, ENTITY);
+      this.#columns.entitiesOf(number)[(number & CHUNK_MASK) * ENTITY_WORDS + NEWEST] = this.previousOf(slot);
     }
   }
 
   /** Moves every version above `seq` to a new memtable, which is returned. */
   splitAbove(seq: number): Memtable {
-    const rest = new Memtable();
+    const rest = this.another();
     let first = this.#count;
     while (first > 0 && this.seqAt(first - 1) > seq) first--;
     this.copyTo(rest, first);
@@ -107,17 +146,28 @@ export class Memtable {
     return rest;
   }
 
+  /** An empty one. */
+  another(): Memtable {
+    return new Memtable(this.#hash);
+  }
+
   /** Adds every version from slot `first` on to another memtable. */
-  copyTo(other: Memtable, first = 0): void {
+  copyTo(other: Pick<Memtable, 'add'>, first = 0): void {
     for (let slot = first; slot < this.#count; slot++) {
       other.add(this.entityAt(slot), this.seqAt(slot), this.timeAt(slot), this.kindAt(slot), this.supersedesAt(slot), this.hashAt(slot));
     }
   }
 
+  /** For the fold: the memory itself, which must not change any more. */
+  run(): VersionRun {
+    const { versions, entities, bytes } = this.#columns;
+    return { count: this.#count, entityCount: this.#entities, versions, entities, bytes };
+  }
+
   /** Slot of the entity's newest version, or NO_SLOT. */
   newest(entity: string): number {
     const number = this.#numberOf(entity);
-    return number === NO_SLOT ? NO_SLOT : this.#newest[number]!;
+    return number === NO_SLOT ? NO_SLOT : this.#columns.entitiesOf(number)[(number & CHUNK_MASK) * ENTITY_WORDS + NEWEST]!;
   }
 
   /** Slot of the entity's newest version with a seq up to `seq`, or NO_SLOT. */
@@ -128,53 +178,42 @@ export class Memtable {
   }
 
   entityAt(slot: number): string {
-    return this.#entities[this.#entityNumbers[slot]!] as string;
+    return this.#columns.entity(this.#word(slot, ENTITY));
   }
 
   seqAt(slot: number): number {
-    return this.#seqs[slot] as number;
+    return (this.#word(slot, SEQ + 1) & 0xffff) * U32 + (this.#word(slot, SEQ) >>> 0);
   }
 
   timeAt(slot: number): number {
-    return this.#times[slot] as number;
+    return numberAt(this.#columns.versionsOf(slot), (slot & CHUNK_MASK) * VERSION_WORDS + TIME);
   }
 
   kindAt(slot: number): number {
-    return this.#kinds[slot] as number;
+    return this.#word(slot, SEQ + 1) >>> KIND_SHIFT;
   }
 
   supersedesAt(slot: number): number {
-    return this.#supersedes[slot] as number;
+    return numberAt(this.#columns.versionsOf(slot), (slot & CHUNK_MASK) * VERSION_WORDS + SUPERSEDES);
   }
 
   /** A view: copy to keep. */
   hashAt(slot: number): Uint8Array {
-    return this.#hashes.subarray(slot * HASH_BYTES, slot * HASH_BYTES + HASH_BYTES);
+    const at = (slot & CHUNK_MASK) * VERSION_BYTES + HASH_AT;
+    return this.#columns.versionBytes[slot >>> CHUNK_BITS]!.subarray(at, at + HASH_BYTES);
   }
 
   /** Slot of the same entity's version before this one, or NO_SLOT. */
   previousOf(slot: number): number {
-    return this.#previous[slot] as number;
+    return this.#word(slot, PREVIOUS);
+  }
+
+  #word(slot: number, word: number): number {
+    return this.#columns.versionsOf(slot)[(slot & CHUNK_MASK) * VERSION_WORDS + word]!;
   }
 
   /** Entities from `from` on (inclusive) in byte order, as of this call. */
   entitiesFrom(from: string): Iterator<string, undefined> {
-    return this.#keys.from(from);
+    return this.#sorted.from(from);
   }
-
-  #grow(): void {
-    this.#capacity *= 2;
-    this.#seqs = grown(this.#seqs, new Float64Array(this.#capacity));
-    this.#times = grown(this.#times, new Float64Array(this.#capacity));
-    this.#supersedes = grown(this.#supersedes, new Float64Array(this.#capacity));
-    this.#previous = grown(this.#previous, new Int32Array(this.#capacity));
-    this.#entityNumbers = grown(this.#entityNumbers, new Int32Array(this.#capacity));
-    this.#kinds = grown(this.#kinds, new Uint8Array(this.#capacity));
-    this.#hashes = grown(this.#hashes, new Uint8Array(this.#capacity * HASH_BYTES));
-  }
-}
-
-function grown<T extends Float64Array | Int32Array | Uint8Array>(from: T, into: T): T {
-  into.set(from);
-  return into;
 }

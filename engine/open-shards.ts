@@ -54,7 +54,8 @@ export async function openShards(
       foldHost,
       blockCache,
       segmentBytes: options.segmentBytes ?? 64 * MIB,
-      memtableBytes: (options.memtableBytes ?? 128 * MIB) / count,
+      memtableBytes: (options.memtableBytes ?? 256 * MIB) / count,
+      newestBytes: (options.newestBytes ?? 256 * MIB) / count,
       checkpointRecords: options.checkpointRecords ?? 131_072,
     }),
   );

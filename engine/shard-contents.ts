@@ -30,6 +30,7 @@ export interface ShardOptions {
   readonly blockCache: BlockCache;
   readonly segmentBytes: number;
   readonly memtableBytes: number;
+  readonly newestBytes: number;
   readonly checkpointRecords: number;
   /** 32 hex digits: this copy. */
   readonly nodeId: string;
@@ -93,7 +94,7 @@ export class ShardContents {
       throw new VarveError('NOT_WRITTEN', `shard ${shard} cannot be opened: ${reason}`, { shard, reason }, error);
     });
     this.store = await store;
-    this.index = new ShardIndex(platform, this.store, (dropped) => this.#dropped(dropped));
+    this.index = new ShardIndex(platform, this.store, (dropped) => this.#dropped(dropped), this.#deps.options.newestBytes);
     try {
       // A tree of more than the log holds is of records that are gone: their seqs may come to name others.
       const [newest] = this.store.roots(1);

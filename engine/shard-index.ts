@@ -6,10 +6,11 @@
  *   tree              everything up to `treeSeq`
  *
  * A version lies in exactly one of the three, newest on top, so a search may stop at the first that answers.
- * In front of them stand hints of where the newest versions are: an entity has none while a memtable knows it.
+ * In front of them stands a table of every entity's newest version, for as long as it is complete and fits.
  * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
  */
 
+import { EntityHash } from './entity-hash.js';
 import { latin1ToText, treeKey } from './format/keys.js';
 import type { IndexEntry } from './format/leaf-value.js';
 import { MAX_TREE_KEY_BYTES } from './format/limits.js';
@@ -17,8 +18,7 @@ import type { SeqRun } from './format/seq-runs.js';
 import { KIND_PUT } from './log/index.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import { addCounts, keptOf } from './memtable-drops.js';
-import { runOf } from './memtable-run.js';
-import { NewestHints } from './newest-hints.js';
+import { ABSENT, NewestTable } from './newest-table.js';
 import type { Platform } from './platform/platform.js';
 import { SeqSet } from './retention/seq-set.js';
 import type { Cursor } from './tree/cursor.js';
@@ -26,9 +26,10 @@ import { LeafWalk } from './tree/leaf-walk.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { versionsInLeaf } from './tree/version-key.js';
-import type { VersionRun } from './tree/version-run.js';
 import { MAX_SEQ } from './types.js';
 
+/** Some twelve million entities. */
+const DEFAULT_NEWEST_BYTES = 256 * 1024 * 1024;
 const SCRATCH = new Uint8Array(MAX_TREE_KEY_BYTES);
 
 /** A version as a listing finds it. */
@@ -47,31 +48,40 @@ interface PendingDrop {
 export class ShardIndex {
   readonly #platform: Platform;
   readonly #store: TreeStore;
-  #active = new Memtable();
+  #active: Memtable;
   #frozen: { readonly table: Memtable; readonly throughSeq: number } | undefined;
   #root: TreeRoot | undefined;
   #treeSeq = 0;
-  readonly #hints = new NewestHints();
-  /** The root the hints hold for: a fold that only adds carries them over, any other change of root ends them. */
-  #hintedRoot: TreeRoot | undefined;
+  readonly #hash: EntityHash;
+  readonly #newest: NewestTable;
+  /** False while a fold takes versions out of the tree: what is found there may be gone a moment later. */
+  #learns = true;
   /** In the order of their events, all above `treeSeq`. */
   #drops: PendingDrop[] = [];
   readonly #dropped: (versions: ReadonlyMap<string, number>) => void;
 
-  /** `dropped` is told how many versions of each collection a fold has taken out. */
-  constructor(platform: Platform, store: TreeStore, dropped: (versions: ReadonlyMap<string, number>) => void = () => undefined) {
+  /** `dropped` is told how many versions of each collection a fold has taken out; `newestBytes`: room for the table of newest versions. */
+  constructor(
+    platform: Platform,
+    store: TreeStore,
+    dropped: (versions: ReadonlyMap<string, number>) => void = () => undefined,
+    newestBytes = DEFAULT_NEWEST_BYTES,
+  ) {
     this.#platform = platform;
     this.#store = store;
     this.#dropped = dropped;
+    this.#hash = new EntityHash(platform.randomBytes(16));
+    this.#newest = new NewestTable(newestBytes);
+    this.#active = new Memtable(this.#hash);
   }
 
   /** Starts from a tree that covers everything up to `seq`; undefined: from nothing. */
   startFrom(root: TreeRoot | undefined, seq: number): void {
     this.#root = root;
     this.#treeSeq = seq;
-    this.#active = new Memtable();
+    this.#active = new Memtable(this.#hash);
     this.#frozen = undefined;
-    this.#forgetHints();
+    this.#newest.clear(root === undefined || root.entries === 0);
     this.#drops = [];
   }
 
@@ -81,8 +91,7 @@ export class ShardIndex {
   }
 
   restoreQueued(queued: Memtable): void {
-    queued.copyTo(this.#active);
-    this.#forgetHints();
+    queued.copyTo(this);
   }
 
   /** Covers everything with a seq up to here. */
@@ -96,7 +105,6 @@ export class ShardIndex {
 
   /** The same tree lies in another place now. */
   moved(root: TreeRoot): void {
-    if (this.#hintedRoot === this.#root) this.#hintedRoot = root;
     this.#root = root;
   }
 
@@ -130,7 +138,7 @@ export class ShardIndex {
 
   /** Adds a record, queued or durable; seqs only grow. */
   add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined, hashAt = 0): void {
-    this.#hints.remove(entity);
+    this.#newest.set(this.#hash.of(entity), seq, kind);
     this.#active.add(entity, seq, time, kind, supersedes, hash, hashAt);
   }
 
@@ -141,8 +149,8 @@ export class ShardIndex {
 
   /** Of the entity's newest version, queued ones included. */
   newest(entity: string): { readonly seq: number; readonly kind: number } | undefined {
-    const slot = this.#active.newest(entity);
-    return slot === NO_SLOT ? this.find(entity, MAX_SEQ) : { seq: this.#active.seqAt(slot), kind: this.#active.kindAt(slot) };
+    const seq = this.#newest.get(this.#hash.of(entity));
+    return seq > 0 ? { seq, kind: this.#newest.kind } : this.find(entity, MAX_SEQ);
   }
 
   /** False: no entity in [from, until) has or had a version. True: one may have. Cheap where nothing is in memory. */
@@ -152,33 +160,29 @@ export class ShardIndex {
 
   /** Takes away what was queued above `seq` and failed. */
   rollBack(seq: number): void {
+    const { count } = this.#active;
+    for (let slot = count - 1; slot >= 0 && this.#active.seqAt(slot) > seq; slot--)
+      this.#newest.doubt(this.#hash.of(this.#active.entityAt(slot)));
     this.#active.rollBack(seq);
   }
 
-  /** Where the entity's newest version probably is: a seq, or 0. Never an older one, perhaps one of another entity. */
+  /** Where the entity's newest version is, queued ones included: a seq, or 0 where that is not known at once. */
   newestHint(entity: string): number {
-    if (this.#hintedRoot !== this.#root) this.#forgetHints();
-    return this.#hints.get(entity);
+    return Math.max(0, this.#newest.get(this.#hash.of(entity)));
   }
 
   /** The entity's newest version with a seq up to `seq`. */
   find(entity: string, seq: number): IndexEntry | undefined {
+    if (this.#newest.isComplete && this.#newest.get(this.#hash.of(entity)) === ABSENT) return undefined;
     for (let table: Memtable | undefined = this.#active; table !== undefined; table = this.#below(table)) {
       const slot = table.count === 0 ? NO_SLOT : table.find(entity, seq);
       if (slot !== NO_SLOT) return new MemtableEntry(table, slot, entity);
     }
     if (this.#root === undefined) return undefined;
     const found = this.#store.ceiling(this.#root, entity, seq);
-    if (found !== undefined && seq >= this.#treeSeq && !this.#isInMemory(entity)) {
-      if (this.#hintedRoot !== this.#root) this.#forgetHints();
-      this.#hints.set(entity, found.seq, this.#root.entries);
-    }
+    if (found !== undefined && this.#learns && seq >= this.#treeSeq && !this.#isInMemory(entity))
+      this.#newest.set(this.#hash.of(entity), found.seq, found.kind);
     return found;
-  }
-
-  #forgetHints(): void {
-    this.#hints.clear();
-    this.#hintedRoot = this.#root;
   }
 
   /** The memtable that is searched after this one. */
@@ -329,14 +333,19 @@ export class ShardIndex {
     }
     const { kept, dropped } = await keptOf(table, seqs, pause);
     let versions = dropped;
-    if (kept.count > 0 || this.#root !== undefined) {
-      const run = () => this.#runOf(kept, pause);
-      const folded = await this.#store.foldDropping(this.#root, kept.count, run, seqs, throughSeq, pause, progress);
-      this.#root = folded.root;
-      versions = addCounts(dropped, folded.dropped);
+    this.#learns = false;
+    try {
+      for (const _ of this.#newest.doubtThose(seqs)) await pause();
+      if (kept.count > 0 || this.#root !== undefined) {
+        const folded = await this.#store.foldDropping(this.#root, kept.run(), seqs, throughSeq, pause, progress);
+        this.#root = folded.root;
+        versions = addCounts(dropped, folded.dropped);
+      }
+      this.#treeSeq = throughSeq;
+      this.#frozen = undefined;
+    } finally {
+      this.#learns = true;
     }
-    this.#treeSeq = throughSeq;
-    this.#frozen = undefined;
     this.#drops = this.#drops.filter((drop) => !pending.includes(drop));
     this.#dropped(versions);
   }
@@ -348,23 +357,13 @@ export class ShardIndex {
     this.#frozen = { table, throughSeq };
   }
 
-  async #runOf(table: Memtable, pause: () => Promise<void>): Promise<VersionRun> {
-    const slices = runOf(table);
-    let slice = slices.next();
-    for (; slice.done !== true; slice = slices.next()) await pause();
-    return slice.value;
-  }
-
   async #foldFrozen(progress: ((share: number) => void) | undefined): Promise<void> {
     const frozen = this.#frozen;
     if (frozen === undefined) return;
     if (frozen.table.count > 0) {
       const { table, throughSeq } = frozen;
       const pause = () => this.#platform.clock.yield();
-      const before = this.#root;
-      const makeRun = () => this.#runOf(table, pause);
-      this.#root = await this.#store.foldVersions(before, table.count, makeRun, throughSeq, pause, progress);
-      if (this.#hintedRoot === before) this.#hintedRoot = this.#root;
+      this.#root = await this.#store.foldVersions(this.#root, table.run(), throughSeq, pause, progress);
     }
     this.#treeSeq = frozen.throughSeq;
     this.#frozen = undefined;

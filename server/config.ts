@@ -148,6 +148,12 @@ export const SETTINGS = {
   segmentBytes: setting(maybe(bytes), undefined, 'BYTES', 'size at which a log segment is sealed'),
   nodeCacheBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for tree nodes'),
   memtableBytes: setting(maybe(bytes), undefined, 'BYTES', 'memory for records newer than the last checkpoint'),
+  newestBytes: setting(
+    maybe(bytes),
+    undefined,
+    'BYTES',
+    'memory for where newest versions are, some 22 bytes an entity (256 MiB); beyond it the tree is searched',
+  ),
   checkpointRecords: setting(maybe(count), undefined, 'N', 'fold once memory holds this many records and 1/8 of what the tree holds'),
   allowNetworkFileSystem: setting(yesOrNo, false, undefined, 'open although the directory is on a network file system'),
   compactAuto: setting(yesOrNo, true, 'YES', 'trim and compact without being asked'),
@@ -244,8 +250,8 @@ function readConfigFile(path: string, readText: (path: string) => string): Reado
 }
 
 export function openOptionsOf(config: ServeConfig): OpenOptions {
-  const { shards, segmentBytes, nodeCacheBytes, memtableBytes, checkpointRecords, allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } =
-    config;
+  const { shards, segmentBytes, nodeCacheBytes, memtableBytes, newestBytes, checkpointRecords } = config;
+  const { allowNetworkFileSystem, maxBodyBytes, maxBatchBytes } = config;
   const { compactAuto, compactDeadShare, compactDeadBytes, compactBytesPerSecond, compactCompress, compactHours } = config;
   return {
     allowNetworkFileSystem,
@@ -255,6 +261,7 @@ export function openOptionsOf(config: ServeConfig): OpenOptions {
     ...(segmentBytes === undefined ? {} : { segmentBytes }),
     ...(nodeCacheBytes === undefined ? {} : { nodeCacheBytes }),
     ...(memtableBytes === undefined ? {} : { memtableBytes }),
+    ...(newestBytes === undefined ? {} : { newestBytes }),
     ...(checkpointRecords === undefined ? {} : { checkpointRecords }),
     upkeep: {
       automatic: compactAuto,

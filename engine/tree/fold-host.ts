@@ -7,7 +7,6 @@
  */
 import type { Platform, Thread } from '../platform/platform.js';
 import { type FoldAnswer, type FoldRequest, type ReleaseRequest, receiveError } from './fold-message.js';
-import { buffersOf } from './version-run.js';
 
 /** Starting a thread takes longer than folding this many here. */
 const WORTH_STARTING = 4096;
@@ -47,7 +46,7 @@ export class FoldHost {
     return versions >= (this.#thread === undefined ? this.#worth.starting : this.#worth.sending);
   }
 
-  /** The request's run is empty afterwards. Rejects with what the fold failed with, or ThreadLost. */
+  /** The request's run must not change meanwhile. Rejects with what the fold failed with, or ThreadLost. */
   fold(request: FoldRequest, progress: (share: number) => void): Promise<Folded> {
     const folded = this.#last.then(() => this.#fold(request, progress));
     this.#last = folded.catch(() => undefined);
@@ -65,7 +64,7 @@ export class FoldHost {
     try {
       return await new Promise((resolve, reject) => {
         this.#waiting = { progress, resolve, reject };
-        thread.post(request, buffersOf(request.run));
+        thread.post(request);
       });
     } finally {
       this.#waiting = undefined;

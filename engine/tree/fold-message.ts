@@ -1,8 +1,8 @@
-/** What a store and the thread that folds for it say to each other. Everything here is what a structured clone takes. */
+/** What a store and the thread that folds for it say to each other. Everything here is what a structured clone takes; a run's memory is shared. */
 import { isVarveError, messageOf, VarveError } from '../errors.js';
+import type { VersionRun } from '../memtable-columns.js';
 import type { RootPlace } from './node-writer.js';
 import type { TreeRoot } from './types.js';
-import type { VersionRun } from './version-run.js';
 
 /** How far the tree files of a shard are written: who appends next goes on from here. */
 export interface WriterState {

@@ -13,6 +13,7 @@
 import { assert } from '../errors.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { Finding } from '../log/types.js';
+import type { VersionRun } from '../memtable-columns.js';
 import type { Platform } from '../platform/platform.js';
 import type { SeqSet } from '../retention/seq-set.js';
 import { applyChanges, EMPTY_ROOT } from './apply.js';
@@ -32,7 +33,7 @@ import { encodeRootFrame, FILE_HEADER_BYTES, ROOT_FRAME_BYTES } from './tree-fil
 import { TreeFiles } from './tree-files.js';
 import type { ChangeSource, TreeChange, TreeRoot } from './types.js';
 import { findVersion, hasKeyBetween, rank } from './version-key.js';
-import { SortedVersions, type VersionRun } from './version-run.js';
+import { SortedVersions } from './version-run.js';
 
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
 /** A fold's writes are drained once this much is buffered. */
@@ -169,37 +170,35 @@ export class TreeStore {
   }
 
   /**
-   * Folds versions of a memtable, on another thread where there is one and it is worth it. `makeRun` may be asked twice: a thread that
-   * dies takes its run along, and the fold is done here instead. `progress` is told the share that is done, now and then.
+   * Folds versions of a memtable that does not change any more, on another thread where there is one and it is worth it; here, where
+   * that thread dies. `progress` is told the share that is done, now and then.
    */
   async foldVersions(
     root: TreeRoot | undefined,
-    versions: number,
-    makeRun: () => Promise<VersionRun>,
+    run: VersionRun,
     seq: number,
     pause: () => Promise<void>,
     progress: (share: number) => void = () => undefined,
   ): Promise<TreeRoot> {
-    return (await this.#foldHereOrThere(root, versions, makeRun, undefined, seq, pause, progress)).root;
+    return (await this.#foldHereOrThere(root, run.count, run, undefined, seq, pause, progress)).root;
   }
 
-  /** The same, and takes out of the tree, in one pass, the versions in `drops`; `makeRun`'s are none of them. Tells how many went of each collection. */
+  /** The same, and takes out of the tree, in one pass, the versions in `drops`; `run`'s are none of them. Tells how many went of each collection. */
   foldDropping(
     root: TreeRoot | undefined,
-    versions: number,
-    makeRun: () => Promise<VersionRun>,
+    run: VersionRun,
     drops: SeqSet,
     seq: number,
     pause: () => Promise<void>,
     progress: (share: number) => void = () => undefined,
   ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
-    return this.#foldHereOrThere(root, versions + drops.size, makeRun, drops, seq, pause, progress);
+    return this.#foldHereOrThere(root, run.count + drops.size, run, drops, seq, pause, progress);
   }
 
   async #foldHereOrThere(
     root: TreeRoot | undefined,
     count: number,
-    makeRun: () => Promise<VersionRun>,
+    run: VersionRun,
     drops: SeqSet | undefined,
     seq: number,
     pause: () => Promise<void>,
@@ -208,12 +207,12 @@ export class TreeStore {
     const { host } = this.#options;
     if (host?.takes(count) === true) {
       try {
-        return await this.#foldElsewhere(host, root, await makeRun(), drops, seq, progress);
+        return await this.#foldElsewhere(host, root, run, drops, seq, progress);
       } catch (error) {
         if (!(error instanceof ThreadLost)) throw error;
       }
     }
-    const added = new SortedVersions(await makeRun());
+    const added = new SortedVersions(run);
     const changes = drops === undefined ? added : new DroppedVersions(this.reader, root, drops, added);
     const folded = await this.fold(root, changes, seq, () => {
       progress(changes.done / count);

@@ -1,108 +1,110 @@
 /**
- * A memtable on its way into the tree: columns of versions in any order, as bytes that can go to another thread, and the same
- * in the order of tree keys.
+ * A frozen memtable on its way into the tree: its versions in the order of tree keys, read where they lie.
  *
- *   VersionRun      columns, a slot a version; entities one after the other        main thread fills it, slice by slice
- *   SortedVersions  tree keys (entity, inverted seq) laid out and sorted           the folding thread's work
+ *   VersionRun      the memtable's own chunks, in memory that threads share              nothing is copied to hand them over
+ *   SortedVersions  entities sorted, each with its versions, newest first               the folding thread's work
  *
- * Invariants: no two versions share (entity, seq), so keys are strictly ascending (checked as they are read). No object per
- * version. In memory only: a crash costs nothing.
+ * Invariants: an entity is there once and its versions are linked in falling order, so keys are strictly ascending (checked as they are
+ * read). No object per version. In memory only: a crash costs nothing.
  */
 import { assert } from '../errors.js';
 import { putU48, putU64 } from '../format/bytes.js';
 import { HASH_BYTES } from '../format/hash.js';
 import { KIND_AT, SUPERSEDES_AT, TIME_AT } from '../format/leaf-value.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
+import {
+  CHUNK_BITS,
+  CHUNK_MASK,
+  ENTITY_WORDS,
+  gatherEntities,
+  HASH_AT,
+  NEWEST,
+  numberAt,
+  PREVIOUS,
+  SEQ,
+  SUPERSEDES,
+  TIME,
+  VERSION_BYTES,
+  VERSION_WORDS,
+  type VersionRun,
+} from '../memtable-columns.js';
+import { MAX_SEQ } from '../types.js';
 import { copyBytes } from './bytes.js';
 import { compareRanges, sortRanges } from './range-sort.js';
 import type { ChangeSource } from './types.js';
 import { LEAF_VALUE_BYTES, SEQ_BYTES } from './types.js';
+import { writeSeq } from './version-key.js';
 
-const MAX_SEQ = 2 ** 48 - 1;
-const TWO_32 = 2 ** 32;
-
-export interface VersionRun {
-  readonly count: number;
-  /** Entities' bytes (see format/keys), one after the other; `entityEnds[i]` is where the i-th ends. */
-  readonly entities: Uint8Array;
-  readonly entityEnds: Uint32Array;
-  readonly seqs: Float64Array;
-  readonly times: Float64Array;
-  readonly supersedes: Float64Array;
-  readonly kinds: Uint8Array;
-  readonly hashes: Uint8Array;
-}
-
-/** What may move to another thread instead of being copied there. */
-export function buffersOf(run: VersionRun): ArrayBuffer[] {
-  const columns = [run.entities, run.entityEnds, run.seqs, run.times, run.supersedes, run.kinds, run.hashes];
-  return columns.map((column) => column.buffer as ArrayBuffer);
-}
+const NO_SLOT = -1;
+const KIND_SHIFT = 16;
+const U32 = 2 ** 32;
 
 export class SortedVersions implements ChangeSource {
   readonly key = new Uint8Array(MAX_TREE_KEY_BYTES);
   length = 0;
   readonly value = new Uint8Array(LEAF_VALUE_BYTES);
   readonly #run: VersionRun;
-  readonly #keys: Uint8Array;
-  /** Where each key begins; one more for the end of the last. */
+  readonly #versionBytes: readonly Uint8Array[];
+  readonly #bytes: Uint8Array;
+  /** Where each entity begins in `#bytes`; one more for the end of the last. */
   readonly #starts: Uint32Array;
   readonly #order: Uint32Array;
-  #next = 0;
+  /** Entities taken. */
+  #taken = 0;
+  /** The next version of the entity taken last. */
+  #slot = NO_SLOT;
+  #seq = 0;
+  #done = 0;
 
   constructor(run: VersionRun) {
-    const { count, entities, entityEnds, seqs } = run;
     this.#run = run;
-    const starts = new Uint32Array(count + 1);
-    const keys = new Uint8Array((count === 0 ? 0 : entityEnds[count - 1]!) + count * SEQ_BYTES);
-    let from = 0;
-    let at = 0;
-    for (let i = 0; i < count; i++) {
-      const end = entityEnds[i]!;
-      starts[i] = at;
-      copyBytes(entities, from, end, keys, at);
-      at += end - from;
-      from = end;
-      const inverted = MAX_SEQ - seqs[i]!;
-      const high = Math.floor(inverted / TWO_32);
-      const low = inverted >>> 0;
-      keys[at] = high >>> 8;
-      keys[at + 1] = high;
-      keys[at + 2] = low >>> 24;
-      keys[at + 3] = low >>> 16;
-      keys[at + 4] = low >>> 8;
-      keys[at + 5] = low;
-      at += SEQ_BYTES;
-    }
-    starts[count] = at;
-    this.#keys = keys;
+    this.#versionBytes = run.versions.map(({ buffer }) => new Uint8Array(buffer));
+    const { bytes, starts } = gatherEntities(run.entities, run.bytes, 0, run.entityCount);
+    this.#bytes = bytes;
     this.#starts = starts;
-    this.#order = sortRanges(keys, starts);
+    this.#order = sortRanges(bytes, starts);
   }
 
   /** How many were read so far. */
   get done(): number {
-    return this.#next;
+    return this.#done;
   }
 
   advance(): boolean {
-    const { count, hashes, kinds, times, supersedes } = this.#run;
-    if (this.#next === count) return false;
-    const slot = this.#order[this.#next]!;
-    const start = this.#starts[slot]!;
-    const end = this.#starts[slot + 1]!;
-    if (this.#next > 0) {
-      const before = this.#order[this.#next - 1]!;
-      const ascending = compareRanges(this.#keys, this.#starts[before]!, this.#starts[before + 1]!, start, end, 0) < 0;
+    while (this.#slot === NO_SLOT) if (!this.#nextEntity()) return false;
+    const slot = this.#slot;
+    const words = this.#run.versions[slot >>> CHUNK_BITS]!;
+    const at = (slot & CHUNK_MASK) * VERSION_WORDS;
+    const high = words[at + SEQ + 1]!;
+    const seq = (high & 0xffff) * U32 + (words[at + SEQ]! >>> 0);
+    assert(seq < this.#seq, 'changes to a tree are strictly ascending');
+    this.#seq = seq;
+    this.#slot = words[at + PREVIOUS]!;
+    writeSeq(this.key, this.length - SEQ_BYTES, seq);
+    const hash = (slot & CHUNK_MASK) * VERSION_BYTES + HASH_AT;
+    copyBytes(this.#versionBytes[slot >>> CHUNK_BITS]!, hash, hash + HASH_BYTES, this.value, 0);
+    this.value[KIND_AT] = high >>> KIND_SHIFT;
+    putU64(this.value, TIME_AT, numberAt(words, at + TIME));
+    putU48(this.value, SUPERSEDES_AT, numberAt(words, at + SUPERSEDES));
+    this.#done++;
+    return true;
+  }
+
+  #nextEntity(): boolean {
+    if (this.#taken === this.#order.length) return false;
+    const number = this.#order[this.#taken]!;
+    const start = this.#starts[number]!;
+    const end = this.#starts[number + 1]!;
+    if (this.#taken > 0) {
+      const before = this.#order[this.#taken - 1]!;
+      const ascending = compareRanges(this.#bytes, this.#starts[before]!, this.#starts[before + 1]!, start, end, 0) < 0;
       assert(ascending, 'changes to a tree are strictly ascending');
     }
-    this.#next++;
-    this.length = end - start;
-    copyBytes(this.#keys, start, end, this.key, 0);
-    copyBytes(hashes, slot * HASH_BYTES, (slot + 1) * HASH_BYTES, this.value, 0);
-    this.value[KIND_AT] = kinds[slot]!;
-    putU64(this.value, TIME_AT, times[slot]!);
-    putU48(this.value, SUPERSEDES_AT, supersedes[slot]!);
+    this.#taken++;
+    copyBytes(this.#bytes, start, end, this.key, 0);
+    this.length = end - start + SEQ_BYTES;
+    this.#slot = this.#run.entities[number >>> CHUNK_BITS]![(number & CHUNK_MASK) * ENTITY_WORDS + NEWEST]!;
+    this.#seq = MAX_SEQ + 1;
     return true;
   }
 }

@@ -8,7 +8,7 @@ import { entitiesOf } from '../../engine/retention/tree-entities.js';
 import { LeafWalk } from '../../engine/tree/leaf-walk.js';
 import { NodeCache, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
-import { noPause, openStore, runFrom } from './support.js';
+import { noPause, openStore } from './support.js';
 
 const SEED = Number(process.env['SEED'] ?? 20_261_121);
 
@@ -24,7 +24,7 @@ function tableOf(versions: readonly Version[]): Memtable {
 }
 
 function build(store: TreeStore, root: TreeRoot | undefined, versions: readonly Version[]): Promise<TreeRoot> {
-  return store.foldVersions(root, versions.length, async () => runFrom(tableOf(versions)), 1, noPause);
+  return store.foldVersions(root, tableOf(versions).run(), 1, noPause);
 }
 
 function someVersions(random: SeededRandom, count: number): Version[] {
@@ -48,7 +48,7 @@ describe('a fold that drops versions', () => {
       // Seqs that no tree holds do no harm.
       drops.add(2 ** 40);
       const before = await build(store, undefined, old);
-      const { root, dropped } = await store.foldDropping(before, added.length, async () => runFrom(tableOf(added)), drops, 2, noPause);
+      const { root, dropped } = await store.foldDropping(before, tableOf(added).run(), drops, 2, noPause);
 
       const left = all.filter(({ seq }) => !drops.has(seq));
       const fresh = await openStore();

@@ -13,7 +13,7 @@ import type { Platform, Thread, ThreadEvents } from '../../engine/platform/platf
 import { serve } from '../../engine/tree/fold-thread.js';
 import { FoldHost, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
-import { check, contents, DIRECTORY, hexOf, noPause, openStore, runFrom } from './support.js';
+import { check, contents, DIRECTORY, hexOf, noPause, openStore } from './support.js';
 
 /** A machine with threads; `dieAt` says before which of its messages the thread dies. */
 class Threads {
@@ -97,7 +97,7 @@ async function fixture(machine = new MemoryPlatform()): Promise<Fixture> {
     store,
     fold: (root, round, count = 300) => {
       const table = versions(round, count);
-      return store.foldVersions(root, count, async () => runFrom(table), round, noPause);
+      return store.foldVersions(root, table.run(), round, noPause);
     },
   };
 }
@@ -108,7 +108,7 @@ async function rootHere(rounds: number): Promise<string> {
   let root: TreeRoot | undefined;
   for (let round = 1; round <= rounds; round++) {
     const table = versions(round, 300);
-    root = await store.foldVersions(root, 300, async () => runFrom(table), round, noPause);
+    root = await store.foldVersions(root, table.run(), round, noPause);
   }
   return hexOf(root!);
 }
@@ -137,7 +137,7 @@ describe('a fold on another thread', () => {
     const { host, store, fold } = await fixture();
     let root = await fold(undefined, 1);
     const here = versions(2, 300);
-    root = await store.foldVersions(root, 300, async () => runFrom(here), 2, noPause);
+    root = await store.foldVersions(root, here.run(), 2, noPause);
     root = await fold(root, 3);
     await host.close();
     root = await fold(root, 4);
@@ -200,14 +200,7 @@ describe('a fold on another thread', () => {
     const { store } = await fixture();
     const table = versions(1, 9000);
     const shares: number[] = [];
-    await store.foldVersions(
-      undefined,
-      9000,
-      async () => runFrom(table),
-      1,
-      noPause,
-      (share) => shares.push(share),
-    );
+    await store.foldVersions(undefined, table.run(), 1, noPause, (share) => shares.push(share));
     expect(shares.length).toBeGreaterThan(3);
     expect([...shares].sort((a, b) => a - b)).toEqual(shares);
     expect(shares.at(-1)).toBeLessThanOrEqual(1);

@@ -1,13 +1,10 @@
 /** Small trees on a simulated disk, and a model to hold them against: a map from key to value. */
 import fc from 'fast-check';
 import { entityKey, treeKey } from '../../engine/format/keys.js';
-import type { Memtable } from '../../engine/memtable.js';
-import { runOf } from '../../engine/memtable-run.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { checkTree, type TreeReport } from '../../engine/tree/check.js';
 import { NodeCache, TreeStore, type TreeStoreOptions } from '../../engine/tree/tree-store.js';
 import { LEAF_VALUE_BYTES, type TreeChange, type TreeRoot } from '../../engine/tree/types.js';
-import type { VersionRun } from '../../engine/tree/version-run.js';
 
 export const DATABASE_ID = Uint8Array.from({ length: 16 }, (_, i) => 0xa0 + i);
 export const DIRECTORY = 'shards/0001/tree';
@@ -75,15 +72,6 @@ export function applyToModel(model: Model, changes: Iterable<readonly [string, n
   for (const [key, n] of changes) {
     if (n === undefined) model.delete(key);
     else model.set(key, n);
-  }
-}
-
-/** A memtable's versions as the fold takes them. */
-export function runFrom(table: Memtable): VersionRun {
-  const steps = runOf(table);
-  for (;;) {
-    const step = steps.next();
-    if (step.done === true) return step.value;
   }
 }
 

@@ -7,7 +7,6 @@ import { SeededRandom } from '../../engine/platform/seeded-random.js';
 import { sortRanges } from '../../engine/tree/range-sort.js';
 import type { ChangeSource } from '../../engine/tree/types.js';
 import { SortedVersions } from '../../engine/tree/version-run.js';
-import { runFrom } from './support.js';
 
 const SEED = Number(process.env['SEED'] ?? 20_261_121);
 
@@ -56,21 +55,21 @@ describe('a run of a memtable', () => {
       expected.push([Buffer.from(treeKey(entity, seq)).toString('latin1'), Buffer.from(writeLeafValue(fields)).toString('hex')]);
     }
     expected.sort(([a], [b]) => (a < b ? -1 : 1));
-    expect(read(new SortedVersions(runFrom(table)))).toEqual(expected);
+    expect(read(new SortedVersions(table.run()))).toEqual(expected);
   });
 
   it('of a table that took versions back holds what is left', () => {
     const table = new Memtable();
     for (let seq = 1; seq <= 10; seq++) table.add(entityKey('c', `k${seq % 4}`), seq, seq, 1, 0, new Uint8Array(32));
     table.rollBack(6);
-    expect(runFrom(table).count).toBe(6);
-    expect(read(new SortedVersions(runFrom(table))).length).toBe(6);
-    expect(read(new SortedVersions(runFrom(new Memtable())))).toEqual([]);
+    expect(table.run().count).toBe(6);
+    expect(read(new SortedVersions(table.run())).length).toBe(6);
+    expect(read(new SortedVersions(new Memtable().run()))).toEqual([]);
   });
 
   it('that names a version twice is our bug', () => {
     const table = new Memtable();
     for (let i = 0; i < 2; i++) table.add(entityKey('c', 'k'), 1, 1, 1, 0, new Uint8Array(32));
-    expect(() => read(new SortedVersions(runFrom(table)))).toThrow('assertion failed');
+    expect(() => read(new SortedVersions(table.run()))).toThrow('assertion failed');
   });
 });
