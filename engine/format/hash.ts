@@ -4,6 +4,8 @@
  * Small inputs are the hot path (a record or body of a few hundred bytes), so this calls the WebAssembly exports of
  * `blake3-wasm` directly: one allocation inside the module, one copy in, 32 bytes out.
  *
+ * Much that is longer than a chunk goes four chunks at a time (blake3-tree.ts), as do the records of a batch (record-stamp.ts).
+ *
  *   malloc(n) -> copy the parts -> hash(ptr, n, OUT, 32)    frees ptr itself; OUT stays ours
  *
  * Invariants: the module frees every input buffer it is given, never the output one. An allocation may grow the module's
@@ -13,7 +15,8 @@
  */
 import bindings from 'blake3-wasm/dist/wasm/nodejs/blake3_js.js';
 import type { HashHex } from '../types.js';
-import { hasWideBlake3, WideBlake3 } from './blake3-wide.js';
+import { hashTree, PIECE_BYTES, TreeStream } from './blake3-tree.js';
+import { MAX_INPUT_BYTES as CHUNK_BYTES, type LaneKernel, laneKernel } from './lane-kernel.js';
 
 /** What we use of the module's raw exports; pointers are offsets into `memory`. */
 interface RawBlake3 {
@@ -30,8 +33,8 @@ interface WebAssemblyMemory {
 }
 
 export const HASH_BYTES = 32;
-/** Inputs above this are fed in pieces of this size. */
-const PIECE_BYTES = 64 * 1024;
+/** Long inputs that are worth making the kernel for: it takes as long as hashing these. */
+const BYTES_BEFORE_KERNEL = 1024 * 1024;
 /** Up to here a loop copies faster than a call out of JavaScript. */
 const LOOP_BYTES = 64;
 
@@ -52,6 +55,17 @@ function takeOutput(): Buffer {
   return digest;
 }
 
+let longBytes = 0;
+
+/** For an input of more than a chunk, once there were enough of them. */
+function kernelFor(bytes: number): LaneKernel | undefined {
+  if (longBytes < BYTES_BEFORE_KERNEL) {
+    longBytes += bytes;
+    return undefined;
+  }
+  return laneKernel();
+}
+
 /** 32 bytes: one hash over the parts as if they were one. */
 export function blake3(...parts: Uint8Array[]): Buffer {
   let bytes = 0;
@@ -60,6 +74,12 @@ export function blake3(...parts: Uint8Array[]): Buffer {
     const stream = new Blake3Stream();
     for (const part of parts) stream.update(part);
     return stream.digest();
+  }
+  const kernel = bytes > CHUNK_BYTES ? kernelFor(bytes) : undefined;
+  if (kernel !== undefined) {
+    const digest = Buffer.allocUnsafe(HASH_BYTES);
+    hashTree(kernel, parts, digest, 0);
+    return digest;
   }
   const input = wasm.__wbindgen_malloc(bytes);
   const to = memory();
@@ -80,6 +100,11 @@ export function blake3Into(into: Uint8Array, at: number, head: Uint8Array, bytes
     into.set(blake3(head, bytes.subarray(from, to)), at);
     return;
   }
+  const kernel = length > CHUNK_BYTES ? kernelFor(length) : undefined;
+  if (kernel !== undefined) {
+    hashTree(kernel, [head, bytes.subarray(from, to)], into, at);
+    return;
+  }
   const input = wasm.__wbindgen_malloc(length);
   const target = memory();
   let p = input;
@@ -91,23 +116,47 @@ export function blake3Into(into: Uint8Array, at: number, head: Uint8Array, bytes
   for (let i = 0; i < HASH_BYTES; i++) into[at + i] = digest[OUT + i]!;
 }
 
-/** For what does not fit in memory at once. Holds memory of the module until `digest` or `free`. */
+/** For what does not fit in memory at once. May hold memory of the module until `digest` or `free`. */
 export class Blake3Stream {
-  /** Where this machine hashes several chunks at once; otherwise the module's hasher does it, 0 once freed. */
-  #wide: WideBlake3 | undefined;
-  #hasher: number;
+  /** Before it is clear that the input is long; undefined from then on. */
+  #held: Uint8Array[] | undefined = [];
+  #heldBytes = 0;
+  #tree: TreeStream | undefined;
+  /** Where there is no kernel: 0 while not needed, and once freed. */
+  #hasher = 0;
   #isOpen = true;
 
-  constructor(isWide = hasWideBlake3()) {
-    this.#wide = isWide ? new WideBlake3() : undefined;
-    this.#hasher = isWide ? 0 : wasm.create_hasher();
+  /** `isWide`: four chunks at a time, where this machine can and the input is long. */
+  constructor(isWide = true) {
+    if (!isWide) this.#begin(undefined);
   }
 
   update(bytes: Uint8Array): this {
     this.#mustBeOpen();
-    if (this.#wide !== undefined) {
-      this.#wide.update(bytes);
-      return this;
+    if (this.#held === undefined) this.#feed(bytes);
+    else if (this.#heldBytes + bytes.length <= PIECE_BYTES) {
+      // The caller may use its buffer again.
+      this.#held.push(bytes.slice());
+      this.#heldBytes += bytes.length;
+    } else {
+      const held = this.#held;
+      this.#begin(laneKernel());
+      for (const part of held) this.#feed(part);
+      this.#feed(bytes);
+    }
+    return this;
+  }
+
+  #begin(kernel: LaneKernel | undefined): void {
+    this.#held = undefined;
+    if (kernel === undefined) this.#hasher = wasm.create_hasher();
+    else this.#tree = new TreeStream(kernel);
+  }
+
+  #feed(bytes: Uint8Array): void {
+    if (this.#tree !== undefined) {
+      this.#tree.update(bytes);
+      return;
     }
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
       const piece = bytes.subarray(start, start + PIECE_BYTES);
@@ -115,19 +164,18 @@ export class Blake3Stream {
       memory().set(piece, input);
       wasm.blake3hash_update(this.#hasher, input, piece.length);
     }
-    return this;
   }
 
   /** Ends the stream. */
   digest(): Buffer {
     this.#mustBeOpen();
-    if (this.#wide !== undefined) {
-      const digest = this.#wide.digest();
-      this.free();
-      return digest;
+    let digest: Buffer;
+    if (this.#held !== undefined) digest = blake3(Buffer.concat(this.#held));
+    else if (this.#tree !== undefined) this.#tree.digest((digest = Buffer.allocUnsafe(HASH_BYTES)));
+    else {
+      wasm.blake3hash_digest(this.#hasher, OUT, HASH_BYTES);
+      digest = takeOutput();
     }
-    wasm.blake3hash_digest(this.#hasher, OUT, HASH_BYTES);
-    const digest = takeOutput();
     this.free();
     return digest;
   }
@@ -136,7 +184,8 @@ export class Blake3Stream {
   free(): void {
     if (this.#hasher !== 0) wasm.__wbg_blake3hash_free(this.#hasher);
     this.#hasher = 0;
-    this.#wide = undefined;
+    this.#held = undefined;
+    this.#tree = undefined;
     this.#isOpen = false;
   }
 

@@ -1,14 +1,19 @@
 /**
- * BLAKE3 of short inputs, four side by side, and CRC-32: one WebAssembly module, assembled here.
+ * BLAKE3, four inputs side by side, and CRC-32: one WebAssembly module, assembled here.
  *
- *   hash(inputs, lengths, outputs, count)   u32 addresses and lengths, a column each; `count` is a multiple of four
- *   crc(at, length, seed)                   as zlib's crc32
+ *   hash(inputs, lengths, outputs, count, chunk, step, flags, first, last)
+ *                            u32 addresses and lengths, a column each, of `count` inputs, rounded up to whole fours: entries beyond are
+ *                            read and must be harmless. Input i is chunk `chunk + i × step`; `flags` go with every block, `first` and
+ *                            `last` with the first and the last
+ *   crc(at, length, seed)    as zlib's crc32
  *
- * An input has 1 to 1024 bytes: a single chunk, so that inputs need nothing of each other, which is what wide registers make use of. A lane
- * whose input has ended keeps what it has while others go on. What lies beyond an input's end does not count, but may be read.
+ * An input has 1 to 1024 bytes, a chunk or two hashes: they need nothing of each other, which is what wide registers make use of. A lane
+ * whose input has ended keeps what it has while others go on. What lies beyond an input's end does not count, but may be read; all inputs
+ * of a four are read before any of their hashes is written.
  * Sources: the BLAKE3 paper (O'Connor, Aumasson, Neves, Wilcox-O'Hearn), section 2; Kounavis and Berry's slicing by eight.
  *
- * Invariant: the memory never grows, so views of it stay good. Its first KERNEL_BYTES are the kernel's own. No state between calls, no I/O.
+ * Invariants: there is one, made when first asked for. Its memory never grows, so views of it stay good; the first KERNEL_BYTES are its own,
+ * the rest is whoever's calls it, until they return. No state between calls, no I/O.
  */
 import { WasmCode, wasmModule } from './wasm-code.js';
 
@@ -19,11 +24,28 @@ interface WebAssemblyGlobal {
   readonly Instance: new (module: object) => { readonly exports: object };
 }
 
-export interface LaneKernel {
+interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer };
-  hash(inputs: number, lengths: number, outputs: number, count: number): void;
+  hash(
+    inputs: number,
+    lengths: number,
+    outputs: number,
+    count: number,
+    chunk: number,
+    step: number,
+    flags: number,
+    first: number,
+    last: number,
+  ): void;
   /** Signed. */
   crc(at: number, length: number, seed: number): number;
+}
+
+export interface LaneKernel extends Pick<Exports, 'hash' | 'crc'> {
+  /** The memory, three ways. */
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+  readonly view: DataView;
 }
 
 export const LANES = 4;
@@ -37,6 +59,8 @@ const TABLES = 8;
 const TABLE_BYTES = 1024;
 export const KERNEL_BYTES = TABLES_AT + TABLES * TABLE_BYTES;
 const CRC_POLYNOMIAL = 0xedb88320;
+/** Behind the kernel's own. */
+export const WORK_BYTES = 160 * 1024;
 const PAGE_BYTES = 65536;
 
 const IV = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
@@ -54,41 +78,44 @@ const QUARTERS = [
   [3, 4, 9, 14],
 ] as const;
 const ROUNDS = 7;
-const CHUNK_START = 1;
-const CHUNK_END_AND_ROOT = 2 | 8;
+export const CHUNK_START = 1;
+export const CHUNK_END = 2;
+export const PARENT = 4;
+export const ROOT = 8;
 
 // Locals of `hash`, by number: parameters, words, wide ones.
-const [INPUTS, LENGTHS, OUTPUTS, COUNT] = [0, 1, 2, 3];
-const PARAMETERS = 4;
+const [INPUTS, LENGTHS, OUTPUTS, COUNT, CHUNK, STEP, EVERY, FIRST_ONLY, LAST_ONLY] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const PARAMETERS = 9;
 /** Where each lane reads its block, and what of the mask goes with it. */
 const IN = PARAMETERS;
 const MASK = IN + LANES;
 /** Of the block, beside those of the last one. */
 const FLAGS = MASK + LANES;
 const LOCALS = 2 * LANES + 1;
-/** Bytes that a lane has before it, and how many of them are of this block. */
-const LEFT = PARAMETERS + LOCALS;
+/** The number of each lane's chunk, the bytes that it has before it, and how many of them are of this block. */
+const NUMBERS = PARAMETERS + LOCALS;
+const LEFT = NUMBERS + 1;
 const SIZE = LEFT + 1;
 const CHAIN = SIZE + 1;
 const WORD = CHAIN + 8;
 const STATE = WORD + 16;
 const SPARE = STATE + 16;
-const WIDE_LOCALS = 2 + 8 + 16 + 16 + 4;
+const WIDE_LOCALS = 3 + 8 + 16 + 16 + 4;
 
 function hashCode(): WasmCode {
-  const code = new WasmCode().loop();
+  const code = new WasmCode().get(CHUNK).splat().countUp().get(STEP).splat().timesWords().plusWords().set(NUMBERS).loop();
   for (let lane = 0; lane < LANES; lane++)
     code
       .get(INPUTS)
       .load(lane * 4)
       .set(IN + lane);
-  code.get(LENGTHS).loadWords(0).set(LEFT).number(CHUNK_START).set(FLAGS);
+  code.get(LENGTHS).loadWords(0).set(LEFT).get(EVERY).get(FIRST_ONLY).or().set(FLAGS);
   for (let i = 0; i < 8; i++) code.words(IV[i]! | 0).set(CHAIN + i);
   code.loop();
   loadBlock(code);
   compress(code);
   for (let lane = 0; lane < LANES; lane++) addTo(code, IN + lane, BLOCK_BYTES);
-  code.number(0).set(FLAGS).get(LEFT).words(BLOCK_BYTES).minusWords().set(LEFT);
+  code.get(EVERY).set(FLAGS).get(LEFT).words(BLOCK_BYTES).minusWords().set(LEFT);
   code.get(LEFT).words(0).areAbove().isAnyTrue().branchIf(0).end();
   transpose(code, CHAIN, WORD);
   transpose(code, CHAIN + 4, WORD + 4);
@@ -105,7 +132,8 @@ function hashCode(): WasmCode {
       .storeWords(16);
   }
   for (const column of [INPUTS, LENGTHS, OUTPUTS]) addTo(code, column, 4 * LANES);
-  return code.get(COUNT).number(LANES).minus().tee(COUNT).branchIf(0).end();
+  code.get(NUMBERS).get(STEP).number(LANES).times().splat().plusWords().set(NUMBERS);
+  return code.get(COUNT).number(LANES).minus().tee(COUNT).number(0).isAbove().branchIf(0).end();
 }
 
 function addTo(code: WasmCode, local: number, value: number): void {
@@ -168,13 +196,13 @@ function compress(code: WasmCode): void {
   for (let i = 0; i < 8; i++) code.get(CHAIN + i).set(STATE + i);
   for (let i = 0; i < 4; i++) code.words(IV[i]! | 0).set(STATE + 8 + i);
   code
-    .words(0)
+    .get(NUMBERS)
     .set(STATE + 12)
     .words(0)
     .set(STATE + 13)
     .get(SIZE)
     .set(STATE + 14);
-  code.get(LEFT).words(BLOCK_BYTES).areUpTo().words(CHUNK_END_AND_ROOT).andWords();
+  code.get(LEFT).words(BLOCK_BYTES).areUpTo().get(LAST_ONLY).splat().andWords();
   code
     .get(FLAGS)
     .splat()
@@ -211,8 +239,12 @@ function mix(code: WasmCode, a: number, b: number, c: number, d: number, word: n
   turn(code.get(b).get(c).xorWords().set(b), b, turnB);
 }
 
-/** The words of `local` turned right. By whole bytes a shuffle would do, which the runtime makes a slower one of. */
+/** The words of `local` turned right. By 8 bits a shuffle would do, too, which the runtime makes a slower one of. */
 function turn(code: WasmCode, local: number, bits: number): void {
+  if (bits === 16) {
+    code.get(local).get(local).swapHalves().set(local);
+    return;
+  }
   code.get(local).number(bits).shiftWordsRight();
   code
     .get(local)
@@ -275,15 +307,22 @@ function fillMemory(memory: ArrayBuffer): void {
   for (let i = 256; i < tables.length; i++) tables[i] = (tables[i - 256]! >>> 8) ^ tables[tables[i - 256]! & 0xff]!;
 }
 
-/** With so many bytes behind the kernel's own. Undefined where the runtime has no wide registers. Takes a millisecond or two. */
-export function makeLaneKernel(bytes: number): LaneKernel | undefined {
+let made: LaneKernel | undefined;
+let isAsked = false;
+
+/** Undefined where the runtime has no wide registers. The first time takes some milliseconds: for who has much to hash. */
+export function laneKernel(): LaneKernel | undefined {
+  if (isAsked) return made;
+  isAsked = true;
   const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WebAssemblyGlobal };
-  const code = wasmModule(Math.ceil((KERNEL_BYTES + bytes) / PAGE_BYTES), [
+  const code = wasmModule(Math.ceil((KERNEL_BYTES + WORK_BYTES) / PAGE_BYTES), [
     { name: 'hash', parameters: PARAMETERS, returns: false, locals: LOCALS, wideLocals: WIDE_LOCALS, code: hashCode() },
     { name: 'crc', parameters: 3, returns: true, locals: 2, wideLocals: 0, code: crcCode() },
   ]);
   if (!WebAssembly.validate(code)) return undefined;
-  const kernel = new WebAssembly.Instance(new WebAssembly.Module(code)).exports as LaneKernel;
-  fillMemory(kernel.memory.buffer);
-  return kernel;
+  const { memory, hash, crc } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports as Exports;
+  const { buffer } = memory;
+  fillMemory(buffer);
+  made = { hash, crc, bytes: new Uint8Array(buffer), words: new Uint32Array(buffer), view: new DataView(buffer) };
+  return made;
 }

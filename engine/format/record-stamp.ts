@@ -12,7 +12,17 @@
 import { assert } from '../errors.js';
 import { KIND_PUT } from '../log/types.js';
 import { blake3Into, HASH_BYTES } from './hash.js';
-import { KERNEL_BYTES, LANES, type LaneKernel, MAX_INPUT_BYTES, makeLaneKernel } from './lane-kernel.js';
+import {
+  CHUNK_END,
+  CHUNK_START,
+  KERNEL_BYTES,
+  LANES,
+  type LaneKernel,
+  laneKernel,
+  MAX_INPUT_BYTES,
+  ROOT,
+  WORK_BYTES,
+} from './lane-kernel.js';
 import { placeHead, placeRecord, type RecordImage } from './record.js';
 import { BODY_TAG, imageHash, messageBytes, putMessage, TOMBSTONE_BODY_HASH } from './record-hash.js';
 
@@ -51,12 +61,13 @@ const SCRAP = ASIDE + SLICE_RECORDS * TAG_BYTES;
 const MESSAGES = SCRAP + HASH_BYTES;
 const IMAGES = MESSAGES + SLICE_MESSAGE_BYTES + SPARE_MESSAGE_BYTES;
 const END = IMAGES + SLICE_BYTES + MAX_INPUT_BYTES;
+assert(END <= KERNEL_BYTES + WORK_BYTES, 'a slice fits the memory');
 
 const NO_BYTES = new Uint8Array(0);
 
 let kernel: LaneKernel | undefined;
-let bytes = NO_BYTES;
-let view = new DataView(new ArrayBuffer(0));
+let bytes: Uint8Array = NO_BYTES;
+let view: DataView = new DataView(new ArrayBuffer(0));
 let records = 0;
 
 /** Whether batches go through the kernel from here on. */
@@ -64,11 +75,8 @@ function hasKernel(count: number): boolean {
   if (records < RECORDS_BEFORE_KERNEL) {
     records += count;
     if (records < RECORDS_BEFORE_KERNEL) return false;
-    kernel = makeLaneKernel(END - KERNEL_BYTES);
-    if (kernel !== undefined) {
-      bytes = new Uint8Array(kernel.memory.buffer);
-      view = new DataView(kernel.memory.buffer);
-    }
+    kernel = laneKernel();
+    if (kernel !== undefined) ({ bytes, view } = kernel);
   }
   return kernel !== undefined;
 }
@@ -179,7 +187,6 @@ function addInput(i: number, at: number, length: number, hashAt: number): void {
 /** The first so many; lanes that are left over do something harmless. */
 function hashInputs(count: number): void {
   if (count === 0) return;
-  const lanes = Math.ceil(count / LANES) * LANES;
-  for (let i = count; i < lanes; i++) addInput(i, MESSAGES, 1, SCRAP);
-  kernel!.hash(INPUTS, LENGTHS, OUTPUTS, lanes);
+  for (let i = count; i % LANES !== 0; i++) addInput(i, MESSAGES, 1, SCRAP);
+  kernel!.hash(INPUTS, LENGTHS, OUTPUTS, count, 0, 0, 0, CHUNK_START, CHUNK_END | ROOT);
 }

@@ -84,6 +84,11 @@ export class WasmCode {
     return this.#put(0x49);
   }
 
+  /** Signed. */
+  isAbove(): this {
+    return this.#put(0x4a);
+  }
+
   plus(): this {
     return this.#put(0x6a);
   }
@@ -92,8 +97,16 @@ export class WasmCode {
     return this.#put(0x6b);
   }
 
+  times(): this {
+    return this.#put(0x6c);
+  }
+
   and(): this {
     return this.#put(0x71);
+  }
+
+  or(): this {
+    return this.#put(0x72);
   }
 
   xor(): this {
@@ -127,6 +140,13 @@ export class WasmCode {
     return this.number(value).splat();
   }
 
+  /** 0, 1, 2, 3. */
+  countUp(): this {
+    this.#put(0xfd, 0x0c);
+    for (const value of WORD_BYTES) this.#put(value, 0, 0, 0);
+    return this;
+  }
+
   word(lane: number): this {
     return this.#put(0xfd, 0x1b, lane);
   }
@@ -136,6 +156,11 @@ export class WasmCode {
     this.#put(0xfd, 0x0d);
     for (const lane of lanes) for (const byte of WORD_BYTES) this.bytes.push(lane * 4 + byte);
     return this;
+  }
+
+  /** The halves of each word change places: two instructions where turns by other numbers of bits take three. */
+  swapHalves(): this {
+    return this.#put(0xfd, 0x0d, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
   }
 
   areAbove(): this {
@@ -181,6 +206,10 @@ export class WasmCode {
 
   minusWords(): this {
     return this.#put(0xfd, 0xb1, 0x01);
+  }
+
+  timesWords(): this {
+    return this.#put(0xfd, 0xb5, 0x01);
   }
 
   /** Signed, as `max`. */

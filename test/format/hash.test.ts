@@ -2,7 +2,7 @@ import { createHash } from 'blake3-wasm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../engine/format/checksum.js';
-import { Blake3Stream, blake3, halfSipHash, hex } from '../../engine/format/hash.js';
+import { Blake3Stream, blake3, blake3Into, halfSipHash, hex } from '../../engine/format/hash.js';
 
 /** The input of the published BLAKE3 vectors: 0, 1, … 250, 0, 1, … */
 function pattern(bytes: number): Buffer {
@@ -59,6 +59,20 @@ describe('blake3', () => {
         const stream = new Blake3Stream();
         for (let at = 0; at < length; at += step) stream.update(bytes.subarray(at, at + step));
         expect(hex(stream.digest()), `${length} bytes in parts of ${step}`).toBe(expected);
+      }
+    }
+  });
+
+  it("gives the package's hashes of every length around chunks at once, once there was much to hash", () => {
+    const input = pattern(65536 + 8);
+    for (let i = 0; i < 20; i++) blake3(input.subarray(0, 65536));
+    for (const chunks of [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33, 63, 64]) {
+      for (const length of [-1, 0, 1, 2, 63, 64, 65, 100].map((more) => chunks * 1024 + more).filter((bytes) => bytes <= 65536)) {
+        const expected = packageHash(input.subarray(3, 3 + length)).toString('hex');
+        expect(hex(blake3(input.subarray(3, 8), input.subarray(8, 3 + length))), `${length} bytes`).toBe(expected);
+        const into = new Uint8Array(40);
+        blake3Into(into, 5, input.subarray(3, 8), input, 8, 3 + length);
+        expect(hex(into.subarray(5, 37)), `${length} bytes`).toBe(expected);
       }
     }
   });
