@@ -35,6 +35,7 @@ import { type AsideFiles, eraseAside, hasAside } from './replica/aside.js';
 import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
 import { KnownDrops } from './retention/known-drops.js';
 import type { PlanInput } from './retention/plan.js';
+import { SeqSet } from './retention/seq-set.js';
 import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
 import type { Shard } from './shard.js';
 import { shardDirectory } from './shard-contents.js';
@@ -73,6 +74,8 @@ export class ShardUpkeep {
   readonly #met: number[] = [];
   /** Event seqs of trims that other nodes logged, and whose drops may be in the files here. */
   #followed: number[] = [];
+  /** Of trims that are being logged. */
+  readonly #going = new SeqSet();
   readonly #waiting = new Set<() => void>();
   #limits: BatchLimits | undefined;
   #measured: { readonly root: TreeRoot; readonly size: TreeSize } | undefined;
@@ -222,6 +225,11 @@ export class ShardUpkeep {
     return this.#drops.has(seq);
   }
 
+  /** Whether a trim has dropped it, or one is on its way to the disk that does. */
+  isGoing(seq: number): boolean {
+    return this.#drops.has(seq) || this.#going.has(seq);
+  }
+
   /** Whether a seq that holds nothing now held a record that compaction has left out: what is rewritten keeps its events. */
   wasRecord(seq: number): boolean {
     const segment = this.#deps.log().segmentSet.find(seq);
@@ -257,38 +265,50 @@ export class ShardUpkeep {
     const limits = this.#limitsHere();
     const key = recordId(shard.id, shard.visibleSeq + 1);
     let begun = false;
-    const report = await trimShard(
-      {
-        id: shard.id,
-        clock: platform.clock,
-        log: this.#deps.log(),
-        exactness: shard.exactness,
-        watchRefs,
-        // Refs of what is queued are not told any more and not in the log yet.
-        fold: async () => {
-          await shard.queuedSettled();
-          await shard.fold();
+    const report = await this.#whileGoing(() =>
+      trimShard(
+        {
+          id: shard.id,
+          clock: platform.clock,
+          log: this.#deps.log(),
+          exactness: shard.exactness,
+          watchRefs,
+          // Refs of what is queued are not told any more and not in the log yet.
+          fold: async () => {
+            await shard.queuedSettled();
+            await shard.fold();
+          },
+          heldTree: () => index().heldTree(),
+          insertSystem: (items: readonly InsertItem[]) => logSystemItems(shard, items, limits),
+          beginning: () => {
+            begun = true;
+            return { collection: TRIMS, key, body: { events: [], open: true } };
+          },
+          insertTrim: async (event) => {
+            this.#going.addRuns(event.runs);
+            const seq = await insertEvent(event);
+            index().drop(seq, event.runs);
+            this.#drops.add(seq, event.runs);
+            return seq;
+          },
+          newestOf: (entity) => index().find(entity, MAX_SEQ)?.seq,
         },
-        heldTree: () => index().heldTree(),
-        insertSystem: (items: readonly InsertItem[]) => logSystemItems(shard, items, limits),
-        beginning: () => {
-          begun = true;
-          return { collection: TRIMS, key, body: { events: [], open: true } };
-        },
-        insertTrim: async (event) => {
-          const seq = await insertEvent(event);
-          index().drop(seq, event.runs);
-          this.#drops.add(seq, event.runs);
-          return seq;
-        },
-        newestOf: (entity) => index().find(entity, MAX_SEQ)?.seq,
-      },
-      input,
-      cancelled,
+        input,
+        cancelled,
+      ),
     );
     if (report.events.length > 0) await this.#noteTrim(key, report.events, limits);
     else if (begun) await forgetSystemEntity(shard, TRIMS, key, limits);
     return report;
+  }
+
+  /** What is logged to go may be referred to until it is durable: by then it is too late. */
+  async #whileGoing<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } finally {
+      this.#going.clear();
+    }
   }
 
   async compact(host: CompactHost, pace: Pace, options: CompactOptions, progress: (share: number) => void): Promise<Certificate> {

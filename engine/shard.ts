@@ -89,7 +89,7 @@ export class Shard {
       index: () => this.#contents.index,
       visibleSeq: () => this.#contents.visibleSeq,
       committed: (seq, counts) => this.#committed(seq, counts),
-      isDropped: (seq) => this.upkeep.isDropped(seq),
+      isDropped: (seq) => this.upkeep.isGoing(seq),
     });
     this.#folder = new ShardFolder({
       clock,

@@ -52,7 +52,11 @@ export interface UpkeepParts {
 }
 
 const DEFAULT_DEAD_SHARE = 0.3;
+/** Threads for less are not started before it is known that there is work for them. */
+const WORTH_PREPARING_BYTES = 32 * 1024 * 1024;
 const EVERY_MS = 60_000;
+/** More than promises hand on what they wait for, from opening to whoever asked for it. */
+const MICRO_TURNS = 32;
 const LAST_RETRY_MS = 3_600_000;
 /** Trims are looked for again once so much has changed: planning reads the whole tree. */
 const PLAN_SHARE = 16;
@@ -92,6 +96,12 @@ export class Upkeep {
   start(): void {
     this.#started = true;
     this.resume();
+    void this.#lookAfterOthers();
+  }
+
+  /** Node takes its time over a process's first timer: whoever waited for the opening asks first. */
+  async #lookAfterOthers(): Promise<void> {
+    for (let i = 0; i < MICRO_TURNS; i++) await undefined;
     this.#lookLater();
   }
 
@@ -217,6 +227,7 @@ export class Upkeep {
     const trims: TrimReport[] = [];
     const certificates: Certificate[] = [];
     const compactOptions = { ...this.#thresholds, force: request.force === true };
+    if (this.#parts.keeping.dropsAnything && shards.some(isLarge)) this.#host.prepare();
     for (const [i, shard] of shards.entries()) {
       if (control.cancelled) break;
       const progress = (share: number) => control.progress((i + share) / shards.length);
@@ -295,6 +306,10 @@ export class Upkeep {
     const [from, to] = hours;
     return from <= to ? hour >= from && hour < to : hour >= from || hour < to;
   }
+}
+
+function isLarge(shard: Shard): boolean {
+  return !shard.damaged && shard.log.segmentSet.all.reduce((sum, { fileBytes }) => sum + fileBytes, 0) >= WORTH_PREPARING_BYTES;
 }
 
 function after(first: () => void, then: () => void): () => void {

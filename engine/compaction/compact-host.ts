@@ -14,6 +14,8 @@ const WORTH_STARTING_BYTES = 1024 * 1024;
 
 /** One piece of work follows another within a job, and a fresh thread compiles everything anew; a thread at rest only takes memory. */
 const REST_MS = 1000;
+/** What was prepared for and has not come by then may not come at all. */
+const LONGEST_WAIT_MS = 60_000;
 
 interface Waiting {
   readonly pace: Pace;
@@ -35,6 +37,15 @@ export class CompactHost {
   constructor(platform: Platform, compress: boolean) {
     this.#platform = platform;
     this.compress = compress;
+  }
+
+  /** Work will come soon: its threads start meanwhile. */
+  prepare(): void {
+    const thread = this.#running();
+    if (thread === undefined || this.#waiting !== undefined) return;
+    this.#cancelRest();
+    thread.post({ kind: 'prepare' } satisfies CompactRequest);
+    this.#restAfter(thread, LONGEST_WAIT_MS);
   }
 
   /** Throws Cancelled, CORRUPT for a bad source, what the disk says, and an Error where the thread died. */
@@ -67,8 +78,12 @@ export class CompactHost {
     return done.finally(() => {
       this.#waiting = undefined;
       thread.hold(false);
-      if (this.#thread === thread) this.#cancelRest = this.#platform.clock.after(REST_MS, () => void this.#stop());
+      this.#restAfter(thread, REST_MS);
     });
+  }
+
+  #restAfter(thread: Thread, delayMs: number): void {
+    if (this.#thread === thread) this.#cancelRest = this.#platform.clock.after(delayMs, () => void this.#stop());
   }
 
   #running(): Thread | undefined {

@@ -2,7 +2,7 @@
  * The far end of compaction: a thread that does one rewrite, or one pass over a tree, after another. It asks after every slice whether to go on,
  * and is one slice ahead of the answer at most, so that the near end keeps the rate, the pauses and the last word.
  *
- *   rewrite | copy ->        <- paced (bytes)     go on | stop ->        <- done | failed
+ *   prepare -> rewrite | copy ->        <- paced (bytes)     go on | stop ->        <- done | failed
  *
  * If it dies, what it wrote ends in `.tmp` or is an unfinished copy's, and whoever comes next removes it.
  */
@@ -15,7 +15,7 @@ import { type RewriteResult, type RewriteTask, runTask } from './task.js';
 
 /** One piece of work, and what comes of it. */
 export type CompactWork = { readonly kind: 'rewrite'; readonly task: RewriteTask } | { readonly kind: 'copy'; readonly task: TreeCopyTask };
-export type CompactRequest = CompactWork | { readonly kind: 'go-on' } | { readonly kind: 'stop' };
+export type CompactRequest = CompactWork | { readonly kind: 'prepare' } | { readonly kind: 'go-on' } | { readonly kind: 'stop' };
 export type CompactAnswer =
   | { readonly kind: 'paced'; readonly bytes: number }
   | { readonly kind: 'done'; readonly result: RewriteResult | TreeCopyResult }
@@ -32,6 +32,7 @@ export const serve: ServeThread = (platform, port) => {
     const request = message as CompactRequest;
     if (request.kind === 'rewrite' || request.kind === 'copy')
       void work(platform, port, request, beside, () => new Promise((resolve) => (answer = resolve)));
+    else if (request.kind === 'prepare') beside.start();
     else answer?.(request.kind === 'go-on');
   });
 };

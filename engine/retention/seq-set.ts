@@ -72,6 +72,8 @@ export class SeqSet {
   clear(): void {
     this.#pages.clear();
     this.#size = 0;
+    this.#lastNumber = -1;
+    this.#lastPage = undefined;
   }
 
   addRuns(runs: readonly SeqRun[]): void {

@@ -34,6 +34,7 @@ export interface TrimmedShard {
   insertSystem(items: readonly InsertItem[]): Promise<void>;
   /** Says in the log that events may follow: whoever opens it looks for them. */
   beginning(): InsertItem;
+  /** Takes its place in the log before it returns, and nothing refers to what goes from then on. */
   insertTrim(event: TrimEvent): Promise<number>;
   /** Seq of the entity's newest version, queued ones included. */
   newestOf(entity: string): number | undefined;
@@ -61,21 +62,38 @@ export async function trimShard(shard: TrimmedShard, input: PlanInput, cancelled
     const raised = [...plan.horizons].filter(([collection, { seq }]) => seq > shard.exactness.horizonOf(collection));
     await shard.insertSystem([...raised.map(([collection, horizon]) => horizonItem(shard.id, collection, horizon)), shard.beginning()]);
     for (const [collection, horizon] of raised) shard.exactness.raise(collection, horizon);
-    const events: number[] = [];
-    let versions = 0;
-    for (const runs of slices(plan.drops)) {
-      if (cancelled()) break;
-      const { length } = referred;
-      if (length > 0) keepReferred(shard, plan.drops, referred.splice(0));
-      const left = length > 0 ? runsWithin(plan.drops, runs) : runs;
-      if (left.length === 0) continue;
-      versions += countOfRuns(left);
-      // Nothing is awaited between the last look at refs and the event's place in the log.
-      events.push(await shard.insertTrim({ type: 'trim', runs: left }));
-    }
+    const { events, versions } = await logged(shard, plan.drops, referred, cancelled);
     return { shard: shard.id, versions, events, horizons: new Map(raised) };
   } finally {
     unwatch();
+  }
+}
+
+/** In slices, of which several are under way at once: each waits for the disk, and one sync is of all that wait. */
+async function logged(shard: TrimmedShard, drops: SeqSet, referred: number[], cancelled: () => boolean) {
+  const events: number[] = [];
+  let versions = 0;
+  const queued: Promise<number>[] = [];
+  try {
+    for (const runs of slices(drops)) {
+      if (cancelled()) break;
+      const { length } = referred;
+      if (length > 0) keepReferred(shard, drops, referred.splice(0));
+      const left = length > 0 ? runsWithin(drops, runs) : runs;
+      if (left.length === 0) continue;
+      versions += countOfRuns(left);
+      // Nothing is awaited between the last look at refs and the event's place in the log.
+      const event = shard.insertTrim({ type: 'trim', runs: left });
+      // Awaited below, or told by one before it.
+      event.catch(() => undefined);
+      queued.push(event);
+      if (queued.length < MOST_QUEUED) await shard.clock.yield();
+      else events.push(await queued.shift()!);
+    }
+    for (let next = queued.shift(); next !== undefined; next = queued.shift()) events.push(await next);
+    return { events, versions };
+  } finally {
+    await Promise.allSettled(queued);
   }
 }
 
@@ -101,6 +119,8 @@ async function planned(shard: TrimmedShard, input: PlanInput, cancelled: () => b
 const SLICE_BATCHES = 500;
 /** Of an event: a millisecond or two of work for everybody who reads it. */
 const SLICE_RUNS = Math.min(4096, MAX_RUNS_PER_TRIM);
+/** Events that wait for the disk. */
+const MOST_QUEUED = 8;
 
 /** Every record with refs, newest first. Segments that say they hold none are not read. */
 async function edgesOf(shard: TrimmedShard, cancelled: () => boolean): Promise<PlanEdges[]> {

@@ -1,6 +1,7 @@
 /** What records refer to stays, whether their segment says that it has refs, says that it has none, or was written before segments said so. */
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../../engine/engine.js';
+import { isVarveError } from '../../engine/errors.js';
 import { REFS_NONE, REFS_SOME, REFS_UNTOLD } from '../../engine/format/footer.js';
 import { openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
@@ -38,5 +39,36 @@ describe('refs of sealed segments', () => {
     db = (await openWith(machine, options)) as Engine;
     expect(refsTold(db).filter((refs) => refs === REFS_SOME)).toHaveLength(1);
     await db.close();
+  });
+});
+
+describe('refs that are taken while a trim is logged', () => {
+  it('name what stays, whichever moment they come at', async () => {
+    let taken = 0;
+    let refused = 0;
+    for (let turns = 0; turns < 30; turns++) {
+      const machine = new MemoryPlatform({ seed: 100 + turns });
+      const db = (await openWith(machine, options)) as Engine;
+      const old = await db.put('c', 'k', { n: 0 });
+      for (let i = 1; i < 5; i++) await db.put('c', 'k', { n: i });
+      await db.setRetention('c', { keep: 'last', versions: 1 });
+      const { id } = db.compact({ force: true });
+      for (let i = 0; i < turns; i++) await machine.clock.yield();
+      const referring = await db.put('keeper', 'k', { turns }, { refs: [old.id] }).then(
+        () => true,
+        (error: unknown) => {
+          expect(isVarveError(error, 'BAD_REF')).toBe(true);
+          return false;
+        },
+      );
+      expect((await db.jobEnded(id))?.state).toBe('done');
+      const isThere = db.now().history('c', 'k').records.some((record) => record.id === old.id);
+      expect({ turns, isThere }).toEqual({ turns, isThere: referring });
+      if (referring) taken++;
+      else refused++;
+      await db.close();
+    }
+    expect(taken).toBeGreaterThan(0);
+    expect(refused).toBeGreaterThan(0);
   });
 });
