@@ -135,8 +135,8 @@ export class Blake3Stream {
     this.#mustBeOpen();
     if (this.#held === undefined) this.#feed(bytes);
     else if (this.#heldBytes + bytes.length <= PIECE_BYTES) {
-      // The caller may use its buffer again.
-      this.#held.push(bytes.slice());
+      // The caller may use its buffer again, and a slice of a Buffer is no copy.
+      this.#held.push(Uint8Array.from(bytes));
       this.#heldBytes += bytes.length;
     } else {
       const held = this.#held;

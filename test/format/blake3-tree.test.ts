@@ -56,6 +56,18 @@ describe('BLAKE3 four chunks at a time', () => {
     }
   });
 
+  it('does not mind what becomes of the memory its input came in', () => {
+    for (const length of [10, 5000, 65_000, 200_000]) {
+      const stream = new Blake3Stream();
+      const memory = Buffer.alloc(1000);
+      for (let from = 0; from < length; from += memory.length) {
+        const count = INPUT.copy(memory, 0, from, Math.min(length, from + memory.length));
+        stream.update(memory.subarray(0, count));
+      }
+      expect(stream.digest().toString('hex')).toBe(digestOf(INPUT.subarray(0, length), false));
+    }
+  });
+
   it('is not used after its digest', () => {
     for (const isWide of [true, false]) {
       const stream = new Blake3Stream(isWide);
