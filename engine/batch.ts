@@ -1,5 +1,6 @@
 /** An insert between the caller's words and the log: validated and encoded once, before any shard sees it. */
 import { VarveError } from './errors.js';
+import { BATCH_FIXED_BYTES, encodeBatchHead, setBatchBytes } from './format/batch.js';
 import { ByteArena } from './format/byte-arena.js';
 import { appendCanonicalJson } from './format/canonical-json.js';
 import { blake3 } from './format/hash.js';
@@ -41,6 +42,8 @@ export interface PreparedBatch {
   readonly items: readonly PreparedItem[];
   /** The images of all, one after the other. The shard that takes the batch gives it back. */
   readonly arena: ByteArena;
+  /** Every item is a batch of its own: there is room for a batch's head before each image. */
+  readonly isEach: boolean;
 }
 
 export interface BatchLimits {
@@ -50,6 +53,44 @@ export interface BatchLimits {
 
 /** Throws INVALID, TOO_LARGE, SYSTEM_COLLECTION or BAD_REF, naming the item, before anything is queued. */
 export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, system: boolean): PreparedBatch {
+  return prepare(items, limits, system, false);
+}
+
+/**
+ * The same for items that are each a batch of their own, which only plain puts can be here: no refs, no conditions. Undefined for any
+ * others, and for what `prepareBatch` would refuse.
+ */
+export function prepareEach(items: readonly InsertItem[], limits: BatchLimits): PreparedBatch | undefined {
+  let batch: PreparedBatch;
+  try {
+    batch = prepare(items, limits, false, true);
+  } catch {
+    return undefined; // whoever inserts it alone hears why
+  }
+  if (batch.items.every(({ deleted, refs, expect }) => !deleted && refs.length === 0 && expect === undefined)) return batch;
+  batch.arena.giveBack();
+  return undefined;
+}
+
+/** Makes batches of the items of `prepareEach`, where they stand; times as `StampedBatch.isEach` says. */
+export function headEach({ items, arena }: PreparedBatch, firstSeq: number, firstTime: number): void {
+  for (let i = 0; i < items.length; i++) {
+    const at = items[i]!.at - BATCH_FIXED_BYTES;
+    const end = i + 1 < items.length ? items[i + 1]!.at - BATCH_FIXED_BYTES : arena.end;
+    const seq = firstSeq + i;
+    encodeBatchHead(arena.bytes, at, {
+      count: 1,
+      firstSeq: seq,
+      lastSeq: seq,
+      time: firstTime + i,
+      isEvent: false,
+      idempotency: undefined,
+    });
+    setBatchBytes(arena.bytes, at, end - at);
+  }
+}
+
+function prepare(items: readonly InsertItem[], limits: BatchLimits, system: boolean, isEach: boolean): PreparedBatch {
   if (items.length === 0)
     throw new VarveError('INVALID', 'a batch needs at least one record', { path: 'records', expected: 'at least one record' });
   if (items.length > MAX_RECORDS_PER_BATCH) throw tooLarge('records in a batch', MAX_RECORDS_PER_BATCH, items.length);
@@ -58,6 +99,10 @@ export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, 
   let bytes = 0;
   try {
     for (let i = 0; i < items.length; i++) {
+      if (isEach) {
+        arena.reserve(BATCH_FIXED_BYTES);
+        arena.end += BATCH_FIXED_BYTES;
+      }
       const item = prepareItem(items[i]!, i, limits, system, arena);
       bytes += item.end - bodyAt(item) + item.saltAt - item.keyAt + item.collectionBytes.length;
       if (bytes > limits.maxBatchBytes) throw tooLarge('bytes of a batch', limits.maxBatchBytes, bytes);
@@ -67,7 +112,7 @@ export function prepareBatch(items: readonly InsertItem[], limits: BatchLimits, 
     arena.giveBack();
     throw error;
   }
-  return { items: prepared, arena };
+  return { items: prepared, arena, isEach };
 }
 
 function prepareItem(item: InsertItem, index: number, limits: BatchLimits, system: boolean, arena: ByteArena): PreparedItem {

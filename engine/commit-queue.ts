@@ -32,6 +32,7 @@ export class Group {
   firstTime = Number.POSITIVE_INFINITY;
   /** Of the newest batch inside. */
   lastSeq = 0;
+  batches = 0;
   /** Encoded so far; counts against the queue's limit. */
   queuedBytes = 0;
   /** Resolves when the group is durable; rejects with what its waiters were told. */
@@ -113,9 +114,10 @@ export class CommitQueue {
     return (this.#inFlight ?? this.#groups[0])?.settled.catch(() => undefined);
   }
 
-  /** Call after a batch was encoded into `group`. */
-  added(group: Group, waiter: Waiter, time: number): void {
+  /** Call after a batch, or several that wait together, was encoded into `group`. */
+  added(group: Group, waiter: Waiter, time: number, batches = 1): void {
     group.waiters.push(waiter);
+    group.batches += batches;
     group.firstTime = Math.min(group.firstTime, time);
     group.lastSeq = group.builder.lastSeq;
     this.#queuedBytes += group.builder.bytes - group.queuedBytes;

@@ -8,6 +8,7 @@ import type { ReplicaShard, ShardRole } from './replica.js';
 import type { DatabaseStats } from './stats.js';
 import type {
   HashHex,
+  InsertedPart,
   InsertItem,
   InsertOptions,
   InsertResult,
@@ -203,6 +204,11 @@ export interface Database extends Keep {
   room(): Promise<void> | undefined;
   /** Inserts one batch: all or nothing, in one shard (CROSS_SHARD otherwise). Resolves once durable. */
   insert(items: readonly InsertItem[], options?: InsertOptions): Promise<InsertResult>;
+  /**
+   * Inserts every item as a batch of its own, as so many calls of `insert` would in this order, with one promise a shard: for those who
+   * have many. Plain puts only. Undefined, and nothing is done, where one is anything else or would be refused: insert them one by one.
+   */
+  insertEach(items: readonly InsertItem[]): readonly InsertedPart[] | undefined;
   put(
     collection: string,
     key: string,

@@ -28,6 +28,7 @@ import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime } from './format/time.js';
 import type { Identity } from './identity.js';
+import { insertEach } from './insert-each.js';
 import type { JobControl, JobInfo, JobKind } from './jobs.js';
 import type { CompactRequest, ConfirmErasure, EraseRequest } from './keep.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
@@ -45,6 +46,7 @@ import { rootInfo, shardInfo } from './shard-info.js';
 import { type DatabaseStats, readStats } from './stats.js';
 import { FoldHost } from './tree/tree-store.js';
 import {
+  type InsertedPart,
   type InsertItem,
   type InsertOptions,
   type InsertResult,
@@ -172,6 +174,17 @@ export class Engine implements Database, ViewSource {
   async #insertAfter(decision: Promise<unknown>, batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
     for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions.pending(batch.items)) await wait;
     return this.#shardOf(batch).insert(batch, options);
+  }
+
+  insertEach(items: readonly InsertItem[]): readonly InsertedPart[] | undefined {
+    if (this.#closed !== undefined) return undefined;
+    return insertEach(items, {
+      shards: this.shardCount,
+      limits: this.#limits,
+      shardOf: (collection, key) => this.shardOf(collection, key),
+      mustWait: (batch) => this.#decisions.pending(batch.items) !== undefined,
+      insert: (batch) => this.#shardOf(batch).insert(batch, {}),
+    });
   }
 
   /** The one shard that all of it lives in. */

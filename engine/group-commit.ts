@@ -49,7 +49,7 @@ export class GroupCommit {
   #done(group: Group, began: number): void {
     const { counters, clock } = this.#deps;
     counters.groups.add(clock.monotonicMs() - began);
-    counters.groupBatches += group.waiters.length;
+    counters.groupBatches += group.batches;
   }
 
   #failed(error: unknown): unknown {

@@ -220,6 +220,8 @@ export class InsertedBatch {
   readonly items: readonly InsertedItem[];
   readonly firstSeq: number;
   readonly time: number;
+  /** They are a batch each, their times a microsecond apart from `time` on. */
+  readonly isEach: boolean;
   /** Filled by the writer, an entry and a hash a record. */
   readonly supersedes: number[] = [];
   readonly hashes: Uint8Array;
@@ -227,7 +229,8 @@ export class InsertedBatch {
   #timeText: Timestamp | undefined;
   #hashTexts: HashHex | undefined;
 
-  constructor(shard: ShardId, items: readonly InsertedItem[], firstSeq: number, time: number) {
+  constructor(shard: ShardId, items: readonly InsertedItem[], firstSeq: number, time: number, isEach = false) {
+    this.isEach = isEach;
     this.shard = shard;
     this.items = items;
     this.firstSeq = firstSeq;
@@ -244,8 +247,8 @@ export class InsertedBatch {
     return this.#refs?.get(i) ?? NO_REFS;
   }
 
-  /** One text for all of them. */
-  get timeText(): Timestamp {
+  timeText(i: number): Timestamp {
+    if (this.isEach) return formatTime(this.time + i) as Timestamp;
     this.#timeText ??= formatTime(this.time) as Timestamp;
     return this.#timeText;
   }
@@ -302,7 +305,7 @@ class InsertedVersion implements RecordHeader {
   }
 
   get time(): Timestamp {
-    return this.#batch.timeText;
+    return this.#batch.timeText(this.#i);
   }
 
   get supersedes(): RecordId | null {

@@ -4,7 +4,7 @@
  * Law 11: what is answered from queued state waits for that state's commit. Everything from reading the newest
  * version to encoding into the gathering group happens in one turn, so two racing writers meet in order.
  */
-import { contentHash, type PreparedBatch, type PreparedItem, type PreparedRef } from './batch.js';
+import { contentHash, headEach, type PreparedBatch, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
 import { assert, isVarveError, VarveError } from './errors.js';
 import { MAX_IDEMPOTENCY_KEY_CHARS, SALT_BYTES } from './format/limits.js';
@@ -138,9 +138,9 @@ export class ShardWriter {
     const { behindQueued, time } = this.#timeFor(options.time);
     if (behindQueued !== undefined) return refuse(behindQueued, queue.pending.at(-1));
     const before = this.#lastSeq;
-    const { items, arena } = batch;
+    const { items, arena, isEach } = batch;
     assert(!arena.isFree, 'a batch is committed once');
-    const inserted = new InsertedBatch(shard, items, before + 1, time);
+    const inserted = new InsertedBatch(shard, items, before + 1, time, isEach);
     const { supersedes, hashes } = inserted;
     const counts: Counts = new Map();
     const salts = platform.randomBytes(items.length * SALT_BYTES);
@@ -166,26 +166,31 @@ export class ShardWriter {
         }
         if (!item.deleted) for (let j = 0; j < SALT_BYTES; j++) arena.bytes[item.saltAt + j] = salts[i * SALT_BYTES + j]!;
         countVersion(counts, item.collection, !item.deleted, newest !== undefined && newest.kind === KIND_PUT);
-        index.add(item.entity, seq, time, item.kind, replaced, undefined);
+        index.add(item.entity, seq, isEach ? time + i : time, item.kind, replaced, undefined);
       }
-      const placed = { firstSeq: before + 1, time, count: items.length };
-      stampImages(arena.bytes, items, { shard, firstSeq: before + 1, time, supersedes, hashes }, group.builder.recordSeed);
+      const firstSeq = before + 1;
+      const placed = { firstSeq, time, count: items.length };
+      stampImages(arena.bytes, items, { shard, firstSeq, time, isEach, supersedes, hashes }, group.builder.recordSeed);
       index.fillHashes(hashes);
-      group.builder.addImages(arena.bytes, arena.end, idempotency === undefined ? placed : { ...placed, idempotency });
+      if (isEach) {
+        headEach(batch, firstSeq, time);
+        const batches = arena.bytes.subarray(0, arena.end);
+        group.builder.addRaw({ firstSeq, lastSeq: before + items.length, count: items.length, batches });
+      } else group.builder.addImages(arena.bytes, arena.end, idempotency === undefined ? placed : { ...placed, idempotency });
     } catch (error) {
       index.rollBack(before);
       throw error;
     }
     arena.giveBack();
     this.#lastSeq = before + items.length;
-    this.#lastTime = time;
+    this.#lastTime = isEach ? time + items.length - 1 : time;
     const lastSeq = this.#lastSeq;
     return new Promise((resolve, reject) => {
       const committed = () => {
         this.#deps.committed(lastSeq, counts);
         resolve(inserted.result());
       };
-      queue.added(group, { committed, failed: reject }, time);
+      queue.added(group, { committed, failed: reject }, time, isEach ? items.length : 1);
     });
   }
 

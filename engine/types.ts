@@ -108,6 +108,14 @@ export interface InsertResult {
   readonly replayed: boolean;
 }
 
+/** What `insertEach` does in one shard. */
+export interface InsertedPart {
+  /** Which of the items; undefined: all. */
+  readonly positions: readonly number[] | undefined;
+  /** Their records, in the order of the items; seqs follow each other. Rejects where none of them was inserted. */
+  readonly inserted: Promise<InsertResult>;
+}
+
 /** A time (RFC 3339) or a record id. */
 export type Point = string;
 

@@ -1,7 +1,9 @@
 /**
- * A stream of inserts: lines come in, each goes to the engine at once, answers leave in order as each becomes durable.
+ * A stream of inserts: lines come in, those of a chunk go to the engine at once, answers leave in order as each becomes durable.
  *
  *   request -> LineSplitter -> submit (up to N lines in flight, so that one sync covers many) -> answers in order -> LineWriter
+ *
+ * Plain lines go together, and are waited for together; any other by itself, between those before it and those behind it.
  *
  * Invariants: a bad line costs only itself; line n is answered before line n+1; no more than the limits' lines and bytes are in
  * flight, and a reader who does not read stops the reading of the request (backpressure both ways). `{"done":true}` is written only
@@ -9,18 +11,31 @@
  * with an id durable.
  */
 import type { IncomingMessage } from 'node:http';
-import type { InsertResult } from '../engine/index.js';
+import { type InsertedPart, type InsertResult, recordId } from '../engine/index.js';
 import { beginStream } from './answers.js';
 import { database, type Exchange } from './exchange.js';
 import { type Line, LineSplitter, LineWriter } from './ndjson.js';
 import { enterStream } from './overload.js';
 import { Problem, problemOf } from './problem.js';
 
-/** Inserts what one line says, or throws. Called in the order of the lines; the order of the calls is the order in the log. */
-export type InsertLine = (bytes: Buffer) => Promise<InsertResult>;
+/** Called in the order of the lines; the order of the calls is the order in the log. */
+export interface InsertLines {
+  /** Inserts what one line says, or throws. */
+  one(bytes: Buffer): Promise<InsertResult>;
+  /** Inserts the lines from `from` on that are plain, no more than these; undefined where the first is not, or none is to be taken so. */
+  readonly run: ((lines: readonly Line[], from: number, maxLines: number, maxBytes: number) => Run | undefined) | undefined;
+}
+
+/** Lines that follow each other. */
+export interface Run {
+  readonly lines: number;
+  readonly bytes: number;
+  /** Undefined: nothing was inserted, and they have to go one by one. */
+  readonly parts: readonly InsertedPart[] | undefined;
+}
 
 /** `head`: what of the request has been read already. */
-export async function insertStream(exchange: Exchange, insert: InsertLine, head?: Buffer): Promise<void> {
+export async function insertStream(exchange: Exchange, insert: InsertLines, head?: Buffer): Promise<void> {
   const { req, res, context } = exchange;
   const { limits, bodyMemory } = context;
   const db = database(exchange);
@@ -34,10 +49,16 @@ export async function insertStream(exchange: Exchange, insert: InsertLine, head?
     const splitter = new LineSplitter(limits.maxLineBytes);
     const answers = new AnswersInOrder(exchange, writer);
     const submit = async (lines: readonly Line[]): Promise<void> => {
-      for (const line of lines) {
+      /** Up to here they go one by one. */
+      let single = 0;
+      for (let i = 0; i < lines.length; ) {
         while (answers.full) await answers.room();
         for (let room = db.room(); room !== undefined; room = db.room()) await room;
-        begin(line, insert, answers, limits.maxLineBytes);
+        const run = i < single ? undefined : insert.run?.(lines, i, answers.roomLines, answers.roomBytes);
+        if (run?.parts !== undefined) answers.await(lines, i, run, run.parts);
+        else if (run !== undefined) single = i + run.lines;
+        else begin(lines[i]!, insert, answers, limits.maxLineBytes);
+        i += run === undefined ? 1 : run.parts === undefined ? 0 : run.lines;
       }
     };
     let whole = false;
@@ -61,27 +82,33 @@ export async function insertStream(exchange: Exchange, insert: InsertLine, head?
   }
 }
 
-function begin(line: Line, insert: InsertLine, answers: AnswersInOrder, limit: number): void {
-  const slot = answers.add(line);
+function begin(line: Line, insert: InsertLines, answers: AnswersInOrder, limit: number): void {
+  const { number, bytes } = line;
+  const slot = answers.add(1, bytes?.length ?? 0);
   try {
-    if (line.bytes === undefined) throw new Problem('too-large', `The line is over its limit of ${limit} bytes.`, { what: 'line', limit });
-    insert(line.bytes).then(
-      ({ records, replayed }) => answers.succeeded(slot, records[0]!.id, replayed),
-      (error: unknown) => answers.failedWith(slot, error),
+    if (bytes === undefined) throw new Problem('too-large', `The line is over its limit of ${limit} bytes.`, { what: 'line', limit });
+    insert.one(bytes).then(
+      ({ records, replayed }) => answers.settle(slot, insertedText(number, records[0]!.id, replayed), 1, 0),
+      (error: unknown) => answers.settle(slot, answers.failedText(error)(number), 0, 1),
     );
   } catch (error) {
-    answers.failedWith(slot, error);
+    answers.settle(slot, answers.failedText(error)(number), 0, 1);
   }
 }
 
-/** A line under way. */
+function insertedText(number: number, id: string, replayed = false): string {
+  return `{"line":${number},"id":"${id}"${replayed ? ',"replayed":true' : ''}}\n`;
+}
+
+/** Lines under way that are answered together. */
 class Slot {
-  /** Its answer, once there is one. */
+  /** Their answers, once there are all. */
   text: string | undefined;
-  inserted = false;
+  inserted = 0;
+  failed = 0;
 
   constructor(
-    readonly number: number,
+    readonly lines: number,
     readonly bytes: number,
   ) {}
 }
@@ -94,6 +121,7 @@ class AnswersInOrder {
   readonly #writer: LineWriter;
   #slots: Slot[] = [];
   #head = 0;
+  #count = 0;
   #bytes = 0;
   /** The reader of the answers has not caught up. */
   #stalled = false;
@@ -106,8 +134,15 @@ class AnswersInOrder {
   }
 
   get full(): boolean {
-    const { linesInFlight, lineBytesInFlight } = this.#context.limits;
-    return this.#count >= linesInFlight || this.#bytes >= lineBytesInFlight;
+    return this.roomLines <= 0 || this.roomBytes <= 0;
+  }
+
+  get roomLines(): number {
+    return this.#context.limits.linesInFlight - this.#count;
+  }
+
+  get roomBytes(): number {
+    return this.#context.limits.lineBytesInFlight - this.#bytes;
   }
 
   /** Resolves once half of it has gone: while one half is on its way to the disk the other one gathers. */
@@ -124,28 +159,51 @@ class AnswersInOrder {
     });
   }
 
-  add({ number, bytes }: Line): Slot {
-    const slot = new Slot(number, bytes?.length ?? 0);
+  add(lines: number, bytes: number): Slot {
+    const slot = new Slot(lines, bytes);
     this.#slots.push(slot);
-    this.#bytes += slot.bytes;
+    this.#count += lines;
+    this.#bytes += bytes;
     return slot;
   }
 
-  succeeded(slot: Slot, id: string, replayed: boolean): void {
-    slot.inserted = true;
-    slot.text = `{"line":${slot.number},"id":"${id}"${replayed ? ',"replayed":true' : ''}}\n`;
+  /** Answers the lines of a run, from `from` on, once all of it is settled. */
+  await(lines: readonly Line[], from: number, run: Run, parts: readonly InsertedPart[]): void {
+    const slot = this.add(run.lines, run.bytes);
+    const texts = new Array<string>(run.lines);
+    let open = parts.length;
+    let failed = 0;
+    for (const { positions, inserted } of parts) {
+      const count = positions?.length ?? run.lines;
+      /** `textOf` gets the line's number and its place in the part. */
+      const settle = (textOf: (number: number, place: number) => string) => {
+        for (let place = 0; place < count; place++) {
+          const position = positions === undefined ? place : positions[place]!;
+          texts[position] = textOf(lines[from + position]!.number, place);
+        }
+        if (--open === 0) this.settle(slot, texts.join(''), run.lines - failed, failed);
+      };
+      inserted.then(
+        ({ records: [first] }) => settle((number, place) => insertedText(number, recordId(first!.shard, first!.seq + place))),
+        (error: unknown) => {
+          failed += count;
+          settle(this.failedText(error));
+        },
+      );
+    }
+  }
+
+  settle(slot: Slot, text: string, inserted: number, failed: number): void {
+    slot.text = text;
+    slot.inserted = inserted;
+    slot.failed = failed;
     this.#give();
   }
 
-  failedWith(slot: Slot, error: unknown): void {
+  failedText(error: unknown): (number: number) => string {
     const problem = problemOf(error);
     if (problem.status >= 500) this.#context.logger.warn({ slug: problem.slug, err: problem.cause }, 'a line of a stream failed');
-    slot.text = `${JSON.stringify({ line: slot.number, error: problem })}\n`;
-    this.#give();
-  }
-
-  get #count(): number {
-    return this.#slots.length - this.#head;
+    return (number) => `${JSON.stringify({ line: number, error: problem })}\n`;
   }
 
   /** Writes what is settled, up to the first line that is not. */
@@ -153,11 +211,12 @@ class AnswersInOrder {
     if (this.#stalled) return;
     for (let slot = this.#slots[this.#head]; slot?.text !== undefined; slot = this.#slots[this.#head]) {
       this.#head++;
+      this.#count -= slot.lines;
       this.#bytes -= slot.bytes;
-      if (slot.inserted) this.inserted++;
-      else this.failed++;
-      if (slot.inserted) this.#context.figures.lines.inserted++;
-      else this.#context.figures.lines.failed++;
+      this.inserted += slot.inserted;
+      this.failed += slot.failed;
+      this.#context.figures.lines.inserted += slot.inserted;
+      this.#context.figures.lines.failed += slot.failed;
       if (this.#writer.pushText(slot.text)) {
         this.#stalled = true;
         void this.#writer.ready().then(() => {

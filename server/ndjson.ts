@@ -8,11 +8,25 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-export interface Line {
+/** A line, without its newline, where it stands: most are read there and never cut out. */
+export class Line {
   /** From 1. */
   readonly number: number;
-  /** Without its newline; undefined where it was over the cap and has been thrown away. */
-  readonly bytes: Buffer | undefined;
+  /** It is `source[from, to)`; undefined where it was over the cap and has been thrown away. */
+  readonly source: Buffer | undefined;
+  readonly from: number;
+  readonly to: number;
+
+  constructor(number: number, source: Buffer | undefined, from: number, to: number) {
+    this.number = number;
+    this.source = source;
+    this.from = from;
+    this.to = to;
+  }
+
+  get bytes(): Buffer | undefined {
+    return this.source?.subarray(this.from, this.to);
+  }
 }
 
 const NEWLINE = 0x0a;
@@ -44,8 +58,11 @@ export class LineSplitter {
     const lines: Line[] = [];
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      this.#hold(chunk.subarray(start, end));
-      this.#finish(lines);
+      if (this.#heldBytes === 0 && !this.#overflowing) this.#add(lines, end - start > this.#capBytes ? undefined : chunk, start, end);
+      else {
+        this.#hold(chunk.subarray(start, end));
+        this.#finish(lines);
+      }
       start = end + 1;
     }
     if (start < chunk.length) this.#hold(chunk.subarray(start));
@@ -71,17 +88,24 @@ export class LineSplitter {
   }
 
   #finish(lines: Line[]): void {
-    const number = ++this.#number;
     const bytes = this.#overflowing ? undefined : this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
     this.#parts = [];
     this.#heldBytes = 0;
     this.#overflowing = false;
-    if (bytes === undefined || !isBlank(bytes)) lines.push({ number, bytes });
+    this.#add(lines, bytes, 0, bytes?.length ?? 0);
+  }
+
+  #add(lines: Line[], source: Buffer | undefined, from: number, to: number): void {
+    const number = ++this.#number;
+    if (source === undefined || !isBlank(source, from, to)) lines.push(new Line(number, source, from, to));
   }
 }
 
-function isBlank(bytes: Buffer): boolean {
-  for (const byte of bytes) if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0d) return false;
+function isBlank(bytes: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    const byte = bytes[i]!;
+    if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0d) return false;
+  }
   return true;
 }
 

@@ -10,6 +10,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { CanonicalBodies, type InsertItem } from '../engine/index.js';
+import type { Line } from './ndjson.js';
 
 export interface PlainInserts {
   readonly items: readonly InsertItem[];
@@ -29,6 +30,38 @@ export function readPlainBatch(bytes: Buffer, maxBodyBytes: number): PlainInsert
   const reader = new PlainReader(maxBodyBytes);
   reader.open(bytes);
   return reader.batch() ? reader : reader.release();
+}
+
+export interface LineBounds {
+  readonly maxLines: number;
+  /** Once they have so many bytes there is no further line. */
+  readonly maxBytes: number;
+  readonly maxBodyBytes: number;
+  mayUse(collection: string): boolean;
+}
+
+/** The lines from `from` on, an item each, up to the first that is no plain one or not for this caller to insert. */
+export function readPlainLines(lines: readonly Line[], from: number, bounds: LineBounds): PlainInserts & { readonly bytes: number } {
+  const { maxLines, maxBytes, maxBodyBytes, mayUse } = bounds;
+  const reader = new PlainReader(maxBodyBytes);
+  const { items } = reader;
+  const until = Math.min(lines.length, from + maxLines);
+  let allowed: string | undefined;
+  let bytes = 0;
+  for (let i = from; i < until && bytes < maxBytes; i++) {
+    const { source, from: start, to } = lines[i]!;
+    if (source === undefined) break;
+    reader.open(source);
+    if (!reader.line(start, to)) break;
+    const { collection } = items[items.length - 1]!;
+    if (collection !== allowed && !mayUse(collection)) {
+      items.pop();
+      break;
+    }
+    allowed = collection;
+    bytes += to - start;
+  }
+  return { items, bytes, release: () => reader.release() };
 }
 
 /** Reads items out of one text after the other. */

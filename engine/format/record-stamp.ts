@@ -30,6 +30,8 @@ export interface StampedBatch {
   readonly shard: number;
   readonly firstSeq: number;
   readonly time: number;
+  /** Every record is a batch of its own, their times a microsecond apart from `time` on. */
+  readonly isEach?: boolean;
   readonly supersedes: readonly number[];
   /** Takes the record hashes, one after the other. */
   readonly hashes: Uint8Array;
@@ -98,11 +100,12 @@ export function stampImages(arena: Uint8Array, images: readonly RecordImage[], b
 
 /** The record at `i`, without the kernel. */
 export function stampOneByOne(arena: Uint8Array, images: readonly RecordImage[], i: number, batch: StampedBatch, seed: number): void {
-  const { shard, firstSeq, time, supersedes, hashes } = batch;
+  const { shard, firstSeq, isEach, supersedes, hashes } = batch;
   const image = images[i]!;
   const seq = firstSeq + i;
+  const time = isEach === true ? batch.time + i : batch.time;
   imageHash(shard, arena, image, seq, time, supersedes[i]!, hashes, i * HASH_BYTES);
-  placeRecord(arena, image.at, seq, supersedes[i]!, time, firstSeq + images.length - 1, seed);
+  placeRecord(arena, image.at, seq, supersedes[i]!, time, isEach === true ? seq : firstSeq + images.length - 1, seed);
 }
 
 /** Behind the last of a slice that begins with `first`; `first` itself where that one is too large for any. */
@@ -123,9 +126,10 @@ function stampSlice(
   images: readonly RecordImage[],
   first: number,
   until: number,
-  { shard, firstSeq, time, supersedes, hashes }: StampedBatch,
+  batch: StampedBatch,
   seed: number,
 ): void {
+  const { shard, firstSeq, isEach, supersedes, hashes } = batch;
   const from = images[first]!.at;
   const to = images[until - 1]!.end + CRC_BYTES;
   const moved = IMAGES - from;
@@ -138,7 +142,8 @@ function stampSlice(
     const { at, saltAt, end } = image;
     const seq = firstSeq + i;
     const replaced = supersedes[i]!;
-    placeHead(view, at + moved, seq, replaced, time, lastSeq);
+    const time = isEach === true ? batch.time + i : batch.time;
+    placeHead(view, at + moved, seq, replaced, time, isEach === true ? seq : lastSeq);
     message = putMessage(view, message, shard, seq, time, replaced, image, view, moved);
     const bodyHashAt = message - HASH_BYTES;
     if (image.kind !== KIND_PUT) bytes.set(TOMBSTONE_BODY_HASH, bodyHashAt);

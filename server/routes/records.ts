@@ -7,10 +7,10 @@ import { requireCollection } from '../auth.js';
 import { requireMediaType, withBody } from '../body.js';
 import { type Elsewhere, elsewhere, elsewhereWhole, FIRST_SHARD, passOn, untilSafe } from '../copies.js';
 import { database, type Exchange, parseEnvelope, parseQuery, type Route } from '../exchange.js';
-import { insertStream } from '../insert-stream.js';
+import { type InsertLines, insertStream } from '../insert-stream.js';
 import { readFirstLine } from '../ndjson.js';
 import { enterStream } from '../overload.js';
-import { readPlainBatch } from '../plain-inserts.js';
+import { readPlainBatch, readPlainLines } from '../plain-inserts.js';
 import { readInsertOptions, refuseHeaders } from '../requests.js';
 import { type BatchItem, batchEnvelope, insertQuery, type LineEnvelope, lineEnvelope } from '../schemas.js';
 
@@ -32,8 +32,10 @@ async function postRecords(exchange: Exchange): Promise<void> {
   const head = isSplit(exchange) ? await readFirstLine(exchange.req, exchange.context.limits.maxLineBytes) : undefined;
   const other = head === undefined ? undefined : elsewhere(exchange, () => shardOfLine(db, head));
   if (other !== undefined) return passStream(exchange, other, head);
+  // A quorum is waited for line by line.
   const insert = acks === 'quorum' ? insertLineSafely : insertLine;
-  await insertStream(exchange, (bytes) => insert(exchange, db, bytes), head);
+  const run = acks === 'quorum' ? undefined : plainLines(exchange, db);
+  await insertStream(exchange, { one: (bytes) => insert(exchange, db, bytes), run }, head);
 }
 
 function passStream(exchange: Exchange, other: Elsewhere, head?: Buffer): Promise<void> {
@@ -64,29 +66,26 @@ async function insertLineSafely(exchange: Exchange, db: Database, bytes: Buffer)
   return result;
 }
 
+function plainLines({ caller, context }: Exchange, db: Database): InsertLines['run'] {
+  const { maxBodyBytes } = context.limits;
+  return (lines, from, maxLines, maxBytes) => {
+    const run = readPlainLines(lines, from, { maxLines, maxBytes, maxBodyBytes, mayUse: (collection) => caller.mayUse(collection) });
+    try {
+      const { items, bytes } = run;
+      return items.length === 0 ? undefined : { lines: items.length, bytes, parts: db.insertEach(items) };
+    } finally {
+      run.release();
+    }
+  };
+}
+
 function insertLine(exchange: Exchange, db: Database, bytes: Buffer): Promise<InsertResult> {
-  const line = parseStrict(bytes, LINE_OPTIONS);
-  if (isPlainLine(line)) {
-    requireCollection(exchange.caller, line.collection);
-    return db.insert([line]);
-  }
-  const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, line) as LineEnvelope;
+  const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, parseStrict(bytes, LINE_OPTIONS)) as LineEnvelope;
   requireCollection(exchange.caller, item.collection);
   return db.insert([insertItem(item)], {
     ...(time === undefined ? {} : { time }),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   });
-}
-
-/** A collection, a key and a body and nothing else: most lines of a load, which are as the schema would have them. */
-function isPlainLine(line: JsonValue): line is { collection: string; key: string; body: JsonValue } {
-  if (line === null || typeof line !== 'object' || Array.isArray(line)) return false;
-  let fields = 0;
-  for (const name in line) {
-    if (name !== 'collection' && name !== 'key' && name !== 'body') return false;
-    fields++;
-  }
-  return fields === 3 && typeof line.collection === 'string' && typeof line.key === 'string';
 }
 
 async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<void> {
