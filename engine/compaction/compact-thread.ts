@@ -22,8 +22,8 @@ export type CompactAnswer =
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'failed'; readonly error: ReturnType<typeof sendError> };
 
-/** Bytes between two questions: a few milliseconds of work. */
-const ASK_BYTES = 1024 * 1024;
+/** Bytes between two questions: some ten milliseconds of work, and two threads to wake. */
+const ASK_BYTES = 4 * 1024 * 1024;
 
 export const serve: ServeThread = (platform, port) => {
   const beside = new SourceHost(platform);

@@ -10,7 +10,7 @@ import type { Platform, Thread } from '../platform/platform.js';
 import { receiveError } from '../tree/fold-message.js';
 import type { LiveFrame } from './live-frames.js';
 import type { LiveSource } from './live-source.js';
-import type { SourceAnswer, SourceRequest } from './source-thread.js';
+import { FRAMES_A_MESSAGE, type SourceAnswer, type SourceRequest } from './source-thread.js';
 import type { RewriteTask } from './task.js';
 
 /** Frames under way: enough that neither waits for the other's turn. */
@@ -60,6 +60,8 @@ class FarSource implements LiveSource {
   readonly #pace: (bytes: number) => Promise<void>;
   /** Received and not taken yet, in order. */
   readonly #frames: LiveFrame[] = [];
+  /** To go back, used. */
+  #images: Buffer[] = [];
   #read = 0;
   #through = 0;
   #hasEnded = false;
@@ -74,7 +76,10 @@ class FarSource implements LiveSource {
   }
 
   async next(): Promise<LiveFrame | undefined> {
-    while (this.#frames.length === 0 && !this.#hasEnded) await this.#more();
+    while (this.#frames.length === 0 && !this.#hasEnded) {
+      this.#giveBack();
+      await this.#more();
+    }
     const read = this.#read;
     this.#read = 0;
     if (read > 0) await this.#pace(read);
@@ -83,7 +88,7 @@ class FarSource implements LiveSource {
 
   async written({ image }: LiveFrame, through: number): Promise<void> {
     this.#through = through;
-    this.#post({ kind: 'written', of: this.of, through, image }, [image.buffer as ArrayBuffer]);
+    if (this.#images.push(image) >= FRAMES_A_MESSAGE) this.#giveBack();
   }
 
   async verified(fileBytes: number): Promise<Trailer> {
@@ -92,18 +97,27 @@ class FarSource implements LiveSource {
     return this.#trailer;
   }
 
+  #giveBack(): void {
+    if (this.#images.length === 0) return;
+    const images = this.#images;
+    this.#images = [];
+    this.#post(
+      { kind: 'written', of: this.of, through: this.#through, images },
+      images.map(({ buffer }) => buffer as ArrayBuffer),
+    );
+  }
+
   close(): void {
     if (this.#trailer === undefined) this.#post({ kind: 'stop', of: this.of });
   }
 
   received(answer: SourceAnswer): void {
     switch (answer.kind) {
-      case 'frame': {
-        const { image, ...rest } = answer.frame;
-        this.#frames.push({ ...rest, image: Buffer.from(image.buffer, image.byteOffset, image.length) });
+      case 'frames':
+        for (const { image, ...rest } of answer.frames)
+          this.#frames.push({ ...rest, image: Buffer.from(image.buffer, image.byteOffset, image.length) });
         this.#read += answer.read;
         break;
-      }
       case 'ended':
         this.recordsErased = answer.recordsErased;
         this.#read += answer.read;

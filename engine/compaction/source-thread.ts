@@ -2,8 +2,8 @@
  * The far end of reading for a rewrite: a thread that gathers what lives in the sources into frames while its asker packs and writes
  * those before, and reads back what was written.
  *
- *   read (task, images) ->      <- frame … <- ended
- *   written (through, image) … -> sealed ->      <- verified | failed
+ *   read (task, images) ->      <- frames … <- ended
+ *   written (through, images) … -> sealed ->      <- verified | failed
  *
  * An image is the memory of one frame and goes to and fro, so that there are never more frames under way than images. One task at a time;
  * `stop`, or another one, gives up what is under way. It only reads: if it dies, nothing is left behind.
@@ -19,15 +19,18 @@ import { type RewriteTask, taskParts } from './task.js';
 /** Every message of a task carries its number: what comes late of one that was given up is not taken for another's. */
 export type SourceRequest =
   | { readonly kind: 'read'; readonly of: number; readonly task: RewriteTask; readonly generation: number; readonly images: number }
-  | { readonly kind: 'written'; readonly of: number; readonly through: number; readonly image: Uint8Array }
+  | { readonly kind: 'written'; readonly of: number; readonly through: number; readonly images: readonly Uint8Array[] }
   | { readonly kind: 'sealed'; readonly of: number; readonly through: number; readonly fileBytes: number }
   | { readonly kind: 'stop'; readonly of: number };
 
+/** As it is sent. */
+export type SentFrame = Omit<LiveFrame, 'image'> & { readonly image: Uint8Array };
+
 export type SourceAnswer =
   | {
-      readonly kind: 'frame';
+      readonly kind: 'frames';
       readonly of: number;
-      readonly frame: Omit<LiveFrame, 'image'> & { readonly image: Uint8Array };
+      readonly frames: readonly SentFrame[];
       /** Bytes read, of sources and target, since the last answer. */
       readonly read: number;
     }
@@ -37,6 +40,8 @@ export type SourceAnswer =
 
 /** Bytes read between two looks for messages: about a millisecond. */
 const SLICE_BYTES = 1024 * 1024;
+/** Frames to a message: to wake another thread costs as much as reading one. */
+export const FRAMES_A_MESSAGE = 4;
 
 export const serve: ServeThread = (platform, port) => {
   let reading: Reading | undefined;
@@ -61,6 +66,7 @@ class Reading {
   readonly #request: Extract<SourceRequest, { kind: 'read' }>;
   #work: LiveWork | undefined;
   readonly #images: Buffer[] = [];
+  #unsent: SentFrame[] = [];
   /** Set while there is no image to go on with. */
   #wake: (() => void) | undefined;
   #read = 0;
@@ -82,14 +88,17 @@ class Reading {
       const work = new LiveWork(context, sources, target, dropping, () => this.#images.pop()!);
       this.#work = work;
       for (let slice = 0; !this.isOver; ) {
-        while (this.#images.length === 0 && !this.isOver) await new Promise<void>((resolve) => (this.#wake = resolve));
+        while (this.#images.length === 0 && !this.isOver) {
+          this.#send();
+          await new Promise<void>((resolve) => (this.#wake = resolve));
+        }
         if (this.isOver) return;
         const step = work.step();
         if (step === undefined) return this.#ended(work);
         if (typeof step === 'number') {
           this.#read += step;
           slice += step;
-        } else this.#post(step);
+        } else if (this.#unsent.push(step) >= FRAMES_A_MESSAGE) this.#send();
         if (slice < SLICE_BYTES) continue;
         slice = 0;
         await this.#platform.clock.yield();
@@ -110,8 +119,7 @@ class Reading {
         this.#port.post({ kind: 'verified', of: this.of, trailer } satisfies SourceAnswer);
         return;
       }
-      const { image } = request;
-      this.#images.push(Buffer.from(image.buffer, image.byteOffset, image.length));
+      for (const image of request.images) this.#images.push(Buffer.from(image.buffer, image.byteOffset, image.length));
       this.#wake?.();
       this.#wake = undefined;
     } catch (error) {
@@ -125,13 +133,20 @@ class Reading {
     this.#wake?.();
   }
 
-  #post({ image, ...rest }: LiveFrame): void {
-    const answer: SourceAnswer = { kind: 'frame', of: this.of, frame: { ...rest, image }, read: this.#read };
+  #send(): void {
+    if (this.#unsent.length === 0) return;
+    const frames = this.#unsent;
+    const answer: SourceAnswer = { kind: 'frames', of: this.of, frames, read: this.#read };
+    this.#unsent = [];
     this.#read = 0;
-    this.#port.post(answer, [image.buffer as ArrayBuffer]);
+    this.#port.post(
+      answer,
+      frames.map(({ image }) => image.buffer as ArrayBuffer),
+    );
   }
 
   #ended({ recordsErased }: LiveWork): void {
+    this.#send();
     this.#port.post({ kind: 'ended', of: this.of, recordsErased, read: this.#read } satisfies SourceAnswer);
     this.#read = 0;
   }
