@@ -35,6 +35,7 @@ export type { CompactRequest, ConfirmErasure, EraseRequest, Keep } from './keep.
 export type { LogFile } from './log-files.js';
 export { nodePlatform } from './platform/node.js';
 export type { Platform } from './platform/platform.js';
+export { recordsJson } from './record-view.js';
 export type { Snapshot } from './retention/keeping.js';
 export { parseRetention, type Retention } from './retention/policy.js';
 export type { CacheStats, DatabaseStats, DurationStats, ShardStats } from './stats.js';

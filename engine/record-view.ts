@@ -3,6 +3,7 @@ import { HASH_BYTES, hex } from './format/hash.js';
 import { splitEntityKey } from './format/keys.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { formatTime } from './format/time.js';
+import { insertedJson } from './inserted-json.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
 import type { Erasures } from './retention/erasures.js';
 import type { ListedEntry } from './shard-index.js';
@@ -263,10 +264,35 @@ export class InsertedBatch {
   }
 
   result(): InsertResult {
-    const records = new Array<RecordHeader>(this.items.length);
-    for (let i = 0; i < records.length; i++) records[i] = this.record(i);
-    return { records, replayed: false };
+    return new FirstAnswer(this);
   }
+}
+
+/** Of a batch that was inserted just now. */
+class FirstAnswer implements InsertResult {
+  readonly replayed = false;
+  readonly #batch: InsertedBatch;
+  #records: readonly RecordHeader[] | undefined;
+
+  constructor(batch: InsertedBatch) {
+    this.#batch = batch;
+  }
+
+  /** Made when asked for: most who load have no use for them. */
+  get records(): readonly RecordHeader[] {
+    this.#records ??= this.#batch.items.map((_, i) => this.#batch.record(i));
+    return this.#records;
+  }
+
+  json(open: string, close: string): Buffer {
+    return insertedJson(this.#batch, open, close);
+  }
+}
+
+/** The records of an insert as JSON, commas between them, between `open` and `close` (ASCII). */
+export function recordsJson(result: InsertResult, open: string, close: string): Buffer {
+  if (result instanceof FirstAnswer) return result.json(open, close);
+  return Buffer.from(`${open}${result.records.map((record) => JSON.stringify(headerFields(record))).join(',')}${close}`);
 }
 
 /** A record just inserted: what its insert answers. */

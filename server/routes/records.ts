@@ -1,8 +1,16 @@
 /**
  * Inserts of many: one batch as JSON, or a stream of lines, each a batch of its own.
  */
-import { type Database, type InsertItem, type InsertOptions, type InsertResult, type JsonValue, parseStrict } from '../../engine/index.js';
-import { headerJson, JSON_TYPE, NDJSON_TYPE, send } from '../answers.js';
+import {
+  type Database,
+  type InsertItem,
+  type InsertOptions,
+  type InsertResult,
+  type JsonValue,
+  parseStrict,
+  recordsJson,
+} from '../../engine/index.js';
+import { JSON_TYPE, NDJSON_TYPE, send } from '../answers.js';
 import { requireCollection } from '../auth.js';
 import { requireMediaType, withBody } from '../body.js';
 import { type Elsewhere, elsewhere, elsewhereWhole, FIRST_SHARD, passOn, untilSafe } from '../copies.js';
@@ -108,10 +116,9 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
     return insertBatch(exchange, db, bytes, records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
   });
   if (result === undefined) return; // passed on, and answered
-  const { records, replayed } = result;
-  await untilSafe(exchange, acks, records);
-  const body = `{"records":[${records.map(headerJson).join(',')}]}`;
-  send(exchange.res, 201, { 'Content-Type': JSON_TYPE, ...(replayed ? { 'Idempotent-Replay': 'true' } : {}) }, body);
+  if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
+  const headers = { 'Content-Type': JSON_TYPE, ...(result.replayed ? { 'Idempotent-Replay': 'true' } : {}) };
+  send(exchange.res, 201, headers, recordsJson(result, '{"records":[', ']}'));
 }
 
 /** Undefined once it was passed on, and answered. What it needs of the items' bodies it has when it returns. */

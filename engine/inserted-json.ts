@@ -1,0 +1,134 @@
+/**
+ * What an insert of many answers, as JSON text in bytes: the same fields in the same order as a record's toJSON, written without a
+ * string or an object a record.
+ *
+ *   {"id":"<16 hex>","shard":1,"seq":7,"time":"…","collection":"c","key":"k","supersedes":null,"refs":[],"deleted":false,"hash":"<64 hex>"}
+ *
+ * Invariant: room for the longest a record can be is there before it is written.
+ */
+import { HASH_BYTES } from './format/hash.js';
+import type { InsertedBatch } from './record-view.js';
+import { recordId } from './types.js';
+
+const HEX = asciiBytes('0123456789abcdef');
+const ID = asciiBytes('{"id":"');
+const PLAIN_TAIL = asciiBytes('","supersedes":null,"refs":[],"deleted":false,"hash":"');
+const END = asciiBytes('"}');
+/** Of everything in a record but its collection, its key and its refs. */
+const FIXED_BYTES = 320;
+/** A UTF-16 unit of a key in JSON and UTF-8. */
+const UNIT_BYTES = 6;
+const REF_BYTES = 19;
+const MILLION = 1e6;
+const TWO_32 = 2 ** 32;
+
+/** The records of a batch between `open` and `close` (ASCII), commas between them. */
+export function insertedJson(batch: InsertedBatch, open: string, close: string): Buffer {
+  const { items, shard, firstSeq, supersedes, hashes } = batch;
+  const whole = Buffer.allocUnsafeSlow(roomFor(batch) + open.length + close.length);
+  const bytes = new Uint8Array(whole.buffer);
+  let at = putAscii(bytes, 0, open);
+  const shardToSeq = asciiBytes(`","shard":${shard},"seq":`);
+  let collection: string | undefined;
+  let timeToKey: Uint8Array = END;
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i]!;
+    const seq = firstSeq + i;
+    if (i > 0) bytes[at++] = 0x2c;
+    at = putBytes(bytes, at, ID);
+    at = putId(bytes, at, shard, seq);
+    at = putBytes(bytes, at, shardToSeq);
+    at = putSeq(bytes, at, seq);
+    if (item.collection !== collection || batch.isEach) {
+      collection = item.collection;
+      timeToKey = asciiBytes(`,"time":"${batch.timeText(i)}","collection":"${collection}","key":"`);
+    }
+    at = putBytes(bytes, at, timeToKey);
+    at = putKey(whole, bytes, at, item.key);
+    const refs = batch.refsOf(i);
+    const replaced = supersedes[i]!;
+    if (replaced === 0 && refs.length === 0 && !item.deleted) at = putBytes(bytes, at, PLAIN_TAIL);
+    else {
+      const previous = replaced === 0 ? 'null' : `"${recordId(shard, replaced)}"`;
+      const ids = refs.map((ref) => `"${recordId(shard, ref)}"`).join(',');
+      at = putAscii(bytes, at, `","supersedes":${previous},"refs":[${ids}],"deleted":${item.deleted},"hash":"`);
+    }
+    for (let j = i * HASH_BYTES; j < (i + 1) * HASH_BYTES; j++) {
+      const byte = hashes[j]!;
+      bytes[at++] = HEX[byte >> 4]!;
+      bytes[at++] = HEX[byte & 15]!;
+    }
+    at = putBytes(bytes, at, END);
+  }
+  at = putAscii(bytes, at, close);
+  return whole.subarray(0, at);
+}
+
+function roomFor(batch: InsertedBatch): number {
+  const { items } = batch;
+  let room = 0;
+  for (let i = 0; i < items.length; i++) {
+    const { collection, key } = items[i]!;
+    room += FIXED_BYTES + collection.length + key.length * UNIT_BYTES + batch.refsOf(i).length * REF_BYTES;
+  }
+  return room;
+}
+
+function putBytes(bytes: Uint8Array, at: number, text: Uint8Array): number {
+  for (let i = 0; i < text.length; i++) bytes[at + i] = text[i]!;
+  return at + text.length;
+}
+
+function putAscii(bytes: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+  return at + text.length;
+}
+
+/** `whole` and `bytes` are the same memory. */
+function putKey(whole: Buffer, bytes: Uint8Array, at: number, key: string): number {
+  for (let i = 0; i < key.length; i++) {
+    const c = key.charCodeAt(i);
+    if (c < 0x20 || c > 0x7e || c === 0x22 || c === 0x5c) return at + whole.write(JSON.stringify(key).slice(1, -1), at, 'utf8');
+    bytes[at + i] = c;
+  }
+  return at + key.length;
+}
+
+/** 16 hex digits. */
+function putId(bytes: Uint8Array, at: number, shard: number, seq: number): number {
+  const high = Math.floor(seq / TWO_32);
+  putHex8(bytes, at, ((shard << 16) | high) >>> 0);
+  putHex8(bytes, at + 8, seq >>> 0);
+  return at + 16;
+}
+
+function putHex8(bytes: Uint8Array, at: number, word: number): void {
+  for (let i = 0; i < 8; i++) bytes[at + i] = HEX[(word >>> (28 - 4 * i)) & 15]!;
+}
+
+/** Millions as text, then six digits: whole numbers of 32 bits are the quick ones. */
+function putSeq(bytes: Uint8Array, at: number, seq: number): number {
+  const millions = Math.floor(seq / MILLION);
+  if (millions === 0) return putAscii(bytes, at, `${seq}`);
+  const digitsAt = millions === lastMillions ? putAscii(bytes, at, millionsText) : putMillions(bytes, at, millions);
+  let rest = seq - millions * MILLION;
+  for (let i = digitsAt + 5; i >= digitsAt; i--) {
+    const tenth = (rest / 10) | 0;
+    bytes[i] = 0x30 + rest - tenth * 10;
+    rest = tenth;
+  }
+  return digitsAt + 6;
+}
+
+let lastMillions = 0;
+let millionsText = '';
+
+function putMillions(bytes: Uint8Array, at: number, millions: number): number {
+  lastMillions = millions;
+  millionsText = `${millions}`;
+  return putAscii(bytes, at, millionsText);
+}
+
+function asciiBytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
