@@ -23,6 +23,7 @@ import { positionBefore, positionIn, viewAt } from '../points.js';
 import { invalid, Problem } from '../problem.js';
 import { isNotModified, readExpect, readInsertOptions, readRefs } from '../requests.js';
 import { entityQuery, historyQuery, insertQuery, noQuery } from '../schemas.js';
+import { endOfTurn } from '../turns.js';
 import { entityDiffRoutes } from './entity-diff.js';
 import { entityOf, requireBody, requireUnerased, VARY } from './entity-versions.js';
 import { listEntities } from './listing.js';
@@ -49,6 +50,7 @@ async function putEntity(exchange: Exchange): Promise<void> {
   const options = readInsertOptions(exchange.req);
   const held = await readBody(exchange, 'body', exchange.context.limits.maxBodyBytes);
   try {
+    await endOfTurn();
     item.bodyBytes = canonicalFromBytes(held.bytes);
     const result = await db.insert([item], options);
     if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
@@ -63,7 +65,10 @@ async function deleteEntity(exchange: Exchange): Promise<void> {
   const db = database(exchange);
   const other = elsewhere(exchange, () => entityShard(exchange, db));
   if (other !== undefined) return passOn(exchange, other);
-  const result = await db.insert([{ ...conditions(exchange), deleted: true }], readInsertOptions(exchange.req));
+  const item: InsertItem = { ...conditions(exchange), deleted: true };
+  const options = readInsertOptions(exchange.req);
+  await endOfTurn();
+  const result = await db.insert([item], options);
   if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
   answerInsert(exchange, 200, result);
 }

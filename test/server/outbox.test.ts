@@ -96,6 +96,16 @@ describe('pipelined requests', () => {
     expect(whole?.replace(/Connection: keep-alive\r\nKeep-Alive: timeout=30/, 'Connection: close')).toBe(nodes);
   });
 
+  it('that insert go to the disk together', async () => {
+    const s = await serve();
+    const groups = () => s.db.stats().shards[0]!.groups.count;
+    const before = groups();
+    const puts = Array.from({ length: 8 }, (_, n) => request('PUT', `/v1/collections/c/entities/${n}`, n === 7 ? LAST : '', `{"n":${n}}`));
+    const text = await askRaw(s.port, puts.join(''));
+    expect(answersOf(text, puts).map(({ status }) => status)).toEqual(puts.map(() => 201));
+    expect(groups() - before).toBe(1);
+  });
+
   it('are answered up to what is no HTTP', async () => {
     const s = await serve();
     const text = await askRaw(s.port, `${request('GET', '/v1/collections/c/entities/a')}what is this\r\n\r\n`);
