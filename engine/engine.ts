@@ -27,7 +27,7 @@ import { Following } from './following.js';
 import { checkCollection, checkKey, entityKey } from './format/keys.js';
 import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits.js';
 import { formatTime } from './format/time.js';
-import type { Identity } from './identity.js';
+import { databaseIdOf, type Identity } from './identity.js';
 import { insertEach } from './insert-each.js';
 import type { JobControl, JobInfo, JobKind } from './jobs.js';
 import type { CompactRequest, ConfirmErasure, EraseRequest } from './keep.js';
@@ -102,7 +102,7 @@ export class Engine implements Database, ViewSource {
     this.nodeId = parts.identity.node;
     const { maxBodyBytes = DEFAULT_MAX_BODY_BYTES, maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = parts.options;
     this.#limits = { maxBodyBytes, maxBatchBytes };
-    this.#placements = new Placements(parts.shards.length, Buffer.from(parts.identity.database, 'hex'));
+    this.#placements = new Placements(parts.shards.length, databaseIdOf(parts.identity));
     this.#decisions = new PlacementDecisions({
       shards: parts.shards,
       placements: this.#placements,
@@ -129,7 +129,7 @@ export class Engine implements Database, ViewSource {
     const foldHost = new FoldHost(platform);
     try {
       const identity = await openDataDirectory(platform, options.shards);
-      const databaseId = Buffer.from(identity.database, 'hex');
+      const databaseId = databaseIdOf(identity);
       catalog = new Catalog(platform, databaseId);
       shards = await openShards(platform, options, identity, databaseId, catalog, foldHost);
       const engine = new Engine({ platform, options, identity, catalog, shards, lock, foldHost });

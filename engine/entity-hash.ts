@@ -11,14 +11,21 @@ export class EntityHash {
   b = 0;
   c = 0;
   d = 0;
-  readonly #k0: number;
-  readonly #k1: number;
-  readonly #k2: number;
-  readonly #k3: number;
+  #k0 = 0;
+  #k1 = 0;
+  #k2 = 0;
+  #k3 = 0;
+  #makeKey: (() => Uint8Array) | undefined;
   #last: string | undefined;
 
-  /** `key`: 16 random bytes. */
-  constructor(key: Uint8Array) {
+  /** `key`: 16 random bytes, or who gives them when the first hash is asked for: the first randomness of a process takes a while. */
+  constructor(key: Uint8Array | (() => Uint8Array)) {
+    if (typeof key === 'function') this.#makeKey = key;
+    else this.#take(key);
+  }
+
+  #take(key: Uint8Array): void {
+    this.#makeKey = undefined;
     const words = new DataView(key.buffer, key.byteOffset, key.byteLength);
     this.#k0 = words.getInt32(0, true);
     this.#k1 = words.getInt32(4, true);
@@ -29,6 +36,7 @@ export class EntityHash {
   /** One char a byte. Who adds a version has just asked for the one before it: the same entity costs nothing. */
   of(entity: string): this {
     if (entity === this.#last) return this;
+    if (this.#makeKey !== undefined) this.#take(this.#makeKey());
     this.#last = entity;
     const { length } = entity;
     const words = length >>> 2;

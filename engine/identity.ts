@@ -3,7 +3,6 @@
  * presence means the directory is whole; it carries its own hash, so that a changed digit is noticed.
  */
 
-import stableStringify from 'fast-json-stable-stringify';
 import { writeAside } from './checked-file.js';
 import { VarveError } from './errors.js';
 import { blake3, hex } from './format/hash.js';
@@ -11,6 +10,7 @@ import type { Platform } from './platform/platform.js';
 
 export const NODE_FILE = 'node.json';
 const FORMAT_VERSION = 1;
+const MOST_BYTES = 1024;
 
 export interface Identity {
   readonly format: typeof FORMAT_VERSION;
@@ -25,7 +25,7 @@ export interface Identity {
 
 export function readIdentity(platform: Platform): Identity | undefined {
   if (!platform.files.exists(NODE_FILE)) return undefined;
-  const text = platform.files.readFile(NODE_FILE).toString('utf8');
+  const text = asciiOf(platform.files.readFile(NODE_FILE));
   let value: (Identity & { check: string }) | undefined;
   try {
     value = JSON.parse(text);
@@ -60,7 +60,17 @@ export function writeIdentity(platform: Platform, identity: Identity): Promise<v
 }
 
 function checkOf(identity: object): string {
-  return hex(blake3(Buffer.from(stableStringify(identity))));
+  return hex(blake3(Buffer.from(JSON.stringify(identity, Object.keys(identity).sort()))));
+}
+
+/** What is no ASCII fails its check as what it reads as. Node compiles its own decoders when they are first called, which takes longer. */
+function asciiOf(bytes: Buffer): string {
+  return bytes.length > MOST_BYTES ? bytes.toString('latin1') : String.fromCharCode(...bytes);
+}
+
+/** 16 bytes. */
+export function databaseIdOf({ database }: Identity): Uint8Array {
+  return Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(database.slice(2 * i, 2 * i + 2), 16));
 }
 
 function damaged(why: string): VarveError {

@@ -7,6 +7,7 @@
 import type { Catalog } from './catalog.js';
 import type { CheckpointChain } from './checkpoint-chain.js';
 import { isVarveError, VarveError } from './errors.js';
+import { equalBytes } from './format/bytes.js';
 import { entityKeyFromBytes, splitEntityKey } from './format/keys.js';
 import { storedRecordHash } from './format/record-hash.js';
 import { isGap, KIND_PUT, type SeqRange, type ShardLog, type StoredBatch } from './log/index.js';
@@ -61,10 +62,12 @@ export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
   const gap = await replayFrom(parts, counts, treeSeq + 1);
   // The event of the tree's own checkpoint, if there is one, comes behind what the tree covers: the replay has met it.
   const logged = chain.known;
-  if (usable !== undefined && logged?.throughSeq === treeSeq && Buffer.compare(logged.root, usable.root.hash) !== 0) {
+  if (usable !== undefined && logged?.throughSeq === treeSeq && !equalBytes(logged.root, usable.root.hash)) {
     const what = `the tree through seq ${treeSeq} has another root than the log says`;
     throw new VarveError('CORRUPT', `shard ${parts.shard}: ${what}`, { file: `${parts.treeDirectory}/`, offset: 0, what });
   }
+  // Its event was logged when it was durable. Else its writer may have been killed before.
+  if (usable !== undefined && logged?.throughSeq !== treeSeq) await store.makeDurable();
   return { counts, gap };
 }
 

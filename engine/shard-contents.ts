@@ -74,26 +74,23 @@ export class ShardContents {
   async open(): Promise<void> {
     const { platform, shard, databaseId, segmentBytes, nodeCache, blockCache, foldHost } = this.#deps.options;
     const directory = shardDirectory(shard);
-    // The tree's sync goes on while the log is read.
-    const store = TreeStore.open({ platform, directory: `${directory}/tree`, shard, databaseId, cache: nodeCache, host: foldHost });
-    store.catch(() => undefined);
-    this.log = await ShardLog.open({
+    this.store = await TreeStore.open({
       platform,
-      directory: `${directory}/log`,
+      directory: `${directory}/tree`,
       shard,
       databaseId,
-      segmentBytes,
-      cache: blockCache,
-    }).catch(async (error: unknown) => {
-      await store.then(
-        (opened) => opened.close(),
-        () => undefined,
-      );
+      cache: nodeCache,
+      host: foldHost,
+      syncsLater: true,
+    });
+    try {
+      this.log = await ShardLog.open({ platform, directory: `${directory}/log`, shard, databaseId, segmentBytes, cache: blockCache });
+    } catch (error) {
+      this.store.close();
       if (!(error instanceof LogFailure)) throw error;
       const reason = `recovery failed: ${error.message}`;
       throw new VarveError('NOT_WRITTEN', `shard ${shard} cannot be opened: ${reason}`, { shard, reason }, error);
-    });
-    this.store = await store;
+    }
     this.index = new ShardIndex(platform, this.store, (dropped) => this.#dropped(dropped), this.#deps.options.newestBytes);
     try {
       // A tree of more than the log holds is of records that are gone: their seqs may come to name others.

@@ -54,6 +54,8 @@ export class ShardIndex {
   #treeSeq = 0;
   readonly #hash: EntityHash;
   readonly #newest: NewestTable;
+  /** Nothing is learned from the first answer: many openings ask for no other. */
+  #wasSearched = false;
   /** False while a fold takes versions out of the tree: what is found there may be gone a moment later. */
   #learns = true;
   /** In the order of their events, all above `treeSeq`. */
@@ -70,7 +72,7 @@ export class ShardIndex {
     this.#platform = platform;
     this.#store = store;
     this.#dropped = dropped;
-    this.#hash = new EntityHash(platform.randomBytes(16));
+    this.#hash = new EntityHash(() => platform.randomBytes(16));
     this.#newest = new NewestTable(newestBytes);
     this.#active = new Memtable(this.#hash);
   }
@@ -79,7 +81,7 @@ export class ShardIndex {
   startFrom(root: TreeRoot | undefined, seq: number): void {
     this.#root = root;
     this.#treeSeq = seq;
-    this.#active = new Memtable(this.#hash);
+    if (this.#active.bytes > 0) this.#active = new Memtable(this.#hash);
     this.#frozen = undefined;
     this.#newest.clear(root === undefined || root.entries === 0);
     this.#drops = [];
@@ -168,7 +170,7 @@ export class ShardIndex {
 
   /** Where the entity's newest version is, queued ones included: a seq, or 0 where that is not known at once. */
   newestHint(entity: string): number {
-    return Math.max(0, this.#newest.get(this.#hash.of(entity)));
+    return this.#newest.entities === 0 ? 0 : Math.max(0, this.#newest.get(this.#hash.of(entity)));
   }
 
   /** The entity's newest version with a seq up to `seq`. */
@@ -180,7 +182,8 @@ export class ShardIndex {
     }
     if (this.#root === undefined) return undefined;
     const found = this.#store.ceiling(this.#root, entity, seq);
-    if (found !== undefined && this.#learns && seq >= this.#treeSeq && !this.#isInMemory(entity))
+    if (!this.#wasSearched) this.#wasSearched = true;
+    else if (found !== undefined && this.#learns && seq >= this.#treeSeq && !this.#isInMemory(entity))
       this.#newest.set(this.#hash.of(entity), found.seq, found.kind);
     return found;
   }

@@ -19,7 +19,7 @@ const MAGIC = Uint8Array.from([0x56, 0x41, 0x52, 0x56, 0x45, 0x53, 0x45, 0x47]);
 const KIND_LOG = 1;
 const CRC_AT = SEGMENT_HEADER_BYTES - 4;
 const RESERVED_AT = 80;
-const NAME = /^([0-9a-f]{12})-([0-9a-f]{4})\.seg$/;
+const BASE_DIGITS = 12;
 
 /** Where a segment belongs; every checksum of a frame inside starts from it. */
 export interface SegmentPlace {
@@ -66,14 +66,14 @@ export function seedAt(place: SegmentPlace, offset: number): number {
 }
 
 export function segmentName(base: number, generation: number): string {
-  return `${base.toString(16).padStart(12, '0')}-${generation.toString(16).padStart(4, '0')}${SEGMENT_SUFFIX}`;
+  return `${base.toString(16).padStart(BASE_DIGITS, '0')}-${generation.toString(16).padStart(4, '0')}${SEGMENT_SUFFIX}`;
 }
 
 export function parseSegmentName(name: string): { base: number; generation: number } | undefined {
-  const match = NAME.exec(name);
-  if (match === null) return undefined;
-  const base = Number.parseInt(match[1]!, 16);
-  return base === 0 ? undefined : { base, generation: Number.parseInt(match[2]!, 16) };
+  const base = Number.parseInt(name.slice(0, BASE_DIGITS), 16);
+  const generation = Number.parseInt(name.slice(BASE_DIGITS + 1), 16);
+  // Whatever is no number makes another name, and so does every other way to write one.
+  return base > 0 && generation >= 0 && segmentName(base, generation) === name ? { base, generation } : undefined;
 }
 
 export function encodeSegmentHeader(place: SegmentPlace, header: SegmentHeader): Uint8Array {

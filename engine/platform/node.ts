@@ -101,7 +101,7 @@ class NodeFileSystem implements FileSystem {
   open(path: string, mode: OpenMode): File {
     const absolute = this.#unlockedPath(path);
     const fd = fs.openSync(absolute, OPEN_FLAGS[mode], 0o600);
-    if (mode === 'read' && fs.fstatSync(fd).isDirectory()) {
+    if (mode === 'read' && (fs.fstatSync(fd).mode & fs.constants.S_IFMT) === fs.constants.S_IFDIR) {
       fs.closeSync(fd);
       throw ioError('EISDIR', 'open', path);
     }
@@ -198,6 +198,7 @@ class NodeFileSystem implements FileSystem {
 
   /** The root's own entry lies outside what `syncDirectory` can reach, so it is made durable here. */
   #makeRoot(): void {
+    if (fs.existsSync(this.#prefix)) return;
     const firstMade = fs.mkdirSync(this.#root, { recursive: true, mode: 0o700 });
     if (firstMade === undefined) return;
     for (let made = this.#root; ; made = dirname(made)) {

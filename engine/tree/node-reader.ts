@@ -96,9 +96,6 @@ export class NodeReader {
 
 /** Whether a child's keys lie where its parent says: order within nodes and this make the order of the whole tree. */
 function fits(child: Node, parent: Node, index: number): boolean {
-  const last = parent.key(index);
-  if (child.compareKey(child.count - 1, last, last.length) !== 0) return false;
-  if (index === 0) return true;
-  const before = parent.key(index - 1);
-  return child.compareKey(0, before, before.length) > 0;
+  if (child.compareKeyTo(child.count - 1, parent, index) !== 0) return false;
+  return index === 0 || child.compareKeyTo(0, parent, index - 1) > 0;
 }

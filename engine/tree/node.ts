@@ -56,6 +56,7 @@ export class Node {
 
   /** The first four bytes of every rest as a number: a search compares these, in memory that lies together, before it looks at keys. */
   #heads: Uint32Array | undefined = undefined;
+  #wasSearched = false;
 
   /** Only `parseNode` makes nodes. */
   constructor(bytes: Buffer, start: number, hashedBytes: number, restBytes: number) {
@@ -81,10 +82,20 @@ export class Node {
       const difference = key[i]! - bytes[prefixAt + i]!;
       if (difference !== 0) return difference < 0 ? from : this.count;
     }
-    const heads = this.#heads ?? this.#makeHeads();
-    const head = headOf(key, prefixBytes, length);
     let low = from;
     let high = this.count;
+    if (!this.#wasSearched) {
+      // One search costs less than all heads, and many nodes see no other.
+      this.#wasSearched = true;
+      while (low < high) {
+        const middle = (low + high) >>> 1;
+        if (this.#isBelow(middle, key, length)) low = middle + 1;
+        else high = middle;
+      }
+      return low;
+    }
+    const heads = this.#heads ?? this.#makeHeads();
+    const head = headOf(key, prefixBytes, length);
     while (low < high) {
       const middle = (low + high) >>> 1;
       const here = heads[middle]!;
@@ -136,6 +147,17 @@ export class Node {
       if (difference !== 0) return difference;
     }
     return i - length;
+  }
+
+  /** The same against an entry's key of another node. */
+  compareKeyTo(index: number, other: Node, otherIndex: number): number {
+    const length = this.keyLength(index);
+    const otherLength = other.keyLength(otherIndex);
+    for (let i = 0; i < length && i < otherLength; i++) {
+      const difference = this.keyByte(index, i) - other.keyByte(otherIndex, i);
+      if (difference !== 0) return difference;
+    }
+    return length - otherLength;
   }
 
   /** Whether entry `index`'s key, at least that long, begins with `key[0, length)`. */

@@ -27,7 +27,8 @@ const MAGIC = Buffer.from('VARVTREE', 'latin1');
 const NODE_TAG = Buffer.from('VNOD', 'latin1').readUInt32LE(0);
 const ROOT_TAG = ROOT_FRAME_TAG.readUInt32LE(0);
 const COPY_AT = 40;
-const FILE_NAME = /^([0-9]{6,9})\.tree$/;
+const SUFFIX = '.tree';
+const MOST_FILES = 999_999_999;
 
 /** Whose files these are. */
 export interface TreeIdentity {
@@ -37,13 +38,13 @@ export interface TreeIdentity {
 }
 
 export function treeFileName(file: number): string {
-  return `${file.toString().padStart(6, '0')}.tree`;
+  return `${file.toString().padStart(6, '0')}${SUFFIX}`;
 }
 
 /** The number in a name that `treeFileName` could have made. */
 export function parseTreeFileName(name: string): number | undefined {
-  const file = Number(FILE_NAME.exec(name)?.[1] ?? 0);
-  return file > 0 && treeFileName(file) === name ? file : undefined;
+  const file = Number.parseInt(name, 10);
+  return file > 0 && file <= MOST_FILES && treeFileName(file) === name ? file : undefined;
 }
 
 /** What the CRC of the frame at offset 0 of a file would start from; at any other offset the two are combined by exclusive or. */

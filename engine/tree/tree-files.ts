@@ -80,9 +80,7 @@ export class TreeFiles {
   /** What each file says of copies; undefined where one cannot be believed. */
   #marks(): (CopyMark | undefined)[] | undefined {
     try {
-      // The newest is synced next, which takes a file to write.
-      const newest = this.#numbers.at(-1);
-      return this.#numbers.map((number) => (this.#open.get(number) ?? this.#openFile(number, number === newest)).copy);
+      return this.#numbers.map((number) => (this.#open.get(number) ?? this.#openFile(number, false)).copy);
     } catch (error) {
       if (!isVarveError(error, 'CORRUPT')) throw error;
       return undefined;

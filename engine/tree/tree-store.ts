@@ -26,7 +26,7 @@ import { sourceOf } from './listed-changes.js';
 import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
-import { findRoots, rootAt, rootsFrom } from './root-list.js';
+import { type FoundRoot, findRoots, rootAt, rootsFrom } from './root-list.js';
 import type { TreeCopyTask } from './tree-copy.js';
 import type { TreeEntry } from './tree-entry.js';
 import { encodeRootFrame, FILE_HEADER_BYTES, ROOT_FRAME_BYTES } from './tree-file.js';
@@ -53,9 +53,11 @@ export interface TreeStoreOptions {
   readonly targetBytes?: number;
   /** Where large folds are done instead of here. */
   readonly host?: FoldHost;
+  /** Whoever opens it calls `makeDurable` where nothing else vouches for the newest root. */
+  readonly syncsLater?: boolean;
 }
 
-type FoldingOptions = Omit<TreeStoreOptions, 'host'>;
+type FoldingOptions = Omit<TreeStoreOptions, 'host' | 'syncsLater'>;
 
 export interface SeqRoot {
   readonly seq: number;
@@ -75,6 +77,8 @@ export class TreeStore {
   /** See WriterState. */
   #life = 1;
   readonly #scratch = new Uint8Array(MAX_TREE_KEY_BYTES);
+  /** The newest root as it was found at open. */
+  #found: FoundRoot | undefined;
   /** Of the fold under way; a generator of another one is stale. */
   #fold = 0;
   /** Who reads which state of the files: its number, and how many. */
@@ -100,11 +104,18 @@ export class TreeStore {
     if (superseded.length > 0) await files.removeSuperseded(superseded);
     const { newest, tail, findings } = findRoots(files);
     for (const file of strays) findings.push({ kind: 'stray', file, offset: 0, fromSeq: 0, toSeq: 0, detail: 'not a tree file' });
-    // Its writer may have been killed between writing and syncing it; what is served must not vanish in a power cut.
-    if (newest !== undefined) await files.writableFile(newest.file).sync();
     const last = { file: newest?.file ?? 0, offset: newest?.offset ?? 0 };
     const writer = new NodeWriter(files, fileBytes, last, tail !== undefined && tail.end < fileBytes ? tail : undefined);
-    return new TreeStore(options, files, writer, findings);
+    const store = new TreeStore(options, files, writer, findings);
+    store.#found = newest;
+    if (options.syncsLater !== true) await store.makeDurable();
+    return store;
+  }
+
+  /** The newest root's writer may have been killed between writing and syncing it; what is served must not vanish in a power cut. */
+  async makeDurable(): Promise<void> {
+    const { file } = this.#writer.last;
+    if (file > 0) await this.#files.writableFile(file).sync();
   }
 
   /** For another thread's folds: nothing is looked for on the disk, `takeOver` says how things stand before each. */
@@ -118,7 +129,8 @@ export class TreeStore {
   roots(limit = 64): SeqRoot[] {
     const { file, offset } = this.#writer.last;
     if (file === 0) return [];
-    return rootsFrom(this.#files, rootAt(this.#files, file, offset), limit).map(({ frame }) => ({ seq: frame.seq, root: frame.root }));
+    const found = this.#found?.file === file && this.#found.offset === offset ? this.#found : rootAt(this.#files, file, offset);
+    return rootsFrom(this.#files, found, limit).map(({ frame }) => ({ seq: frame.seq, root: frame.root }));
   }
 
   /**
@@ -373,6 +385,7 @@ export class TreeStore {
 
   /** For a rebuild. Every root and cursor of this store is void afterwards. */
   async removeAll(): Promise<void> {
+    this.#found = undefined;
     this.#fold++;
     this.#life++;
     this.#writer.forgetRoots();

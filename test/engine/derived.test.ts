@@ -185,6 +185,23 @@ describe('trees', () => {
     }
   });
 
+  it('are made durable at open where no checkpoint in the log says that they are', async () => {
+    const syncsOf = async (platform: MemoryPlatform) => {
+      const db = await openWith(platform);
+      const syncs = platform.trace.filter(({ kind, path }) => kind === 'sync' && path.includes('/tree/')).length;
+      await db.close();
+      return syncs;
+    };
+    const closed = await machine();
+    await fill(closed.db, 3, 100);
+    await closed.db.close();
+    expect(await syncsOf(closed.platform.killProcess({ trace: true }))).toBe(0);
+    const killed = await machine();
+    await fill(killed.db, 3, 100);
+    await killed.db.root(1); // folds, and logs nothing
+    expect(await syncsOf(killed.platform.killProcess({ trace: true }))).toBe(1);
+  });
+
   it('are not believed beyond the log: a tail that is gone takes its tree with it', async () => {
     const first = await machine();
     await fill(first.db, 3, 100);

@@ -28,7 +28,7 @@ describe('package', () => {
     const named = [...Object.values(bin), ...entries].map((path) => path.replace(/^\.\//, ''));
     expect(packed).toEqual(expect.arrayContaining([...named, 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']));
     const allowed =
-      /^(?:dist\/bundle\/(?:load\.mjs|(?:engine|program)\.(?:mjs|cjs|cache))|dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|tools\/bench\/peers\/package(?:-lock)?\.json|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+      /^(?:dist\/bundle\/(?:load\.mjs|(?:engine|program)\.(?:mjs|cjs|cache)|better-sqlite3\.LICENSE)|dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|tools\/bench\/peers\/package(?:-lock)?\.json|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
     expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
   });
 

@@ -7,18 +7,22 @@
  *     dist/bundle/*.cache         bytecode of what warm.mjs ran, for the Node that built it
  *     dist/bundle/engine.mjs      what the package exports; program.mjs: what tools/cli.js runs; load.mjs: reads all of these
  *
- * Packages are not bundled. Everything here is derived: deleted, tools/cli.js runs the modules that tsc wrote. Threads, processes that
+ * Packages are not bundled, but for the few functions around SQLite. Everything here is derived: deleted, tools/cli.js runs the modules that tsc wrote. Threads, processes that
  * the tools start, and whoever asks node for source maps (which it does not read here) run those too.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, posix, relative, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
+const require = createRequire(import.meta.url);
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 /** Modules of the engine that others import. The first is the package's face. */
 const DOORS = ['engine/index.js', 'engine/copying.js', 'engine/segment-copy.js', 'engine/check.js', 'engine/inspect.js'];
 const PROGRAM = 'tools/program.js';
+/** The JavaScript of this one is bundled too: its first call comes with every opening. Its compiled part stays where it is. */
+const INLINED = 'better-sqlite3';
 
 /** Of a dist that tsc has just written. Does nothing where it holds no program; without a bundler that runs, what is asked for are the modules. */
 export async function bundle(dist) {
@@ -53,7 +57,14 @@ async function writeBundles(dist, out) {
     logLevel: 'silent',
   };
   const doors = DOORS.map((path) => `export * as ${JSON.stringify(path)} from './${path}';`).join('\n');
-  await build({ ...common, stdin: { contents: doors, resolveDir: dist }, outfile: join(out, 'engine.cjs'), plugins: [placed(dist)] });
+  await build({
+    ...common,
+    stdin: { contents: doors, resolveDir: dist },
+    outfile: join(out, 'engine.cjs'),
+    plugins: [placed(dist), inlined()],
+  });
+  const licence = join(dirname(require.resolve(`${INLINED}/package.json`)), 'LICENSE');
+  copyFileSync(licence, join(out, `${INLINED}.LICENSE`));
   const program = { entryPoints: [join(dist, PROGRAM)], outfile: join(out, 'program.cjs'), plugins: [placed(dist), engineApart(dist)] };
   await build({ ...common, ...program });
   copyFileSync(join(HERE, 'load.mjs'), join(out, 'load.mjs'));
@@ -75,6 +86,15 @@ function placed(dist) {
         if (!text.includes('import.meta.url')) return undefined;
         return { contents: text.replaceAll('import.meta.url', `__urlOf(${JSON.stringify(within.split(sep).join('/'))})`), loader: 'js' };
       });
+    },
+  };
+}
+
+function inlined() {
+  return {
+    name: 'inlined',
+    setup(build) {
+      build.onResolve({ filter: new RegExp(`^${INLINED}$`) }, () => ({ path: require.resolve(INLINED) }));
     },
   };
 }
