@@ -136,7 +136,7 @@ export class Blake3Stream {
     if (this.#held === undefined) this.#feed(bytes);
     else if (this.#heldBytes + bytes.length <= PIECE_BYTES) {
       // The caller may use its buffer again, and a slice of a Buffer is no copy.
-      this.#held.push(Uint8Array.from(bytes));
+      this.#held.push(new Uint8Array(bytes));
       this.#heldBytes += bytes.length;
     } else {
       const held = this.#held;
