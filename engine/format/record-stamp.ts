@@ -4,14 +4,14 @@
  *   arena -> slice in the kernel's memory: heads, "vrv:body" before the salts  -> four body hashes at a time, into
  *            messages  -> four record hashes at a time  -> checksums  -> back
  *
- * One by one (`stampOneByOne`) where there is no kernel, and until enough records came to be worth making one. What is longer than the
- * kernel takes is hashed by itself. Both ways leave the same bytes: a property test holds them to it.
+ * One by one (`stampOneByOne`) where there is no kernel, until enough records came to be worth making one, and what is longer than a lane
+ * takes: hashing that has the kernel's memory for itself. Both ways leave the same bytes: a property test holds them to it.
  *
- * Invariant: the kernel's memory is used within one call only. Nothing here is asynchronous; a crash loses nothing.
+ * Invariant: the kernel's memory is used within one call only, and nobody else's code runs while a slice is in it. Nothing here is asynchronous; a crash loses nothing.
  */
 import { assert } from '../errors.js';
 import { KIND_PUT } from '../log/types.js';
-import { blake3Into, HASH_BYTES } from './hash.js';
+import { HASH_BYTES } from './hash.js';
 import {
   CHUNK_END,
   CHUNK_START,
@@ -108,7 +108,7 @@ export function stampOneByOne(arena: Uint8Array, images: readonly RecordImage[],
   placeRecord(arena, image.at, seq, supersedes[i]!, time, isEach === true ? seq : firstSeq + images.length - 1, seed);
 }
 
-/** Behind the last of a slice that begins with `first`; `first` itself where that one is too large for any. */
+/** Behind the last of a slice that begins with `first`; `first` itself where that one is too long for any. */
 function sliceEnd(images: readonly RecordImage[], first: number): number {
   const from = images[first]!.at;
   let messages = 0;
@@ -116,7 +116,9 @@ function sliceEnd(images: readonly RecordImage[], first: number): number {
   for (; until < images.length && until - first < SLICE_RECORDS; until++) {
     const image = images[until]!;
     if (image.end + CRC_BYTES - from > SLICE_BYTES || messages > SLICE_MESSAGE_BYTES) break;
-    messages += messageBytes(image);
+    const message = messageBytes(image);
+    if (message > MAX_INPUT_BYTES || (image.kind === KIND_PUT && TAG_BYTES + image.end - image.saltAt > MAX_INPUT_BYTES)) break;
+    messages += message;
   }
   return until;
 }
@@ -147,7 +149,6 @@ function stampSlice(
     message = putMessage(view, message, shard, seq, time, replaced, image, view, moved);
     const bodyHashAt = message - HASH_BYTES;
     if (image.kind !== KIND_PUT) bytes.set(TOMBSTONE_BODY_HASH, bodyHashAt);
-    else if (TAG_BYTES + end - saltAt > MAX_INPUT_BYTES) blake3Into(bytes, bodyHashAt, BODY_TAG, arena, saltAt, end);
     else {
       // What stands before the salt, a length or the end of a name, gives way to the tag until the body is hashed.
       const input = saltAt + moved - TAG_BYTES;
@@ -165,7 +166,7 @@ function stampSlice(
   for (let i = first; i < until; i++) {
     const image = images[i]!;
     const { at, saltAt, end } = image;
-    if (image.kind === KIND_PUT && TAG_BYTES + end - saltAt <= MAX_INPUT_BYTES) {
+    if (image.kind === KIND_PUT) {
       const input = saltAt + moved - TAG_BYTES;
       const aside = ASIDE + (i - first) * TAG_BYTES;
       view.setUint32(input, view.getUint32(aside));
@@ -173,8 +174,7 @@ function stampSlice(
     }
     const length = messageBytes(image);
     const hashAt = HASHES + (i - first) * HASH_BYTES;
-    if (length > MAX_INPUT_BYTES) blake3Into(bytes, hashAt, NO_BYTES, bytes, message, message + length);
-    else addInput(inputs++, message, length, hashAt);
+    addInput(inputs++, message, length, hashAt);
     message += length;
     view.setUint32(end + moved, kernel!.crc(at + moved, end - at, seed), true);
   }

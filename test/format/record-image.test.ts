@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ByteArena } from '../../engine/format/byte-arena.js';
+import { blake3 } from '../../engine/format/hash.js';
 import { beginRecordImage, endRecordImage, imageKeyAt, putImageRefs, type RecordImage } from '../../engine/format/record.js';
 import { bodyHash, recordHash, TOMBSTONE_BODY_HASH } from '../../engine/format/record-hash.js';
 import { stampImages, stampOneByOne } from '../../engine/format/record-stamp.js';
@@ -85,6 +86,8 @@ describe('records written as images', () => {
     };
     // Enough of them to be worth a kernel.
     stamped(new Array<NewRecord>(1000).fill(one), new Array<string>(1000).fill('k'), 1, stamp);
+    // And so much that is long that it is hashed in the same memory.
+    for (let i = 0; i < 40; i++) blake3(pattern(60_000));
     fc.assert(
       fc.property(fc.array(given, { minLength: 1, maxLength }), fc.maxSafeNat(), (items, time) => {
         const records = items.map(
