@@ -29,7 +29,7 @@ import { type ActiveSegment, appendFrame, appendFrameNow, appendMark, createSegm
 import type { Finding, ReadRecord, StoredBatch } from './types.js';
 
 /** A larger group is dear to write, and its sync long. */
-const BLOCKING_BYTES = 32 * 1024;
+const BLOCKING_BYTES = 64 * 1024;
 
 export interface AppendedLocation {
   readonly segment: string;
