@@ -4,7 +4,7 @@
  * Invariants: a body's slice is good until `release`, whatever is appended behind it; after `release` nothing is used any more.
  */
 import { ByteArena } from './byte-arena.js';
-import { appendCanonicalBytes, sawHighBytes } from './canonical-bytes.js';
+import { appendCanonicalBytes, endCanonicalBytes, sawHighBytes } from './canonical-bytes.js';
 
 export class CanonicalBodies {
   readonly #arena = ByteArena.take();
@@ -44,5 +44,6 @@ export class CanonicalBodies {
 
   release(): void {
     this.#arena.giveBack();
+    endCanonicalBytes();
   }
 }

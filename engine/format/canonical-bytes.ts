@@ -2,14 +2,15 @@
  * Canonical JSON from JSON text in one pass, bytes to bytes: the grammar is checked as strict-json.ts has it and what is stored is
  * written as canonical-json.ts has it, without making a value of either. It is the way of nearly every body that comes over HTTP.
  *
- *   text at `from` -> scan, writing members in the order they come -> an object closes: its members put in order where they lie
+ *   text at `from` -> scan into `out`, members in the order they come -> an object closes: its members put in order where they lie
+ *                     the outermost closes: its members go to the arena in order
  *
  * It only ever says yes or no. A no (-1) is no verdict: whatever is not plainly well-formed goes the longer way through parseStrict and
  * canonicalJson, which say what is wrong and where. Property tests hold the two ways to the same bytes.
  *
  * Invariants: never a yes to what the longer way refuses, nor other bytes than it would give; UTF-8 is left to the caller, who is told
- * by `sawHighBytes` that there is something to check; recursion is bounded by the depth limit; room for as many bytes as the text has
- * left is made before anything is written, and more where a number gets longer (1e20). State is module-wide: nothing here is
+ * by `sawHighBytes` that there is something to check; recursion is bounded by the depth limit; before it begins `out` has room for as
+ * many bytes as the text has, and is made larger where a number gets longer (1e20). State is module-wide: nothing here is
  * asynchronous or calls anyone's code.
  */
 import type { ByteArena } from './byte-arena.js';
@@ -20,8 +21,13 @@ import { MAX_JSON_DEPTH } from './limits.js';
 /** Over any number's text, written canonically. */
 const NUMBER_BYTES = 32;
 /** Longer stretches are copied by the runtime: dearer to call, cheaper a byte. */
-const LOOP_BYTES = 40;
+const LOOP_BYTES = 64;
+const LONG_BYTES = 512;
+/** Members are moved by words, so there is always one more than is needed. */
+const WORD_BYTES = 4;
 const START_MEMBERS = 1024;
+const START_BYTES = 16 * 1024;
+const KEPT_BYTES = 1024 * 1024;
 /** `0.000000` and on: written with an exponent. */
 const SMALL_ZEROS = 6;
 const HEX = '0123456789abcdef';
@@ -31,8 +37,9 @@ const GIVEN_UP = Symbol('given up');
 let input: Uint8Array = NOTHING;
 let end = 0;
 let at = 0;
-let arena: ByteArena;
-let out: Uint8Array = NOTHING;
+/** Small and always the same for small values, so that it stays in the processor's cache. */
+let out = new Uint8Array(START_BYTES);
+let outView = new DataView(out.buffer);
 let outAt = 0;
 let depthLimit = MAX_JSON_DEPTH;
 let highBits = 0;
@@ -40,36 +47,44 @@ let highBits = 0;
 let members = new Int32Array(START_MEMBERS);
 let memberTop = 0;
 /** An object's members while they are put in order. */
-let spare = new Uint8Array(4096);
+let spare = new Uint8Array(START_BYTES);
+let spareView = new DataView(spare.buffer);
+/** Over the arena written to last. */
+let intoView: DataView = spareView;
+/** How the outermost object is to be ordered; null where it need not. */
+let outermost: readonly number[] | null = null;
 
 /**
  * Appends the canonical form of the value that begins at `from` (white space may come first) to `into`. Returns the offset behind the
  * value, or -1, with nothing appended, where that is not for here to say.
  */
 export function appendCanonicalBytes(into: ByteArena, text: Uint8Array, from: number, to: number, maxDepth = MAX_JSON_DEPTH): number {
-  const start = into.end;
-  arena = into;
-  into.reserve(to - from + NUMBER_BYTES);
   input = text;
   at = from;
   end = to;
-  out = into.bytes;
-  outAt = start;
+  outAt = 0;
   depthLimit = maxDepth;
   memberTop = 0;
+  outermost = null;
+  if (out.length < to - from + NUMBER_BYTES) useOut(to - from + NUMBER_BYTES);
   try {
     scanValue(0);
-    into.end = outAt;
+    into.reserve(outAt + WORD_BYTES);
+    into.end = outermost === null ? copy(out, 0, outAt, into.bytes, into.end) : putOutermost(into.bytes, into.end, outermost);
     return at;
   } catch (error) {
     if (error !== GIVEN_UP) throw error;
     return -1;
   } finally {
     input = NOTHING;
-    out = NOTHING;
-    if (members.length > START_MEMBERS) members = new Int32Array(START_MEMBERS);
-    if (spare.length > 1024 * 1024) spare = new Uint8Array(4096);
   }
+}
+
+/** Lets go of what large values needed. Call it when the last value of a text, or of several, was read. */
+export function endCanonicalBytes(): void {
+  if (members.length > START_MEMBERS) members = new Int32Array(START_MEMBERS);
+  if (out.length > KEPT_BYTES) useOut(START_BYTES);
+  if (spare.length > KEPT_BYTES) useSpare(START_BYTES);
 }
 
 /** Whether a text since the last call had bytes beyond ASCII: they are UTF-8 only if the caller finds so. */
@@ -174,9 +189,15 @@ function scanObject(depth: number): void {
     if (byte !== 0x2c || nextByte() !== 0x22) giveUp();
     out[outAt++] = 0x2c;
   }
-  const order = orderOf(node);
-  if (order !== null) putInOrder(base, order);
-  memberTop = base;
+  closeObject(depth, base, orderOf(node));
+}
+
+function closeObject(depth: number, base: number, order: readonly number[] | null): void {
+  if (depth === 1) outermost = order;
+  else {
+    if (order !== null) putInOrder(base, order);
+    memberTop = base;
+  }
   out[outAt++] = 0x7d;
 }
 
@@ -194,12 +215,8 @@ function scanDictionary(depth: number, base: number, keys: string[]): void {
     pushMember();
   }
   const order = sortedOrder(keys);
-  if (order !== null) {
-    for (let i = 1; i < order.length; i++) if (keys[order[i - 1]!] === keys[order[i]!]) giveUp();
-    putInOrder(base, order);
-  }
-  memberTop = base;
-  out[outAt++] = 0x7d;
+  if (order !== null) for (let i = 1; i < order.length; i++) if (keys[order[i - 1]!] === keys[order[i]!]) giveUp();
+  closeObject(depth, base, order);
 }
 
 function pushMember(): void {
@@ -275,20 +292,60 @@ function scanAnyKey(): string {
 function putInOrder(base: number, order: readonly number[]): void {
   const from = members[base]!;
   const length = outAt - from;
-  if (spare.length < length) spare = new Uint8Array(length * 2);
-  copy(out, from, outAt, spare, 0);
-  const source = spare;
-  const target = out;
+  if (spare.length < length + WORD_BYTES) useSpare(2 * length + WORD_BYTES);
+  if (length > LOOP_BYTES) spare.set(out.subarray(from, outAt));
+  else for (let i = 0; i < length; i += WORD_BYTES) spareView.setInt32(i, outView.getInt32(from + i));
+  putMembers(spareView, from, base, order, length, outView, from);
+}
+
+/** The object in `out`, the first there is, at `start`, with a word to spare behind it. Returns where it ends. */
+function putOutermost(into: Uint8Array, start: number, order: readonly number[]): number {
+  if (into.buffer !== intoView.buffer) intoView = new DataView(into.buffer, into.byteOffset, into.length);
+  into[start] = 0x7b;
+  const to = putMembers(outView, 0, 0, order, outAt - 1, intoView, start + 1);
+  into[to] = 0x7d;
+  return to + 1;
+}
+
+/** Members lie `shift` before where they were, the last one up to `end`. Writes whole words: the last one's rest is overwritten, or spare. */
+function putMembers(
+  source: DataView,
+  shift: number,
+  base: number,
+  order: readonly number[],
+  end: number,
+  target: DataView,
+  start: number,
+): number {
   const last = order.length - 1;
-  let to = from;
+  let to = start;
   for (let i = 0; i <= last; i++) {
     const member = order[i]!;
-    const start = members[base + member]! - from;
-    const stop = member === last ? length : members[base + member + 1]! - from - 1;
-    if (i > 0) target[to++] = 0x2c;
-    if (stop - start > LOOP_BYTES) to = copy(source, start, stop, target, to);
-    else for (let j = start; j < stop; j++) target[to++] = source[j]!;
+    const from = members[base + member]! - shift;
+    const length = (member === last ? end : members[base + member + 1]! - shift - 1) - from;
+    if (i > 0) target.setUint8(to++, 0x2c);
+    if (length > LONG_BYTES) copyLong(source, from, length, target, to);
+    else for (let j = 0; j < length; j += WORD_BYTES) target.setInt32(to + j, source.getInt32(from + j));
+    to += length;
   }
+  return to;
+}
+
+function copyLong(source: DataView, from: number, length: number, target: DataView, to: number): void {
+  const bytes = new Uint8Array(source.buffer, source.byteOffset + from, length);
+  new Uint8Array(target.buffer, target.byteOffset + to, length).set(bytes);
+}
+
+function useOut(bytes: number, kept = 0): void {
+  const larger = new Uint8Array(bytes);
+  larger.set(out.subarray(0, kept));
+  out = larger;
+  outView = new DataView(larger.buffer);
+}
+
+function useSpare(bytes: number): void {
+  spare = new Uint8Array(bytes);
+  spareView = new DataView(spare.buffer);
 }
 
 /** Returns where the copy ends. */
@@ -453,9 +510,9 @@ function putNumber(start: number, stop: number): void {
 
 /** For so many bytes besides what is left of the text. */
 function makeRoom(more: number): void {
-  arena.end = outAt;
-  arena.reserve(end - at + more + NUMBER_BYTES);
-  out = arena.bytes;
+  const needed = outAt + end - at + more + NUMBER_BYTES;
+  if (out.length >= needed) return;
+  useOut(needed * 2, outAt);
 }
 
 function isDigit(byte: number): boolean {

@@ -15,7 +15,7 @@ import { isUtf8 } from 'node:buffer';
 import { VarveError } from '../errors.js';
 import type { JsonValue } from '../types.js';
 import { ByteArena } from './byte-arena.js';
-import { appendCanonicalBytes, sawHighBytes } from './canonical-bytes.js';
+import { appendCanonicalBytes, endCanonicalBytes, sawHighBytes } from './canonical-bytes.js';
 import { canonicalJson } from './canonical-json.js';
 import { ALWAYS_EXACT_DIGITS, keepsItsValue } from './json-number.js';
 import { MAX_JSON_DEPTH } from './limits.js';
@@ -104,6 +104,7 @@ function canonicalInOnePass(bytes: Uint8Array, options: StrictOptions | undefine
     return canonical;
   } finally {
     arena.giveBack();
+    endCanonicalBytes();
   }
 }
 
