@@ -1,11 +1,12 @@
 /**
  * Blocks of segment files kept in memory, limited by bytes, one cache for all shards: a point read that hits costs no system call.
  *
- *   segment.blocks[n] -> bytes [n * BLOCK_BYTES, …) of its file, or what its nth packed block unpacks to | where the records in it begin, by seq
+ *   segment.blocks[n] -> bytes [n * BLOCK_BYTES, …) of its file, or what its nth packed block unpacks to
+ *                     -> places: where the records in it begin, by seq       of many blocks together: looking one up seldom leaves the processor's caches
  *
  * A sealed segment's blocks are checked whole, once, when they are loaded; what is read from them then needs no checksum more.
  * A block of a segment that is still written is kept once it is full, and its records are checked one by one, each at its first
- * read. Eviction is the clock's. Where the data is much larger than the cache and reads are spread evenly, filling it costs more
+ * read, and so is, of any block, the record that ends behind it: a little more than the block is read. Eviction is the clock's. Where the data is much larger than the cache and reads are spread evenly, filling it costs more
  * than it saves; then only some misses load their block. Packed blocks are unpacked at every miss, and always kept.
  *
  * Invariants: a block is never overwritten (evicted ones live on while somebody holds a record in them). No byte of a record
@@ -14,17 +15,22 @@
 import { getU32, getU48 } from '../format/bytes.js';
 import { crc32 } from '../format/checksum.js';
 import { BLOCK_BYTES } from '../format/footer.js';
-import { RECORD_SEQ_AT, RECORD_TAG } from '../format/record.js';
+import { RECORD_MIN_BYTES, RECORD_SEQ_AT, RECORD_TAG } from '../format/record.js';
 import type { File } from '../platform/platform.js';
 import { NO_START } from './block-table.js';
 import { afterItem } from './item-walk.js';
 import type { Segment } from './segment-state.js';
 
-/** Records a block tells the places of: behind its bytes, 2 for each. The smallest record has 44 bytes. */
+/** Records a block tells the places of. The smallest record has 44 bytes. */
 const MAX_PLACES = 1024;
-const SLOT_BYTES = BLOCK_BYTES + 2 * MAX_PLACES;
-/** Blocks are cut from slabs of so many: fresh memory comes cheaper by the megabyte. */
-const SLAB_BLOCKS = 30;
+/** Read behind a block, for the record that begins in it and ends there. */
+const BEHIND_BYTES = 1024;
+const SLOT_BYTES = BLOCK_BYTES + BEHIND_BYTES;
+/** Places are cut from slabs of so many. */
+const SLAB_PLACES = 32 * 1024;
+/** Blocks are cut from slabs of so many, at first and later: fresh memory comes cheaper by the megabyte, and is paid for when it is written to. */
+const FIRST_SLAB_BLOCKS = 30;
+const SLAB_BLOCKS = 240;
 /** Misses and hits are weighed against each other over so many reads. */
 const WINDOW_READS = 4096;
 /** While loading does not pay, one miss in so many loads its block, so that a change of habit is noticed. */
@@ -36,48 +42,64 @@ export const PLACE_CHECKED = 0x8000;
 export const PLACE_OFFSET = 0x7fff;
 
 export class CachedBlock {
-  /** The block, then the places. */
   readonly bytes: Buffer;
+  /** Of the block itself. */
   readonly length: number;
+  /** Of what was read. */
+  readonly extent: number;
   /** Place 0 is this record's. */
   readonly firstSeq: number;
   readonly owner: Segment;
   readonly number: number;
   /** Of these, how many may there be. */
   readonly maxPlaces: number;
-  places = 0;
   used = true;
+  #count = 0;
+  /** Its own from `#placesAt` on, others' before and behind. */
+  readonly #places: Uint16Array;
   readonly #placesAt: number;
 
-  /** `bytes` has room for `maxPlaces` behind `placesAt`. */
-  constructor(bytes: Buffer, length: number, firstSeq: number, owner: Segment, number: number, placesAt: number) {
+  constructor(
+    bytes: Buffer,
+    length: number,
+    extent: number,
+    firstSeq: number,
+    owner: Segment,
+    number: number,
+    places: Uint16Array,
+    placesAt: number,
+    maxPlaces: number,
+  ) {
     this.bytes = bytes;
-    this.#placesAt = placesAt;
-    this.maxPlaces = (bytes.length - placesAt) >> 1;
     this.length = length;
+    this.extent = extent;
     this.firstSeq = firstSeq;
     this.owner = owner;
     this.number = number;
+    this.maxPlaces = maxPlaces;
+    this.#places = places;
+    this.#placesAt = placesAt;
+  }
+
+  /** Records that have a place, those between them counted. */
+  get places(): number {
+    return this.#count;
   }
 
   /** Where the record with this seq begins, as PLACE_… say; 0 where the block does not tell. */
   placeOf(seq: number): number {
     const index = seq - this.firstSeq;
-    if (!(index >= 0 && index < this.places)) return 0;
-    const at = this.#placesAt + 2 * index;
-    return this.bytes[at]! | (this.bytes[at + 1]! << 8);
+    return index >= 0 && index < this.#count ? this.#places[this.#placesAt + index]! : 0;
   }
 
   setPlace(seq: number, place: number): void {
-    const at = this.#placesAt + 2 * (seq - this.firstSeq);
-    this.bytes[at] = place;
-    this.bytes[at + 1] = place >>> 8;
+    this.#places[this.#placesAt + seq - this.firstSeq] = place;
   }
 
   /** Makes room for the place of the record `index` seqs behind the first. */
   extendPlaces(index: number): void {
-    if (index > this.places) this.bytes.fill(0, this.#placesAt + 2 * this.places, this.#placesAt + 2 * index);
-    this.places = index + 1;
+    if (index > this.#count) this.#places.fill(0, this.#placesAt + this.#count, this.#placesAt + index);
+    this.#count = index + 1;
   }
 }
 
@@ -95,6 +117,8 @@ export class BlockCache {
   #readsBefore = 0;
   #slab: Buffer | undefined;
   #slabUsed = 0;
+  #places = new Uint16Array(0);
+  #placesUsed = 0;
 
   /** 0 turns it off. */
   constructor(limitBytes: number) {
@@ -120,14 +144,16 @@ export class BlockCache {
     const start = blockTable?.startOf(number) ?? NO_START;
     const length = Math.min(BLOCK_BYTES, dataEnd - number * BLOCK_BYTES);
     if (blockTable === undefined || start === NO_START || (!owner.sealed && length < BLOCK_BYTES)) return undefined;
+    const wanted = Math.min(SLOT_BYTES, dataEnd - number * BLOCK_BYTES);
     const bytes = this.#cut(SLOT_BYTES);
-    const isWhole = file.read(bytes, 0, length, number * BLOCK_BYTES) === length;
-    if (!isWhole || (blockTable.hasSums && crc32(bytes.subarray(0, length), owner.place.seed) !== blockTable.sumOf(number))) {
+    const extent = file.read(bytes, 0, wanted, number * BLOCK_BYTES);
+    if (extent < length || (blockTable.hasSums && crc32(bytes.subarray(0, length), owner.place.seed) !== blockTable.sumOf(number))) {
       this.#slabUsed -= SLOT_BYTES;
       return undefined;
     }
-    const block = new CachedBlock(bytes, length, blockTable.seqOf(number), owner, number, BLOCK_BYTES);
+    const block = this.#blockOf(bytes, length, extent, blockTable.seqOf(number), owner, number, length / RECORD_MIN_BYTES);
     findPlaces(block, start, blockTable.hasSums ? PLACE_CHECKED : 0);
+    this.#placesUsed += block.places;
     this.#keep(block);
     return block;
   }
@@ -135,14 +161,26 @@ export class BlockCache {
   /** A packed block that was just unpacked, which stands for `span` seqs from `firstSeq` on: kept, unless it is too large or nothing is. */
   keepPacked(owner: Segment, number: number, items: Buffer, firstSeq: number, span: number): CachedBlock {
     this.#misses++;
-    if (this.#limitBytes === 0 || items.length > BLOCK_BYTES)
-      return new CachedBlock(items, items.length, firstSeq, owner, number, items.length);
-    const bytes = this.#cut(items.length + 2 * Math.min(MAX_PLACES, span));
-    items.copy(bytes);
-    const block = new CachedBlock(bytes, items.length, firstSeq, owner, number, items.length);
+    const isKept = this.#limitBytes > 0 && items.length <= BLOCK_BYTES;
+    const bytes = isKept ? this.#cut(items.length) : items;
+    if (isKept) items.copy(bytes);
+    const { length } = items;
+    const block = this.#blockOf(bytes, length, length, firstSeq, owner, number, isKept ? Math.min(span, length / RECORD_MIN_BYTES) : 0);
+    if (!isKept) return block;
     findPlaces(block, 0, PLACE_CHECKED);
+    this.#placesUsed += block.places;
     this.#keep(block);
     return block;
+  }
+
+  /** Its places at the free end of a slab, of which the caller says in the end how much it took. */
+  #blockOf(bytes: Buffer, length: number, extent: number, firstSeq: number, owner: Segment, number: number, places: number): CachedBlock {
+    const most = Math.min(MAX_PLACES, Math.ceil(places));
+    if (this.#placesUsed + most > this.#places.length) {
+      this.#places = new Uint16Array(SLAB_PLACES);
+      this.#placesUsed = 0;
+    }
+    return new CachedBlock(bytes, length, extent, firstSeq, owner, number, this.#places, this.#placesUsed, most);
   }
 
   get stats(): { readonly bytes: number; readonly hits: number; readonly misses: number } {
@@ -160,7 +198,9 @@ export class BlockCache {
 
   #cut(bytes: number): Buffer {
     if (this.#slab === undefined || this.#slabUsed + bytes > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(SLOT_BYTES * Math.min(SLAB_BLOCKS, this.#limitBytes / BLOCK_BYTES));
+      this.#slab = Buffer.allocUnsafeSlow(
+        SLOT_BYTES * Math.min(this.#slab === undefined ? FIRST_SLAB_BLOCKS : SLAB_BLOCKS, this.#limitBytes / BLOCK_BYTES),
+      );
       this.#slabUsed = 0;
     }
     this.#slabUsed += bytes;
@@ -230,9 +270,10 @@ function findPlaces(block: CachedBlock, start: number, flag: number): void {
     }
     const index = getU48(bytes, at + RECORD_SEQ_AT) - firstSeq;
     if (index < block.places || index >= maxPlaces) return;
-    block.extendPlaces(index);
-    block.setPlace(firstSeq + index, (at + 1) | flag);
     const bytesOfRecord = getU32(bytes, at + 4);
+    block.extendPlaces(index);
+    // What ends behind the block its checksum does not cover.
+    block.setPlace(firstSeq + index, at + bytesOfRecord > length ? at + 1 : (at + 1) | flag);
     if (bytesOfRecord === 0) return;
     at += bytesOfRecord;
   }

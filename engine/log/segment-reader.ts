@@ -25,17 +25,18 @@ import type { Segment } from './segment-state.js';
 import type { ReadRecord } from './types.js';
 
 /**
- * Reads are synchronous and go to the free end of one slab, so that a record can stay where it was read: what is given out is
- * not copied and never overwritten. Larger reads get a buffer of their own.
+ * Reads are synchronous. Short ones go to memory that is used again and again, and what was looked for is copied to the free end of a
+ * slab: what is given out is never overwritten, and little memory is fresh. Larger reads get a buffer of their own.
  */
+const SCRATCH_BYTES = 8 * 1024;
+const scratch: Buffer = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 const SLAB_BYTES = 32 * 1024;
-const MAX_SLAB_READ_BYTES = 8 * 1024;
 let slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let slabUsed = 0;
 const MAX_READ_BYTES = 512 * 1024 * 1024;
 
 /** Where the last walk found its record. */
-const found = { bytes: slab, at: 0, length: 0 };
+const found = { bytes: scratch, at: 0, length: 0 };
 
 /** What reads of one log share. */
 export interface ReadContext {
@@ -81,9 +82,9 @@ function locateInBlock(segment: Segment, { pool, cache }: ReadContext, seq: numb
   if (block === undefined || place === 0) return false;
   const at = (place & PLACE_OFFSET) - 1;
   const length = getU32(block.bytes, at + 4);
-  if (at + length > block.length) return readAcrossBlocks(segment, pool, number * BLOCK_BYTES + at, length);
+  if (at + length > block.extent) return readAcrossBlocks(segment, pool, number * BLOCK_BYTES + at, length);
   if ((place & PLACE_CHECKED) === 0) {
-    if (recordLengthAt(block.bytes, at, block.length) === 0) return false;
+    if (recordLengthAt(block.bytes, at, block.extent) === 0) return false;
     if (!recordIsIntact(block.bytes, at, length, segment.place.recordSeed)) return false;
     block.setPlace(seq, place | PLACE_CHECKED);
   }
@@ -131,15 +132,29 @@ function locateByIndex(segment: Segment, { pool }: ReadContext, seq: number, loa
 function foundIntact(segment: Segment, bytes: Buffer, at: number, end: number): boolean {
   const length = recordLengthAt(bytes, at, end);
   if (length === 0 || !recordIsIntact(bytes, at, length, segment.place.recordSeed)) return false;
-  if (bytes === slab) slabUsed = at + length;
-  found.bytes = bytes;
-  found.at = at;
+  if (bytes === scratch) keep(at, length);
+  else {
+    found.bytes = bytes;
+    found.at = at;
+  }
   found.length = length;
   return true;
 }
 
+/** Copies what was found out of the scratch. */
+function keep(at: number, length: number): void {
+  if (slabUsed + length > SLAB_BYTES) {
+    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  scratch.copy(slab, slabUsed, at, at + length);
+  found.bytes = slab;
+  found.at = slabUsed;
+  slabUsed += length;
+}
+
 /** `buffer[from, to)` holds what was read. */
-const windowRead = { buffer: slab, from: 0, to: 0 };
+const windowRead = { buffer: scratch, from: 0, to: 0 };
 
 /** The bytes from this entry to the next; what it returns lasts until the next read. */
 export function readWindow(segment: Segment, file: File, entry: number, start: number): typeof windowRead {
@@ -151,17 +166,8 @@ export function readWindow(segment: Segment, file: File, entry: number, start: n
 }
 
 function readFromFile(file: File, start: number, wanted: number): typeof windowRead {
-  if (wanted > MAX_SLAB_READ_BYTES) {
-    windowRead.buffer = Buffer.allocUnsafeSlow(wanted);
-    windowRead.from = 0;
-  } else {
-    if (slabUsed + wanted > SLAB_BYTES) {
-      slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-      slabUsed = 0;
-    }
-    windowRead.buffer = slab;
-    windowRead.from = slabUsed;
-  }
+  windowRead.buffer = wanted > SCRATCH_BYTES ? Buffer.allocUnsafeSlow(wanted) : scratch;
+  windowRead.from = 0;
   windowRead.to = windowRead.from + file.read(windowRead.buffer, windowRead.from, wanted, start);
   return windowRead;
 }

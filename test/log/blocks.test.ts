@@ -76,6 +76,28 @@ describe('a log with a block cache', () => {
     expect(corrupt).toBeGreaterThan(0);
   });
 
+  it('believes no record that ends behind its block before the record itself is checked', async () => {
+    const { machine, log, ledger } = await severalBlocks(MIB);
+    await log.close();
+    const path = segmentPath(machine);
+    const whole = await ShardLog.open(options(machine.clone(), MIB));
+    const truth = Array.from({ length: ledger.lastSeq }, (_, i) => shown(whole, i + 1));
+    let across = 0;
+    for (let border = BLOCK_BYTES; border < machine.contents(path).length; border += BLOCK_BYTES) {
+      const damaged = machine.clone();
+      damaged.flipBit(path, (border + 5) * 8);
+      // One after the other, each of a log that has read nothing else behind the border.
+      const rotten = await ShardLog.open(options(damaged, MIB));
+      const told = truth.map((_, i) => shown(rotten, i + 1));
+      await rotten.close();
+      truth.forEach((right, i) => {
+        if (told[i] === 'CORRUPT') across++;
+        else expect(told[i]).toEqual(right);
+      });
+    }
+    expect(across).toBeGreaterThan(0);
+  });
+
   it('does not seal over bytes that rotted since they were written', async () => {
     const { machine, log, ledger } = await severalBlocks(MIB);
     const path = segmentPath(machine);
