@@ -8,7 +8,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Database, OpenOptions } from '../../engine/database.js';
-import { VarveError } from '../../engine/errors.js';
+import { isVarveError, VarveError } from '../../engine/errors.js';
 import { openWith } from '../../engine/index.js';
 import { randomChooser } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
@@ -142,7 +142,7 @@ class Driver {
         return;
       case 'rebuild':
         await this.#reopen(true);
-        await this.#compareAll();
+        await this.#compareOnceHealed();
         return;
       case 'kill':
       case 'powerCut':
@@ -376,6 +376,20 @@ class Driver {
       entities: this.#entities,
       versions: this.#array.all,
     };
+  }
+
+  /** A tree of which some files are gone may be met by a read alone, which tells so; from then on it is built anew. */
+  async #compareOnceHealed(): Promise<void> {
+    for (let shard = 1; shard <= this.#options.shards; shard++) {
+      try {
+        return await this.#compareAll();
+      } catch (error) {
+        if (!isVarveError(error, 'CORRUPT') || !error.details.file.includes('/tree/')) throw error;
+        // Waits for what is being built.
+        for (const info of this.#db.shards()) await this.#db.root(info.shard);
+      }
+    }
+    await this.#compareAll();
   }
 
   async #compareAll(): Promise<void> {
