@@ -176,19 +176,12 @@ function scanObject(depth: number): void {
   }
   const base = memberTop;
   let node = rootNode();
-  for (;;) {
-    pushMember();
+  pushMember();
+  do {
     const known = scanKnownKey(node);
     if (known === undefined) return scanDictionary(depth, base, keysOf(node));
     node = known;
-    scanColon();
-    scanValue(depth);
-    const byte = nextByte();
-    at++;
-    if (byte === 0x7d) break;
-    if (byte !== 0x2c || nextByte() !== 0x22) giveUp();
-    out[outAt++] = 0x2c;
-  }
+  } while (scanToNextKey(depth));
   closeObject(depth, base, orderOf(node));
 }
 
@@ -203,20 +196,24 @@ function closeObject(depth: number, base: number, order: readonly number[] | nul
 
 /** An object whose keys are not worth remembering, from its first such key on. */
 function scanDictionary(depth: number, base: number, keys: string[]): void {
-  for (;;) {
-    keys.push(scanAnyKey());
-    scanColon();
-    scanValue(depth);
-    const byte = nextByte();
-    at++;
-    if (byte === 0x7d) break;
-    if (byte !== 0x2c || nextByte() !== 0x22) giveUp();
-    out[outAt++] = 0x2c;
-    pushMember();
-  }
+  do keys.push(scanAnyKey());
+  while (scanToNextKey(depth));
   const order = sortedOrder(keys);
   if (order !== null) for (let i = 1; i < order.length; i++) if (keys[order[i - 1]!] === keys[order[i]!]) giveUp();
   closeObject(depth, base, order);
+}
+
+/** What stands behind a key, up to the next one; false where the object ends instead. */
+function scanToNextKey(depth: number): boolean {
+  scanColon();
+  scanValue(depth);
+  const byte = nextByte();
+  at++;
+  if (byte === 0x7d) return false;
+  if (byte !== 0x2c || nextByte() !== 0x22) giveUp();
+  out[outAt++] = 0x2c;
+  pushMember();
+  return true;
 }
 
 function pushMember(): void {
