@@ -4,7 +4,6 @@
  * A worker loads compiled files. Where this very file is still TypeScript (tests, tsx) there is none to be had.
  * It does not keep the process alive unless held, and a failure to start shows as its end.
  */
-import { Worker } from 'node:worker_threads';
 import type { Thread, ThreadEvents, ThreadModule } from './platform.js';
 
 const COMPILED = import.meta.url.endsWith('.js');
@@ -18,6 +17,8 @@ export interface ThreadStart {
 export function startNodeThread(root: string, module: ThreadModule, events: ThreadEvents): Thread | undefined {
   if (!COMPILED) return undefined;
   const start: ThreadStart = { root, module };
+  // Loaded by who needs it: most processes end before they do.
+  const { Worker } = process.getBuiltinModule('node:worker_threads');
   // Flags of the process (a debugger's port, code given on the command line) are not for its threads.
   const worker = new Worker(new URL('./node-thread-entry.js', import.meta.url), { workerData: start, execArgv: [] });
   worker.unref();

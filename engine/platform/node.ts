@@ -10,7 +10,6 @@
  * lock is never opened here by another way.
  */
 
-import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve, sep } from 'node:path';
@@ -73,7 +72,10 @@ function loadSqlite(): { readonly nativeBinding?: string } {
 function randomPool(): (size: number) => Uint8Array {
   const pool = new Uint8Array(RANDOM_POOL_BYTES);
   let used = RANDOM_POOL_BYTES;
+  // Loaded by who needs it: an opening that only reads does not.
+  let randomFillSync: typeof import('node:crypto').randomFillSync | undefined;
   return (size) => {
+    randomFillSync ??= process.getBuiltinModule('node:crypto').randomFillSync;
     if (size > RANDOM_POOL_BYTES / 4) return randomFillSync(new Uint8Array(size));
     if (used + size > RANDOM_POOL_BYTES) {
       randomFillSync(pool);

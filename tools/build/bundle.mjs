@@ -7,8 +7,9 @@
  *     dist/bundle/*.cache         bytecode of what warm.mjs ran, for the Node that built it
  *     dist/bundle/engine.mjs      what the package exports; program.mjs: what tools/cli.js runs; load.mjs: reads all of these
  *
- * Packages are not bundled, but for the few functions around SQLite. Everything here is derived: deleted, tools/cli.js runs the modules that tsc wrote. Threads, processes that
- * the tools start, and whoever asks node for source maps (which it does not read here) run those too.
+ * Packages are not bundled, but for the few functions around SQLite and one small one. Everything here is derived: deleted, tools/cli.js
+ * runs the modules that tsc wrote. Threads, processes that the tools start, and whoever asks node for source maps (which it does not
+ * read here) run those too.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,8 +22,8 @@ const HERE = fileURLToPath(new URL('.', import.meta.url));
 /** Modules of the engine that others import. The first is the package's face. */
 const DOORS = ['engine/index.js', 'engine/copying.js', 'engine/segment-copy.js', 'engine/check.js', 'engine/inspect.js'];
 const PROGRAM = 'tools/program.js';
-/** The JavaScript of this one is bundled too: its first call comes with every opening. Its compiled part stays where it is. */
-const INLINED = 'better-sqlite3';
+/** The JavaScript of these is bundled too: it comes with every opening. What is compiled of SQLite's stays where it is. */
+const INLINED = ['better-sqlite3', 'fast-json-stable-stringify'];
 
 /** Of a dist that tsc has just written. Does nothing where it holds no program; without a bundler that runs, what is asked for are the modules. */
 export async function bundle(dist) {
@@ -38,7 +39,9 @@ export async function bundle(dist) {
     writeFileSync(join(out, 'program.mjs'), `export * from '../${PROGRAM}';\n`);
     return;
   }
-  const warmed = spawnSync(process.execPath, [join(HERE, 'warm.mjs'), out], { stdio: ['ignore', 2, 2] });
+  // Bytecode is good for the flags it was made with: for none.
+  const { NODE_OPTIONS: _, ...env } = process.env;
+  const warmed = spawnSync(process.execPath, [join(HERE, 'warm.mjs'), out], { stdio: ['ignore', 2, 2], env });
   if (warmed.status !== 0) process.stderr.write('varve: no bytecode is kept; everything works, and starts slower\n');
 }
 
@@ -63,8 +66,7 @@ async function writeBundles(dist, out) {
     outfile: join(out, 'engine.cjs'),
     plugins: [placed(dist), inlined()],
   });
-  const licence = join(dirname(require.resolve(`${INLINED}/package.json`)), 'LICENSE');
-  copyFileSync(licence, join(out, `${INLINED}.LICENSE`));
+  for (const name of INLINED) copyFileSync(join(dirname(require.resolve(`${name}/package.json`)), 'LICENSE'), join(out, `${name}.LICENSE`));
   const program = { entryPoints: [join(dist, PROGRAM)], outfile: join(out, 'program.cjs'), plugins: [placed(dist), engineApart(dist)] };
   await build({ ...common, ...program });
   copyFileSync(join(HERE, 'load.mjs'), join(out, 'load.mjs'));
@@ -94,7 +96,7 @@ function inlined() {
   return {
     name: 'inlined',
     setup(build) {
-      build.onResolve({ filter: new RegExp(`^${INLINED}$`) }, () => ({ path: require.resolve(INLINED) }));
+      build.onResolve({ filter: new RegExp(`^(?:${INLINED.join('|')})$`) }, ({ path }) => ({ path: require.resolve(path) }));
     },
   };
 }

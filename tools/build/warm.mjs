@@ -60,7 +60,7 @@ async function warmProgram({ program, data }) {
   const io = { stdin: process.stdin, stdout: nowhere(), stderr: process.stderr, env: { VARVE_URL: `http://${listen}` } };
   const serving = run(['serve', '--listen', listen, '--data', data, '--log-level', 'silent'], io);
   for (let tries = 0; (await statusOf(`${io.env.VARVE_URL}/readyz`)) !== 200; tries++) {
-    if (tries === 400) throw new Error('the server did not get ready');
+    if (tries === 4000) throw new Error('the server did not get ready');
     await delay(25);
   }
   for (const verb of [
