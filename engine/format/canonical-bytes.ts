@@ -14,22 +14,18 @@
  * asynchronous or calls anyone's code.
  */
 import type { ByteArena } from './byte-arena.js';
-import { ALWAYS_EXACT_DIGITS, keepsItsValue } from './json-number.js';
+import { keepsItsValue, numberEnd } from './json-number.js';
 import { branchTo, type KeyNode, keysOf, MAX_SHAPE_KEYS, orderOf, rootNode, sortedOrder } from './key-shapes.js';
 import { MAX_JSON_DEPTH } from './limits.js';
+import { putMembers, WORD_BYTES } from './member-order.js';
 
 /** Over any number's text, written canonically. */
 const NUMBER_BYTES = 32;
 /** Longer stretches are copied by the runtime: dearer to call, cheaper a byte. */
 const LOOP_BYTES = 64;
-const LONG_BYTES = 512;
-/** Members are moved by words, so there is always one more than is needed. */
-const WORD_BYTES = 4;
 const START_MEMBERS = 1024;
 const START_BYTES = 16 * 1024;
 const KEPT_BYTES = 1024 * 1024;
-/** `0.000000` and on: written with an exponent. */
-const SMALL_ZEROS = 6;
 const HEX = '0123456789abcdef';
 const NOTHING = new Uint8Array(0);
 const GIVEN_UP = Symbol('given up');
@@ -70,7 +66,10 @@ export function appendCanonicalBytes(into: ByteArena, text: Uint8Array, from: nu
   try {
     scanValue(0);
     into.reserve(outAt + WORD_BYTES);
-    into.end = outermost === null ? copy(out, 0, outAt, into.bytes, into.end) : putOutermost(into.bytes, into.end, outermost);
+    if (outermost === null) {
+      into.bytes.set(out.subarray(0, outAt), into.end);
+      into.end += outAt;
+    } else into.end = putOutermost(into.bytes, into.end, outermost);
     return at;
   } catch (error) {
     if (error !== GIVEN_UP) throw error;
@@ -292,45 +291,16 @@ function putInOrder(base: number, order: readonly number[]): void {
   if (spare.length < length + WORD_BYTES) useSpare(2 * length + WORD_BYTES);
   if (length > LOOP_BYTES) spare.set(out.subarray(from, outAt));
   else for (let i = 0; i < length; i += WORD_BYTES) spareView.setInt32(i, outView.getInt32(from + i));
-  putMembers(spareView, from, base, order, length, outView, from);
+  putMembers(spareView, members, base, from, order, length, outView, from);
 }
 
 /** The object in `out`, the first there is, at `start`, with a word to spare behind it. Returns where it ends. */
 function putOutermost(into: Uint8Array, start: number, order: readonly number[]): number {
   if (into.buffer !== intoView.buffer) intoView = new DataView(into.buffer, into.byteOffset, into.length);
   into[start] = 0x7b;
-  const to = putMembers(outView, 0, 0, order, outAt - 1, intoView, start + 1);
+  const to = putMembers(outView, members, 0, 0, order, outAt - 1, intoView, start + 1);
   into[to] = 0x7d;
   return to + 1;
-}
-
-/** Members lie `shift` before where they were, the last one up to `end`. Writes whole words: the last one's rest is overwritten, or spare. */
-function putMembers(
-  source: DataView,
-  shift: number,
-  base: number,
-  order: readonly number[],
-  end: number,
-  target: DataView,
-  start: number,
-): number {
-  const last = order.length - 1;
-  let to = start;
-  for (let i = 0; i <= last; i++) {
-    const member = order[i]!;
-    const from = members[base + member]! - shift;
-    const length = (member === last ? end : members[base + member + 1]! - shift - 1) - from;
-    if (i > 0) target.setUint8(to++, 0x2c);
-    if (length > LONG_BYTES) copyLong(source, from, length, target, to);
-    else for (let j = 0; j < length; j += WORD_BYTES) target.setInt32(to + j, source.getInt32(from + j));
-    to += length;
-  }
-  return to;
-}
-
-function copyLong(source: DataView, from: number, length: number, target: DataView, to: number): void {
-  const bytes = new Uint8Array(source.buffer, source.byteOffset + from, length);
-  new Uint8Array(target.buffer, target.byteOffset + to, length).set(bytes);
 }
 
 function useOut(bytes: number, kept = 0): void {
@@ -343,17 +313,6 @@ function useOut(bytes: number, kept = 0): void {
 function useSpare(bytes: number): void {
   spare = new Uint8Array(bytes);
   spareView = new DataView(spare.buffer);
-}
-
-/** Returns where the copy ends. */
-function copy(bytes: Uint8Array, from: number, to: number, into: Uint8Array, start: number): number {
-  if (to - from > LOOP_BYTES) {
-    into.set(bytes.subarray(from, to), start);
-    return start + to - from;
-  }
-  let p = start;
-  for (let i = from; i < to; i++) into[p++] = bytes[i]!;
-  return p;
 }
 
 /** From the opening quote to behind the closing one. */
@@ -464,35 +423,13 @@ function hex4(start: number): number {
 }
 
 function scanNumber(): void {
-  const bytes = input;
   const start = at;
-  let i = start;
-  if (i < end && bytes[i] === 0x2d) i++;
-  const whole = i;
-  while (i < end && isDigit(bytes[i]!)) i++;
-  let digits = i - whole;
-  if (digits === 0 || (bytes[whole] === 0x30 && digits > 1)) giveUp();
-  // As it stands it is the shortest text of its double: few digits, no zeros to spare, no exponent, and not -0.
-  let isShortest = bytes[whole] !== 0x30 || whole === start;
-  if (i < end && bytes[i] === 0x2e) {
-    const fraction = ++i;
-    while (i < end && isDigit(bytes[i]!)) i++;
-    if (i === fraction) giveUp();
-    digits += i - fraction;
-    isShortest = bytes[i - 1] !== 0x30 && (bytes[whole] !== 0x30 || bytes[fraction] !== 0x30 || !startsSmall(fraction));
-  }
-  if (i < end && (bytes[i]! | 0x20) === 0x65) {
-    isShortest = false;
-    i++;
-    if (i < end && (bytes[i] === 0x2b || bytes[i] === 0x2d)) i++;
-    const exponent = i;
-    while (i < end && isDigit(bytes[i]!)) i++;
-    if (i === exponent) giveUp();
-  }
-  at = i;
-  if (!isShortest || digits > ALWAYS_EXACT_DIGITS) return putNumber(start, i);
+  const behind = numberEnd(input, start, end);
+  if (behind === 0) giveUp();
+  at = Math.abs(behind);
+  if (behind < 0) return putNumber(start, at);
   let o = outAt;
-  for (let j = start; j < i; j++) out[o++] = bytes[j]!;
+  for (let i = start; i < behind; i++) out[o++] = input[i]!;
   outAt = o;
 }
 
@@ -510,14 +447,4 @@ function makeRoom(more: number): void {
   const needed = outAt + end - at + more + NUMBER_BYTES;
   if (out.length >= needed) return;
   useOut(needed * 2, outAt);
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= 0x30 && byte <= 0x39;
-}
-
-/** Whether the digits at `fraction` begin with so many zeros that `0.` and they are written with an exponent. */
-function startsSmall(fraction: number): boolean {
-  for (let i = 0; i < SMALL_ZEROS; i++) if (fraction + i >= end || input[fraction + i] !== 0x30) return false;
-  return true;
 }

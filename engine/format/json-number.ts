@@ -36,3 +36,49 @@ function normalise(text: string): Decimal {
   while (end > first && digits.charCodeAt(end - 1) === 0x30) end--;
   return { digits: digits.slice(first, end), exponent: exponent + whole - first };
 }
+
+/** `0.000000` and on: written with an exponent. */
+const SMALL_ZEROS = 6;
+
+/**
+ * Where the number at `from` ends: the offset, negative where it may not be the shortest text of its double as it stands, 0 where there
+ * is none, and a leading zero is one too many.
+ */
+export function numberEnd(bytes: Uint8Array, from: number, end: number): number {
+  let i = from;
+  if (i < end && bytes[i] === 0x2d) i++;
+  const whole = i;
+  i = digitsEnd(bytes, i, end);
+  let digits = i - whole;
+  const isZero = digits > 0 && bytes[whole] === 0x30;
+  if (digits === 0 || (isZero && digits > 1)) return 0;
+  let isShortest = !isZero || whole === from;
+  if (i < end && bytes[i] === 0x2e) {
+    const fraction = i + 1;
+    i = digitsEnd(bytes, fraction, end);
+    if (i === fraction) return 0;
+    digits += i - fraction;
+    isShortest = bytes[i - 1] !== 0x30 && !(isZero && startsSmall(bytes, fraction, i));
+  }
+  if (i < end && (bytes[i]! | 0x20) === 0x65) {
+    isShortest = false;
+    i++;
+    if (i < end && (bytes[i] === 0x2b || bytes[i] === 0x2d)) i++;
+    const exponent = i;
+    i = digitsEnd(bytes, i, end);
+    if (i === exponent) return 0;
+  }
+  return isShortest && digits <= ALWAYS_EXACT_DIGITS ? i : -i;
+}
+
+function digitsEnd(bytes: Uint8Array, from: number, end: number): number {
+  let i = from;
+  while (i < end && bytes[i]! >= 0x30 && bytes[i]! <= 0x39) i++;
+  return i;
+}
+
+function startsSmall(bytes: Uint8Array, from: number, end: number): boolean {
+  if (end - from < SMALL_ZEROS) return false;
+  for (let i = from; i < from + SMALL_ZEROS; i++) if (bytes[i] !== 0x30) return false;
+  return true;
+}
