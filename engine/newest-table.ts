@@ -9,7 +9,8 @@
  * Invariants: what stands here is the newest version, or DOUBT, for which the tree has to be asked. Where the table `isComplete`, an entity
  * without a slot has no version at all. A slot is found by 78 bits of a keyed hash, so that a search for an entity that is not here meets another's
  * once in some 10^19 even among millions: less often than memory itself lies. Beyond its limit of memory the table forgets: it is not complete any more, and
- * the newest that come push others out. In memory only: it begins complete where there is no tree, and empty where there is one.
+ * the newest that come push others out. In memory only: it begins complete where there is no tree; where there is one, it
+ * is filled from it in the background once there is much to ask.
  */
 import type { EntityHash } from './entity-hash.js';
 
@@ -39,6 +40,7 @@ export class NewestTable {
   #bytes = 0;
   #entities = 0;
   #isComplete = false;
+  #hasLost = false;
   /** Of what `get` found. */
   kind = 0;
 
@@ -66,6 +68,7 @@ export class NewestTable {
     this.#bytes = 0;
     this.#entities = 0;
     this.#isComplete = complete;
+    this.#hasLost = false;
   }
 
   /** A seq, whose `kind` stands beside it until the next call; ABSENT or DOUBT. */
@@ -91,15 +94,36 @@ export class NewestTable {
         this.#entities++;
       } else {
         if (this.#grow(segment)) return this.set(hash, seq, kind);
-        // Another's place: whose slots lie behind it are still found, for none becomes empty.
         this.#isComplete = false;
+        this.#hasLost = true;
+        // Another's place: whose slots lie behind it are still found, for none becomes empty. An empty one has to stay: searches end there.
         at = home(slots, hash);
+        if (slots[at + 3] === 0) return;
       }
       slots[at] = hash.b;
       slots[at + 1] = hash.c;
     }
     slots[at + 2] = seq | 0;
     slots[at + 3] = Math.floor(seq / U32) | (kind << KIND_SHIFT) | ((hash.d >>> 8) << TAG_SHIFT);
+  }
+
+  /** An entity as the tree has it: what stands here is as new or newer. False where there is no room left without pushing others out. */
+  fill(hash: EntityHash, seq: number, kind: number): boolean {
+    const segment = hash.d & (SEGMENTS - 1);
+    const slots = this.#segments[segment];
+    if (slots !== undefined && slots[find(slots, hash) + 3] !== 0) return true;
+    this.set(hash, seq, kind);
+    return !this.#hasLost;
+  }
+
+  /** Every entity of the tree was filled in since the table was empty. */
+  filled(): void {
+    this.#isComplete = !this.#hasLost;
+  }
+
+  /** Whether others were pushed out: then it cannot be complete. */
+  get hasLost(): boolean {
+    return this.#hasLost;
   }
 
   /** What stands here of the entity may be gone. */

@@ -18,6 +18,7 @@ import type { SeqRun } from './format/seq-runs.js';
 import { KIND_PUT } from './log/index.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import { addCounts, keptOf } from './memtable-drops.js';
+import { NewestFill } from './newest-fill.js';
 import { ABSENT, NewestTable } from './newest-table.js';
 import type { Platform } from './platform/platform.js';
 import { SeqSet } from './retention/seq-set.js';
@@ -30,6 +31,8 @@ import { MAX_SEQ } from './types.js';
 
 /** Some twelve million entities. */
 const DEFAULT_NEWEST_BYTES = 256 * 1024 * 1024;
+/** The table pays for being filled where so many were not in it. */
+const SEARCHES_BEFORE_FILL = 2000;
 const SCRATCH = new Uint8Array(MAX_TREE_KEY_BYTES);
 
 /** A version as a listing finds it. */
@@ -52,12 +55,19 @@ export class ShardIndex {
   #frozen: { readonly table: Memtable; readonly throughSeq: number } | undefined;
   #root: TreeRoot | undefined;
   #treeSeq = 0;
+  /** Made with the first hash. */
+  #hashKey: Uint8Array = new Uint8Array(16);
   readonly #hash: EntityHash;
   readonly #newest: NewestTable;
   /** Nothing is learned from the first answer: many openings ask for no other. */
   #wasSearched = false;
   /** False while a fold takes versions out of the tree: what is found there may be gone a moment later. */
   #learns = true;
+  /** Searches of the tree for who writes, since the table was emptied. */
+  #searches = 0;
+  #filling: NewestFill | undefined;
+  #filled: Promise<void> = Promise.resolve();
+  #hasEnded = false;
   /** In the order of their events, all above `treeSeq`. */
   #drops: PendingDrop[] = [];
   readonly #dropped: (versions: ReadonlyMap<string, number>) => void;
@@ -72,7 +82,10 @@ export class ShardIndex {
     this.#platform = platform;
     this.#store = store;
     this.#dropped = dropped;
-    this.#hash = new EntityHash(() => platform.randomBytes(16));
+    this.#hash = new EntityHash(() => {
+      this.#hashKey = platform.randomBytes(16);
+      return this.#hashKey;
+    });
     this.#newest = new NewestTable(newestBytes);
     this.#active = new Memtable(this.#hash);
   }
@@ -84,6 +97,8 @@ export class ShardIndex {
     if (this.#active.bytes > 0) this.#active = new Memtable(this.#hash);
     this.#frozen = undefined;
     this.#newest.clear(root === undefined || root.entries === 0);
+    this.#filling?.cancel();
+    this.#searches = 0;
     this.#drops = [];
   }
 
@@ -152,7 +167,30 @@ export class ShardIndex {
   /** Of the entity's newest version, queued ones included. */
   newest(entity: string): { readonly seq: number; readonly kind: number } | undefined {
     const seq = this.#newest.get(this.#hash.of(entity));
-    return seq > 0 ? { seq, kind: this.#newest.kind } : this.find(entity, MAX_SEQ);
+    if (seq > 0) return { seq, kind: this.#newest.kind };
+    if (!this.#newest.isComplete && ++this.#searches % SEARCHES_BEFORE_FILL === 0) this.#fillNewest();
+    return this.find(entity, MAX_SEQ);
+  }
+
+  /** Whether the table in front tells of every entity. */
+  get knowsNewest(): boolean {
+    return this.#newest.isComplete;
+  }
+
+  #fillNewest(): void {
+    if (this.#filling !== undefined || !this.#learns || this.#root === undefined || this.#newest.hasLost || this.#hasEnded) return;
+    const fill = new NewestFill(this.#newest, this.#store, this.#root, this.#hashKey, this.#platform.clock);
+    this.#filling = fill;
+    this.#filled = fill.run().finally(() => {
+      if (this.#filling === fill) this.#filling = undefined;
+    });
+  }
+
+  /** Nothing is begun by itself from here on; resolves when nothing is under way. */
+  async end(): Promise<void> {
+    this.#hasEnded = true;
+    this.#filling?.cancel();
+    await this.#filled;
   }
 
   /** False: no entity in [from, until) has or had a version. True: one may have. Cheap where nothing is in memory. */
@@ -337,6 +375,8 @@ export class ShardIndex {
     const { kept, dropped } = await keptOf(table, seqs, pause);
     let versions = dropped;
     this.#learns = false;
+    // What it reads may be gone when it is done.
+    this.#filling?.cancel();
     try {
       for (const _ of this.#newest.doubtThose(seqs)) await pause();
       if (kept.count > 0 || this.#root !== undefined) {

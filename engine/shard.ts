@@ -461,6 +461,7 @@ export class Shard {
     this.#recovery.end();
     this.#folder.end();
     await this.#folder.idle();
+    await this.#contents.index.end();
     await this.#queue.drained();
     await this.#recovery.marked();
     await this.log.close();

@@ -6,7 +6,7 @@
  * While a fold is under way the process stays alive, as it would if the fold ran here.
  */
 import type { Platform, Thread } from '../platform/platform.js';
-import { type FoldAnswer, type FoldRequest, type ReleaseRequest, receiveError } from './fold-message.js';
+import { type FoldAnswer, type FoldRequest, type ReleaseRequest, receiveError, type ScanRequest } from './fold-message.js';
 
 /** Starting a thread takes longer than folding this many here. */
 const WORTH_STARTING = 4096;
@@ -18,10 +18,11 @@ const MOST_LOST = 3;
 export class ThreadLost extends Error {}
 
 type Folded = Extract<FoldAnswer, { kind: 'folded' }>;
+type Scanned = Extract<FoldAnswer, { kind: 'scanned' }>;
 
 interface Waiting {
   readonly progress: (share: number) => void;
-  readonly resolve: (answer: Folded) => void;
+  readonly resolve: (answer: Folded | Scanned) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -48,9 +49,18 @@ export class FoldHost {
 
   /** The request's run must not change meanwhile. Rejects with what the fold failed with, or ThreadLost. */
   fold(request: FoldRequest, progress: (share: number) => void): Promise<Folded> {
-    const folded = this.#last.then(() => this.#fold(request, progress));
-    this.#last = folded.catch(() => undefined);
-    return folded;
+    return this.#inTurn(() => request, progress) as Promise<Folded>;
+  }
+
+  /** Between folds; the request is made when its turn has come. Rejects as a fold does. */
+  scan(request: () => ScanRequest): Promise<Scanned> {
+    return this.#inTurn(request, () => undefined) as Promise<Scanned>;
+  }
+
+  #inTurn(request: () => FoldRequest | ScanRequest, progress: (share: number) => void): Promise<Folded | Scanned> {
+    const answered = this.#last.then(() => this.#ask(request(), progress));
+    this.#last = answered.catch(() => undefined);
+    return answered;
   }
 
   /** Between folds of this directory's tree: the thread closes what it has open of it. */
@@ -58,7 +68,7 @@ export class FoldHost {
     this.#thread?.post({ release: directory } satisfies ReleaseRequest);
   }
 
-  async #fold(request: FoldRequest, progress: (share: number) => void): Promise<Folded> {
+  async #ask(request: FoldRequest | ScanRequest, progress: (share: number) => void): Promise<Folded | Scanned> {
     const thread = this.#running();
     thread.hold(true);
     try {
@@ -92,6 +102,7 @@ export class FoldHost {
       case 'progress':
         return this.#waiting?.progress(answer.share);
       case 'folded':
+      case 'scanned':
         return this.#waiting?.resolve(answer);
       case 'failed':
         return this.#waiting?.reject(receiveError(answer.error));

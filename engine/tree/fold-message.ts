@@ -1,6 +1,7 @@
 /** What a store and the thread that folds for it say to each other. Everything here is what a structured clone takes; a run's memory is shared. */
 import { isVarveError, messageOf, VarveError } from '../errors.js';
 import type { VersionRun } from '../memtable-columns.js';
+import type { NewestRows } from './newest-scan.js';
 import type { RootPlace } from './node-writer.js';
 import type { TreeRoot } from './types.js';
 
@@ -16,18 +17,30 @@ export interface WriterState {
   readonly tail: { readonly file: number; readonly end: number } | undefined;
 }
 
-export interface FoldRequest {
+/** Whose tree, and how its files stand. */
+export interface TreeAt {
   readonly directory: string;
   readonly shard: number;
   readonly databaseId: Uint8Array;
   readonly fileBytes: number;
   readonly targetBytes: number;
   readonly state: WriterState;
+}
+
+export interface FoldRequest extends TreeAt {
   readonly root: TreeRoot | undefined;
   readonly run: VersionRun;
   readonly seq: number;
   /** Versions that go: pages of a SeqSet. */
   readonly drops?: ReadonlyMap<number, Uint8Array>;
+}
+
+/** Newest versions of entities, for a table: `key` is the one their hashes are made with. */
+export interface ScanRequest extends TreeAt {
+  readonly key: Uint8Array;
+  readonly from: Uint8Array | undefined;
+  readonly limit: number;
+  readonly scanned: TreeRoot;
 }
 
 /** The files of this directory are not read any more: what is open of them would keep their space. */
@@ -44,6 +57,7 @@ export type FoldAnswer =
       /** How many versions of each collection went. */
       readonly dropped: ReadonlyMap<string, number>;
     }
+  | ({ readonly kind: 'scanned' } & NewestRows)
   | { readonly kind: 'failed'; readonly error: SentError };
 
 /** An error on its way between threads: classes do not survive it. */

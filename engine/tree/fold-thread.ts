@@ -6,10 +6,12 @@
  * It knows nothing between folds but cached nodes, which never change at their address, and lets go of them when told to; the files are
  * the asker's again once it has answered. If it dies, whatever it wrote is reached by no root that was announced.
  */
+import { EntityHash } from '../entity-hash.js';
 import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
 import { SeqSet } from '../retention/seq-set.js';
 import { DroppedVersions } from './dropped-versions.js';
-import { type FoldAnswer, type FoldRequest, type ReleaseRequest, sendError } from './fold-message.js';
+import { type FoldAnswer, type FoldRequest, type ReleaseRequest, type ScanRequest, sendError } from './fold-message.js';
+import { scanNewest } from './newest-scan.js';
 import { NodeCache, TreeStore } from './tree-store.js';
 import { SortedVersions } from './version-run.js';
 
@@ -22,34 +24,41 @@ export const serve: ServeThread = (platform, port) => {
   const cache = new NodeCache(CACHE_BYTES);
   const stores = new Map<string, TreeStore>();
   port.listen((message) => {
-    const request = message as FoldRequest | ReleaseRequest;
+    const request = message as FoldRequest | ScanRequest | ReleaseRequest;
     if ('release' in request) {
       stores.get(request.release)?.close();
       stores.delete(request.release);
       return;
     }
-    foldFor(platform, port, cache, stores, request).then(
+    answerTo(platform, port, cache, stores, request).then(
       (answer) => port.post(answer),
       (error: unknown) => port.post({ kind: 'failed', error: sendError(error) } satisfies FoldAnswer),
     );
   });
 };
 
-async function foldFor(
+async function answerTo(
   platform: Platform,
   port: ThreadPort,
   cache: NodeCache,
   stores: Map<string, TreeStore>,
-  request: FoldRequest,
+  request: FoldRequest | ScanRequest,
 ): Promise<FoldAnswer> {
-  const { directory, shard, databaseId, fileBytes, targetBytes, state, run, seq } = request;
-  const drops = request.drops && new SeqSet(request.drops);
+  const { directory, shard, databaseId, fileBytes, targetBytes, state } = request;
   let store = stores.get(directory);
   if (store === undefined) {
     store = TreeStore.forFolding({ platform, directory, shard, databaseId, fileBytes, targetBytes, cache });
     stores.set(directory, store);
   }
   store.takeOver(state);
+  if ('run' in request) return foldFor(port, store, request);
+  const { scanned, key, from, limit } = request;
+  return { kind: 'scanned', ...scanNewest(store.reader, scanned, new EntityHash(key), from, limit) };
+}
+
+async function foldFor(port: ThreadPort, store: TreeStore, request: FoldRequest): Promise<FoldAnswer> {
+  const { run, seq } = request;
+  const drops = request.drops && new SeqSet(request.drops);
   const added = new SortedVersions(run);
   const changes = drops === undefined ? added : new DroppedVersions(store.reader, request.root, drops, added);
   const count = run.count + (drops?.size ?? 0);

@@ -10,6 +10,7 @@
  * Whoever reads a root across turns of the event loop holds the files: superseded ones go once their holders have let go.
  * A crash loses at most the fold under way. A root found at `open` is whole, yet may never have been announced.
  */
+import { EntityHash } from '../entity-hash.js';
 import { assert } from '../errors.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { Finding } from '../log/types.js';
@@ -23,6 +24,7 @@ import { DroppedVersions } from './dropped-versions.js';
 import { type FoldHost, ThreadLost } from './fold-host.js';
 import type { WriterState } from './fold-message.js';
 import { sourceOf } from './listed-changes.js';
+import { type NewestRows, scanNewest } from './newest-scan.js';
 import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
@@ -38,6 +40,9 @@ import { SortedVersions } from './version-run.js';
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
 /** A fold's writes are drained once this much is buffered. */
 const DRAIN_BYTES = 1024 * 1024;
+/** Entities in one part of a scan: a tenth of a second on another thread, a fraction of a millisecond on this one. */
+const SCANNED_THERE = 65_536;
+const SCANNED_HERE = 200;
 
 export interface TreeStoreOptions {
   readonly platform: Platform;
@@ -241,12 +246,11 @@ export class TreeStore {
     seq: number,
     progress: (share: number) => void,
   ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
-    const { directory, shard, databaseId, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = this.#options;
     this.#writer.begin();
     const fold = ++this.#fold;
     const state = this.handOver();
     try {
-      const request = { directory, shard, databaseId, fileBytes, targetBytes, state, root, run, seq };
+      const request = { ...this.#identity(), state, root, run, seq };
       const done = await host.fold(drops === undefined ? request : { ...request, drops: drops.pages }, progress);
       assert(fold === this.#fold, 'a fold goes on only until the next one begins');
       this.takeOver(done.state);
@@ -257,6 +261,16 @@ export class TreeStore {
       this.#files.relist();
       throw error;
     }
+  }
+
+  /**
+   * Newest versions of entities from a key on, a part of them all, hashed with `key`; read on the thread that folds, between folds, where
+   * there is one. Whoever asks for part after part holds the files.
+   */
+  async newestOf(root: TreeRoot, key: Uint8Array, from: Uint8Array | undefined): Promise<NewestRows> {
+    const { host } = this.#options;
+    if (host?.takes(SCANNED_THERE) !== true) return scanNewest(this.readerInOrder(), root, new EntityHash(key), from, SCANNED_HERE);
+    return host.scan(() => ({ ...this.#identity(), state: this.handOver(), key, from, limit: SCANNED_THERE, scanned: root }));
   }
 
   /** How far the files are written, for whoever folds next. */
@@ -339,8 +353,12 @@ export class TreeStore {
   }
 
   copyTask(root: TreeRoot, first: number, numbers: { readonly from: number; readonly count: number }, known: Float64Array): TreeCopyTask {
+    return { ...this.#identity(), root, first, ...numbers, known };
+  }
+
+  #identity() {
     const { directory, shard, databaseId, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = this.#options;
-    return { directory, shard, databaseId, fileBytes, targetBytes, root, first, ...numbers, known };
+    return { directory, shard, databaseId, fileBytes, targetBytes };
   }
 
   /** A copy that comes to nothing: its files go. */

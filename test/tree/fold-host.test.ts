@@ -4,6 +4,7 @@
  * test/engine/fold-thread.test.ts.
  */
 import { describe, expect, it } from 'vitest';
+import { EntityHash } from '../../engine/entity-hash.js';
 import { isVarveError } from '../../engine/errors.js';
 import { entityKey } from '../../engine/format/keys.js';
 import { Memtable } from '../../engine/memtable.js';
@@ -11,6 +12,7 @@ import { keepEverything, loseEverything } from '../../engine/platform/chooser.js
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import type { Platform, Thread, ThreadEvents } from '../../engine/platform/platform.js';
 import { serve } from '../../engine/tree/fold-thread.js';
+import { scanNewest } from '../../engine/tree/newest-scan.js';
 import { FoldHost, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
 import { check, contents, DIRECTORY, hexOf, noPause, openStore } from './support.js';
@@ -204,6 +206,27 @@ describe('a fold on another thread', () => {
     expect(shares.length).toBeGreaterThan(3);
     expect([...shares].sort((a, b) => a - b)).toEqual(shares);
     expect(shares.at(-1)).toBeLessThanOrEqual(1);
+  });
+
+  it('lets newest versions be read between folds, part after part, the same as here', async () => {
+    const { store, fold } = await fixture();
+    const root = await fold(await fold(undefined, 1), 2);
+    const key = Uint8Array.from({ length: 16 }, (_, i) => i);
+    const there = store.newestOf(root, key, undefined);
+    const next = fold(root, 3);
+    const { rows, next: rest } = await there;
+    expect(rest).toBeUndefined();
+    const here = scanNewest(store.reader, root, new EntityHash(key), undefined, 1000).rows;
+    expect([...rows]).toEqual([...here]);
+    const parts: number[] = [];
+    for (let from: Uint8Array | undefined, first = true; first || from !== undefined; first = false) {
+      const part = scanNewest(store.reader, root, new EntityHash(key), from, 70);
+      parts.push(...part.rows);
+      from = part.next;
+    }
+    expect(parts).toEqual([...here]);
+    expect(here.length).toBeGreaterThan(1500);
+    expect(hexOf(await next)).toBe(await rootHere(3));
   });
 
   it('is not worth a thread when it is small', async () => {
