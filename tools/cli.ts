@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The `varve` command: gives the program this process's streams and environment, and ends with its exit code. The program is run from
- * its bundle where the build made one (tools/build/bundle.mjs), which starts in half the time.
+ * The `varve` command: gives the program this process's streams and environment, and ends with its exit code. Verbs that take the engine
+ * run from the bundle where the build made one (tools/build/bundle.mjs), which starts in half the time; the others need few modules.
  */
 import { existsSync } from 'node:fs';
 
@@ -11,6 +11,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+const TAKE_ENGINE = new Set(['serve', 'check', 'inspect', 'backup', 'restore']);
+
 const bundled = new URL('../bundle/program.mjs', import.meta.url);
-const { run } = existsSync(bundled) ? ((await import(bundled.href)) as typeof import('./program.js')) : await import('./program.js');
+const isBundled = TAKE_ENGINE.has(process.argv[2] ?? '') && existsSync(bundled);
+const { run } = isBundled ? ((await import(bundled.href)) as typeof import('./program.js')) : await import('./program.js');
 process.exitCode = await run(process.argv.slice(2), process);
