@@ -78,7 +78,8 @@ let credit = FIRST_CREDIT;
 let pause = FIRST_PAUSE;
 
 // The body at hand: reading one is never interrupted.
-let bytes: Buffer = Buffer.alloc(0);
+const NOTHING: Buffer = Buffer.alloc(0);
+let bytes = NOTHING;
 let text = '';
 /** Where `text` begins in `bytes`, and where it ends. */
 let start = 0;
@@ -93,21 +94,32 @@ let stacked = 0;
 export function parseShaped(body: Buffer, from: number, to: number): JsonValue {
   text = utf8Text(body, from, to);
   // Only in ASCII a place in the bytes is the same one in the text.
-  if (text.length !== to - from || to - from > MAX_BYTES || body[from] !== OPEN_OBJECT) return JSON.parse(text) as JsonValue;
+  if (text.length !== to - from || to - from > MAX_BYTES || body[from] !== OPEN_OBJECT) return parseWhole();
   if (pause > 0) {
     pause--;
-    return JSON.parse(text) as JsonValue;
+    return parseWhole();
   }
   bytes = body;
   start = at = from;
   end = to;
   stacked = 0;
   const value = readObject(first, 0);
+  const json = text;
+  // Nothing of a body stays here: it may be erased.
+  bytes = NOTHING;
+  text = '';
   if (value !== undefined && at === to) {
     if (credit < MOST_CREDIT) credit++;
     return value;
   }
-  return parseAndLearn(text);
+  while (stacked > 0) stack[--stacked] = undefined;
+  return parseAndLearn(json);
+}
+
+function parseWhole(): JsonValue {
+  const json = text;
+  text = '';
+  return JSON.parse(json) as JsonValue;
 }
 
 /** In the order of what is probable; `undefined` and `at` < 0 where it is not as expected. */
@@ -163,7 +175,10 @@ function readObject(known: Branch[], depth: number): Fields | undefined {
     at++;
     const { keys } = shape;
     const made = COPIERS[shape.copier]!(shape.template);
-    for (let i = 0; i < keys.length; i++) made[keys[i]!] = stack[bottom + i]!;
+    for (let i = 0; i < keys.length; i++) {
+      made[keys[i]!] = stack[bottom + i]!;
+      stack[bottom + i] = undefined;
+    }
     stacked = bottom;
     return made;
   }
