@@ -5,7 +5,7 @@
  *   {"records":[{"collection":"c","key":"k","body":…},…]}        {"collection":"c","key":"k","body":…}
  *
  * Invariants: it takes only what the way by parseStrict and the schemas takes too, with the same outcome; `undefined` is no verdict:
- * whatever is unusual or wrong (another field, an escape in a name, a body over its limit) goes that way, and hears from it what is
+ * whatever is unusual or wrong (any other field, an escape in a name, a body over its limit) goes that way, and hears from it what is
  * wrong and where. Bodies lie in memory that is used again: `release` once the engine has taken them.
  */
 import { isUtf8 } from 'node:buffer';
@@ -21,8 +21,10 @@ export interface PlainInserts {
 const COLLECTION = asciiBytes('"collection"');
 const KEY = asciiBytes('"key"');
 const BODY = asciiBytes('"body"');
+const IDEMPOTENCY_KEY = asciiBytes('"idempotencyKey"');
 const RECORDS = asciiBytes('"records"');
 const ALL_FIELDS = 7;
+const KEYED_FIELDS = 15;
 const NOTHING = Buffer.alloc(0);
 
 /** A batch, whole. */
@@ -30,6 +32,17 @@ export function readPlainBatch(bytes: Buffer, maxBodyBytes: number): PlainInsert
   const reader = new PlainReader(maxBodyBytes);
   reader.open(bytes);
   return reader.batch() ? reader : reader.release();
+}
+
+export interface PlainLine extends PlainInserts {
+  readonly idempotencyKey: string | undefined;
+}
+
+/** One line, which may have an idempotency key too. */
+export function readPlainLine(bytes: Buffer, maxBodyBytes: number): PlainLine | undefined {
+  const reader = new PlainReader(maxBodyBytes, true);
+  reader.open(bytes);
+  return reader.line(0, bytes.length) ? reader : reader.release();
 }
 
 export interface LineBounds {
@@ -65,8 +78,11 @@ export function readPlainLines(lines: readonly Line[], from: number, bounds: Lin
 }
 
 /** Reads items out of one text after the other. */
-export class PlainReader implements PlainInserts {
+export class PlainReader implements PlainLine {
   readonly items: InsertItem[] = [];
+  /** Of the item read last. */
+  idempotencyKey: string | undefined;
+  readonly #mayBeKeyed: boolean;
   readonly #bodies = new CanonicalBodies();
   readonly #maxBodyBytes: number;
   #buffer: Buffer = NOTHING;
@@ -76,8 +92,9 @@ export class PlainReader implements PlainInserts {
   #end = 0;
   #lastCollection = '';
 
-  constructor(maxBodyBytes: number) {
+  constructor(maxBodyBytes: number, mayBeKeyed = false) {
     this.#maxBodyBytes = maxBodyBytes;
+    this.#mayBeKeyed = mayBeKeyed;
   }
 
   /** Where it reads on. */
@@ -123,6 +140,7 @@ export class PlainReader implements PlainInserts {
     if (!this.#takes(0x7b)) return false;
     let collection = '';
     let key = '';
+    let idempotencyKey: string | undefined;
     let bodyFrom = 0;
     let fields = 0;
     do {
@@ -146,11 +164,18 @@ export class PlainReader implements PlainInserts {
         const behind = this.#bodies.append(this.#text, this.#at, this.#end);
         if (behind < 0 || this.#bodies.end - bodyFrom > this.#maxBodyBytes) return false;
         this.#at = behind;
+      } else if (this.#mayBeKeyed && this.#takesName(IDEMPOTENCY_KEY)) {
+        field = 8;
+        if (!this.#takes(0x3a)) return false;
+        const name = this.#name('');
+        if (name === undefined || !isIdempotencyKey(name)) return false;
+        idempotencyKey = name;
       } else return false;
       if ((fields & field) !== 0) return false;
       fields |= field;
     } while (this.#takes(0x2c));
-    if (fields !== ALL_FIELDS || !this.#takes(0x7d)) return false;
+    if ((fields !== ALL_FIELDS && fields !== KEYED_FIELDS) || !this.#takes(0x7d)) return false;
+    this.idempotencyKey = idempotencyKey;
     this.items.push({ collection, key, bodyBytes: this.#bodies.slice(bodyFrom) });
     return true;
   }
@@ -202,6 +227,10 @@ export class PlainReader implements PlainInserts {
     }
     return 0;
   }
+}
+
+function isIdempotencyKey(text: string): boolean {
+  return /^[\x21-\x7e]{1,255}$/.test(text);
 }
 
 function asciiBytes(text: string): Uint8Array {

@@ -18,7 +18,7 @@ import { database, type Exchange, parseEnvelope, parseQuery, type Route } from '
 import { type InsertLines, insertStream } from '../insert-stream.js';
 import { readFirstLine } from '../ndjson.js';
 import { enterStream } from '../overload.js';
-import { readPlainBatch, readPlainLines } from '../plain-inserts.js';
+import { readPlainBatch, readPlainLine, readPlainLines } from '../plain-inserts.js';
 import { readInsertOptions, refuseHeaders } from '../requests.js';
 import { type BatchItem, batchEnvelope, insertQuery, type LineEnvelope, lineEnvelope } from '../schemas.js';
 
@@ -88,6 +88,16 @@ function plainLines({ caller, context }: Exchange, db: Database): InsertLines['r
 }
 
 function insertLine(exchange: Exchange, db: Database, bytes: Buffer): Promise<InsertResult> {
+  const plain = readPlainLine(bytes, exchange.context.limits.maxBodyBytes);
+  if (plain !== undefined) {
+    try {
+      const { items, idempotencyKey } = plain;
+      requireCollection(exchange.caller, items[0]!.collection);
+      return db.insert(items, idempotencyKey === undefined ? {} : { idempotencyKey });
+    } finally {
+      plain.release();
+    }
+  }
   const { time, idempotencyKey, ...item } = parseEnvelope(lineEnvelope, parseStrict(bytes, LINE_OPTIONS)) as LineEnvelope;
   requireCollection(exchange.caller, item.collection);
   return db.insert([insertItem(item)], {

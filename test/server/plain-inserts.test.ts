@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalJson, type InsertItem, type JsonValue, parseStrict } from '../../engine/index.js';
-import { PlainReader, readPlainBatch } from '../../server/plain-inserts.js';
+import { PlainReader, readPlainBatch, readPlainLine } from '../../server/plain-inserts.js';
 import { batchEnvelope, lineEnvelope } from '../../server/schemas.js';
 
 type Said = readonly { collection: string; key: string; body: string }[];
@@ -92,6 +92,31 @@ describe('plain inserts', () => {
     const bad = Buffer.from('{"records":[{"collection":"a","key":"k?","body":1}]}');
     bad[bad.indexOf('?')] = 0xff;
     expect(fastBatch(bad)).toBeUndefined();
+  });
+
+  it('may have an idempotency key where they are lines by themselves', () => {
+    const key = fc.oneof(fc.string({ maxLength: 300 }), fc.string({ unit: 'binary' }), fc.constant(1), fc.constant(undefined));
+    fc.assert(
+      fc.property(shuffled, key, fc.boolean(), (item, idempotencyKey, isFirst) => {
+        const keyed = idempotencyKey === undefined ? {} : { idempotencyKey };
+        const bytes = Buffer.from(JSON.stringify(isFirst ? { ...keyed, ...item } : { ...item, ...keyed }));
+        const plain = readPlainLine(bytes, 1e6);
+        const isGood = idempotencyKey === undefined || (typeof idempotencyKey === 'string' && /^[!#-[\]-~]{1,255}$/.test(idempotencyKey));
+        expect(plain !== undefined).toBe(isGood);
+        if (plain === undefined) return;
+        expect(said(plain.items)).toEqual(slowBatch(Buffer.from(JSON.stringify({ records: [item] }))));
+        expect(plain.idempotencyKey).toBe(idempotencyKey);
+        plain.release();
+      }),
+      { numRuns: 500 },
+    );
+    const line = '{"collection":"a","key":"k","body":1,"idempotencyKey":"i"}';
+    expect(fastBatch(`{"records":[${line}]}`)).toBeUndefined();
+    const reader = new PlainReader(1000);
+    reader.open(Buffer.from(line));
+    expect(reader.line(0, line.length)).toBe(false);
+    reader.release();
+    expect(readPlainLine(Buffer.from(line.replace('}', ',"idempotencyKey":"i"}')), 1000)).toBeUndefined();
   });
 
   it('are read line by line out of one text, a refused one leaving nothing behind', () => {
