@@ -231,21 +231,22 @@ export class Upkeep {
     for (const [i, shard] of shards.entries()) {
       if (control.cancelled) break;
       const progress = (share: number) => control.progress((i + share) / shards.length);
-      trims.push(await this.#trim(shard, request.collection, () => control.cancelled));
+      trims.push(await this.#trim(shard, request.collection, pace));
       progress(0.2);
       certificates.push(await shard.upkeep.compact(this.#host, pace, compactOptions, (share) => progress(0.2 + 0.7 * share)));
     }
     return resultJson(trims, certificates);
   }
 
-  #trim(shard: Shard, collection: string | undefined, cancelled: () => boolean): Promise<TrimReport> {
+  #trim(shard: Shard, collection: string | undefined, pace: Pace): Promise<TrimReport> {
     const { keeping, platform } = this.#parts;
     return keeping.inTurn(async () => {
       const now = platform.clock.nowMicros();
-      const retentionOf = (name: string) => (collection === undefined || name === collection ? keeping.retentionOf(name) : KEEP_ALL);
+      const retentions = new Map([...keeping.retentions].filter(([name]) => collection === undefined || name === collection));
       this.#planned.set(shard, { seq: shard.visibleSeq, time: now });
       if (!keeping.dropsAnything || !shard.replica.takesWrites) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
-      return shard.upkeep.trim({ retentionOf, snapshots: keeping.snapshotSeqs(shard), now }, cancelled);
+      const retentionOf = (name: string) => retentions.get(name) ?? KEEP_ALL;
+      return shard.upkeep.trim({ retentionOf, retentions, snapshots: keeping.snapshotSeqs(shard), now }, this.#host, pace);
     });
   }
 

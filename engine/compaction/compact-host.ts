@@ -3,9 +3,11 @@
  * same result. One at a time; the thread lives while there is work, and is let go a moment after it.
  */
 import type { Platform, Thread } from '../platform/platform.js';
+import type { PlanPart } from '../retention/plan.js';
+import type { PlanTask } from '../retention/plan-beside.js';
 import { receiveError } from '../tree/fold-message.js';
 import type { TreeCopyResult, TreeCopyTask } from '../tree/tree-copy.js';
-import { type CompactAnswer, type CompactRequest, type CompactWork, doWork } from './compact-thread.js';
+import { type CompactAnswer, type CompactRequest, type CompactResult, type CompactWork, doWork } from './compact-thread.js';
 import { Cancelled, type Pace } from './pace.js';
 import type { RewriteResult, RewriteTask } from './task.js';
 
@@ -19,7 +21,7 @@ const LONGEST_WAIT_MS = 60_000;
 
 interface Waiting {
   readonly pace: Pace;
-  readonly resolve: (result: RewriteResult | TreeCopyResult) => void;
+  readonly resolve: (result: CompactResult) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -58,27 +60,37 @@ export class CompactHost {
     return this.#inTurn({ kind: 'copy', task }, bytes, pace) as Promise<TreeCopyResult>;
   }
 
-  #inTurn(work: CompactWork, sourceBytes: number, pace: Pace): Promise<RewriteResult | TreeCopyResult> {
+  /** Whether a thread is there already. */
+  get isRunning(): boolean {
+    return this.#thread !== undefined;
+  }
+
+  /** A part of a plan over about so many bytes of a tree. Throws as `rewrite` does. */
+  plan(task: PlanTask, bytes: number, pace: Pace): Promise<PlanPart> {
+    return this.#inTurn({ kind: 'plan', task }, bytes, pace) as Promise<PlanPart>;
+  }
+
+  #inTurn(work: CompactWork, sourceBytes: number, pace: Pace): Promise<CompactResult> {
     const done = this.#last.then(() => this.#do(work, sourceBytes, pace));
     this.#last = done.catch(() => undefined);
     return done;
   }
 
-  #do(work: CompactWork, sourceBytes: number, pace: Pace): Promise<RewriteResult | TreeCopyResult> {
+  #do(work: CompactWork, sourceBytes: number, pace: Pace): Promise<CompactResult> {
     const here = () => doWork(this.#platform, work, (bytes) => pace.spend(bytes));
     this.#cancelRest();
     if (sourceBytes < WORTH_STARTING_BYTES) return here();
     const thread = this.#running();
     if (thread === undefined) return here();
     thread.hold(true);
-    const done = new Promise<RewriteResult | TreeCopyResult>((resolve, reject) => {
+    const done = new Promise<CompactResult>((resolve, reject) => {
       this.#waiting = { pace, resolve, reject };
       thread.post(work);
     });
     return done.finally(() => {
       this.#waiting = undefined;
       thread.hold(false);
-      this.#restAfter(thread, REST_MS);
+      this.#restAfter(thread, work.kind === 'plan' ? LONGEST_WAIT_MS : REST_MS);
     });
   }
 

@@ -60,6 +60,11 @@ export class Keeping {
     return this.#retention.get(collection) ?? KEEP_ALL;
   }
 
+  /** Of every collection that was told what to keep. */
+  get retentions(): ReadonlyMap<string, Retention> {
+    return this.#retention;
+  }
+
   /** Whether any collection lets anything go. */
   get dropsAnything(): boolean {
     for (const { keep } of this.#retention.values()) if (keep !== 'all') return true;

@@ -13,10 +13,10 @@ import { MAX_RUNS_PER_TRIM } from '../format/limits.js';
 import { countOfRuns, type SeqRun } from '../format/seq-runs.js';
 import { isGap, type ShardLog, type TrimEvent } from '../log/index.js';
 import type { Clock } from '../platform/platform.js';
-import type { LeafWalk } from '../tree/leaf-walk.js';
+import type { LeafRange, LeafWalk } from '../tree/leaf-walk.js';
 import { type InsertItem, recordId, type ShardId } from '../types.js';
 import type { Exactness } from './exactness.js';
-import { type DropPlan, type Horizon, type PlanEdges, type PlanInput, planDrops } from './plan.js';
+import { type DropPlan, type Horizon, type PlanEdges, type PlanInput, type PlanPart, planDrops } from './plan.js';
 import type { SeqSet } from './seq-set.js';
 import { entitiesOf } from './tree-entities.js';
 
@@ -30,7 +30,7 @@ export interface TrimmedShard {
   /** Everything visible is in the tree when this resolves, trims that were logged included. */
   fold(): Promise<void>;
   /** The tree as it is now, readable until it is let go. */
-  heldTree(): { walk(): LeafWalk; letGo(): void };
+  heldTree(): HeldTree;
   insertSystem(items: readonly InsertItem[]): Promise<void>;
   /** Says in the log that events may follow: whoever opens it looks for them. */
   beginning(): InsertItem;
@@ -40,6 +40,13 @@ export interface TrimmedShard {
   newestOf(entity: string): number | undefined;
   /** From now on every ref that is taken is told. Returns how to end that. */
   watchRefs(told: (seq: number) => void): () => void;
+}
+
+export interface HeldTree {
+  walk(range?: LeafRange): LeafWalk;
+  letGo(): void;
+  /** Where others can plan what comes from `from` on. */
+  readonly half?: { readonly from: Uint8Array; plan(): Promise<PlanPart> } | undefined;
 }
 
 export interface TrimReport {
@@ -99,19 +106,29 @@ async function logged(shard: TrimmedShard, drops: SeqSet, referred: number[], ca
 
 async function planned(shard: TrimmedShard, input: PlanInput, cancelled: () => boolean): Promise<DropPlan | undefined> {
   const tree = shard.heldTree();
+  let beside: Promise<PlanPart> | undefined;
   try {
     const edges = await edgesOf(shard, cancelled);
+    const { half } = tree;
+    beside = half?.plan();
+    // Awaited below, unless this half fails first.
+    beside?.catch(() => undefined);
     const planning = planDrops(
       input,
-      () => entitiesOf(tree.walk()),
+      (isAll) => entitiesOf(tree.walk(isAll || half === undefined ? {} : { until: half.from })),
       () => edges,
+      beside,
     );
     for (let step = planning.next(); ; step = planning.next()) {
       if (step.done === true) return step.value;
-      await shard.clock.yield();
+      await (step.value ?? shard.clock.yield());
       if (cancelled()) return undefined;
     }
+  } catch (error) {
+    if (cancelled()) return undefined;
+    throw error;
   } finally {
+    await beside?.catch(() => undefined);
     tree.letGo();
   }
 }

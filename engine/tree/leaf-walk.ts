@@ -13,6 +13,12 @@ import { sameEntities, sameEntity, seqAt } from './version-key.js';
 
 const NO_KEY = new Uint8Array(0);
 
+/** Keys from `from` on, and none from `until` on, which may not lie between versions of one entity. */
+export interface LeafRange {
+  readonly from?: Uint8Array;
+  readonly until?: Uint8Array;
+}
+
 export class LeafWalk {
   readonly #walker: LevelWalker | undefined;
   #leaf: Node | undefined;
@@ -28,8 +34,16 @@ export class LeafWalk {
   #collection = '';
   /** With the zero that ends it. */
   #collectionBytes: Uint8Array = NO_KEY;
+  /** All of it is of the collection asked for last. */
+  #wholeLeaf: Node | undefined;
+  readonly #from: Uint8Array;
+  readonly #until: Uint8Array | undefined;
+  /** Whether the end lies in the leaf it stands in. */
+  #mayEnd = false;
 
-  constructor(reader: NodeReader, root: TreeRoot | undefined) {
+  constructor(reader: NodeReader, root: TreeRoot | undefined, { from = NO_KEY, until }: LeafRange = {}) {
+    this.#from = from;
+    this.#until = until;
     const top = root === undefined ? undefined : reader.root(root);
     if (top === undefined) return;
     this.#walker = new LevelWalker(reader, top, 0);
@@ -37,10 +51,24 @@ export class LeafWalk {
 
   /** To the next entry, at first to the first one; false where there is none. */
   next(): boolean {
+    if (!this.#advance()) return false;
+    if (!this.#mayEnd || !this.#isNew) return true;
+    const until = this.#until!;
+    if (this.#leaf!.compareKey(this.#index, until, until.length) < 0) return true;
+    this.#leaf = undefined;
+    return false;
+  }
+
+  #advance(): boolean {
     const leaf = this.#leaf;
     if (leaf === undefined) {
       if (this.#walker === undefined || this.#index >= 0) return false;
-      this.#enter(this.#walker.seek(NO_KEY, 0));
+      const first = this.#walker.seek(this.#from, this.#from.length);
+      const index = first.search(this.#from, this.#from.length);
+      this.#index = 0;
+      if (index === first.count) return false;
+      this.#enter(first);
+      this.#index = index;
       this.#isNew = true;
       return true;
     }
@@ -115,6 +143,7 @@ export class LeafWalk {
     if (!this.#isCollectionOpen) return this.#collection;
     this.#isCollectionOpen = false;
     const leaf = this.#leaf!;
+    if (leaf === this.#wholeLeaf) return this.#collection;
     const known = this.#collectionBytes;
     if (known.length === 0 || leaf.keyLength(this.#index) < known.length || !leaf.beginsWith(this.#index, known, known.length)) {
       const key = leaf.key(this.#index);
@@ -122,12 +151,15 @@ export class LeafWalk {
       this.#collection = key.toString('latin1', 0, end);
       this.#collectionBytes = key.subarray(0, end + 1);
     }
+    if (isWithin(leaf, 0, this.#collectionBytes) && isWithin(leaf, leaf.count - 1, this.#collectionBytes)) this.#wholeLeaf = leaf;
     return this.#collection;
   }
 
   #enter(leaf: Node): void {
     this.#leaf = leaf;
     this.#index = 0;
+    const until = this.#until;
+    if (until !== undefined) this.#mayEnd = leaf.compareKey(leaf.count - 1, until, until.length) >= 0;
   }
 
   #keepEntity(leaf: Node): void {
@@ -136,4 +168,17 @@ export class LeafWalk {
     leaf.copyKey(this.#index, this.#entity, 0);
     this.#entityBytes = length - SEQ_BYTES;
   }
+}
+
+function isWithin(leaf: Node, index: number, collection: Uint8Array): boolean {
+  return leaf.keyLength(index) >= collection.length && leaf.beginsWith(index, collection, collection.length);
+}
+
+/** A key behind the versions of an entity, about half of the entries before it; undefined for a tree of one node. */
+export function halfWay(reader: NodeReader, root: TreeRoot): Uint8Array | undefined {
+  const top = reader.root(root);
+  if (top === undefined || top.level === 0) return undefined;
+  const key = top.key((top.count - 1) >> 1);
+  // Seqs are the last bytes; none is written as ones alone and more.
+  return Buffer.concat([key.subarray(0, key.length - SEQ_BYTES), Buffer.alloc(SEQ_BYTES, 0xff), Buffer.alloc(1)]);
 }

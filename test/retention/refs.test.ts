@@ -62,7 +62,10 @@ describe('refs that are taken while a trim is logged', () => {
         },
       );
       expect((await db.jobEnded(id))?.state).toBe('done');
-      const isThere = db.now().history('c', 'k').records.some((record) => record.id === old.id);
+      const isThere = db
+        .now()
+        .history('c', 'k')
+        .records.some((record) => record.id === old.id);
       expect({ turns, isThere }).toEqual({ turns, isThere: referring });
       if (referring) taken++;
       else refused++;
