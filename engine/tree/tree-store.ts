@@ -250,7 +250,7 @@ export class TreeStore {
     const fold = ++this.#fold;
     const state = this.handOver();
     try {
-      const request = { ...this.#identity(), state, root, run, seq };
+      const request = { ...this.place, state, root, run, seq };
       const done = await host.fold(drops === undefined ? request : { ...request, drops: drops.pages }, progress);
       assert(fold === this.#fold, 'a fold goes on only until the next one begins');
       this.takeOver(done.state);
@@ -270,7 +270,7 @@ export class TreeStore {
   async newestOf(root: TreeRoot, key: Uint8Array, from: Uint8Array | undefined): Promise<NewestRows> {
     const { host } = this.#options;
     if (host?.takes(SCANNED_THERE) !== true) return scanNewest(this.readerInOrder(), root, new EntityHash(key), from, SCANNED_HERE);
-    return host.scan(() => ({ ...this.#identity(), state: this.handOver(), key, from, limit: SCANNED_THERE, scanned: root }));
+    return host.scan(() => ({ ...this.place, state: this.handOver(), key, from, limit: SCANNED_THERE, scanned: root }));
   }
 
   /** How far the files are written, for whoever folds next. */
@@ -353,10 +353,11 @@ export class TreeStore {
   }
 
   copyTask(root: TreeRoot, first: number, numbers: { readonly from: number; readonly count: number }, known: Float64Array): TreeCopyTask {
-    return { ...this.#identity(), root, first, ...numbers, known };
+    return { ...this.place, root, first, ...numbers, known };
   }
 
-  #identity() {
+  /** Where its files are, and what they are made like: for who reads them elsewhere. */
+  get place() {
     const { directory, shard, databaseId, fileBytes = DEFAULT_TREE_FILE_BYTES, targetBytes = TARGET_BYTES } = this.#options;
     return { directory, shard, databaseId, fileBytes, targetBytes };
   }
