@@ -62,7 +62,7 @@ class Outbox {
     this.#isFlushing = true;
     while (this.waiting > 0 && this.#text.length < MAX_BATCH_CHARS) {
       // The next one has its turn now, and may be whole.
-      answer.emit('finish');
+      answer.ended();
       const next = this.#take();
       if (next === undefined) {
         this.#isFlushing = false;
@@ -73,7 +73,7 @@ class Outbox {
     this.#isFlushing = false;
     const last = answer;
     this.write((error) => {
-      if (error === undefined || error === null) last.emit('finish');
+      if (error === undefined || error === null) last.ended();
     });
   }
 
@@ -105,6 +105,7 @@ export class Answer<Request extends IncomingMessage = IncomingMessage> extends S
   /** All of it, head and body, one char a byte, until it is taken to be written. */
   #text = '';
   #isWhole = false;
+  #hasLeft = false;
   #hasHeaders = false;
 
   /** Whether `sendWhole` may be called: nothing of it was said yet, and the connection stays open behind it. */
@@ -140,6 +141,17 @@ export class Answer<Request extends IncomingMessage = IncomingMessage> extends S
     const text = this.#text;
     this.#text = '';
     return text;
+  }
+
+  /** For the outbox: nothing of it is left here. */
+  ended(): void {
+    this.#hasLeft = true;
+    this.emit('finish');
+  }
+
+  /** Undefined for an answer that went node's way. */
+  get wholeHasLeft(): boolean | undefined {
+    return this.#isWhole ? this.#hasLeft : undefined;
   }
 
   /** What is still here of it, beside what node holds. */
@@ -178,7 +190,9 @@ export function unsentBytes(res: ServerResponse): number {
 
 /** Whether an answer, of whatever kind, went to the kernel whole. */
 export function hasLeft(res: ServerResponse): boolean {
-  return res.writableFinished && unsentBytes(res) === 0;
+  // While its write is told of, node 24 does not call a response finished yet.
+  const whole = res instanceof Answer ? res.wholeHasLeft : undefined;
+  return whole ?? res.writableFinished;
 }
 
 let dateSecond = 0;

@@ -13,6 +13,7 @@
 import type { JsonValue } from '../types.js';
 import { utf8Text } from './bytes.js';
 import { COPIERS, type Fields } from './object-copies.js';
+import { parseJson } from './parse-json.js';
 
 /** Longer ones go to JSON.parse: what a short string out of one keeps in memory stays small. */
 const MAX_BYTES = 1024;
@@ -119,7 +120,7 @@ export function parseShaped(body: Buffer, from: number, to: number): JsonValue {
 function parseWhole(): JsonValue {
   const json = text;
   text = '';
-  return JSON.parse(json) as JsonValue;
+  return parseJson(json);
 }
 
 /** In the order of what is probable; `undefined` and `at` < 0 where it is not as expected. */
@@ -283,7 +284,7 @@ const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?(?=[,\]}])/;
 const MAX_NUMBER = 64;
 
 function parseAndLearn(json: string): JsonValue {
-  const value = JSON.parse(json) as JsonValue;
+  const value = parseJson(json);
   credit -= MISS_COSTS;
   if (credit < 0) {
     credit = FIRST_CREDIT;

@@ -19,6 +19,7 @@ import { appendCanonicalBytes, endCanonicalBytes, sawHighBytes } from './canonic
 import { canonicalJson } from './canonical-json.js';
 import { ALWAYS_EXACT_DIGITS, keepsItsValue } from './json-number.js';
 import { MAX_JSON_DEPTH } from './limits.js';
+import { parseJson } from './parse-json.js';
 import { firstInvalidUtf8, jsonPathAt, lineAndColumn } from './strict-json-place.js';
 
 export interface StrictOptions {
@@ -72,7 +73,7 @@ export function parseStrict(bytes: Uint8Array, options?: StrictOptions): JsonVal
   try {
     check(bytes, Math.min(options?.maxDepth ?? MAX_JSON_DEPTH, MAX_JSON_DEPTH + MAX_ENVELOPE_DEPTH));
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    return JSON.parse(buffer.toString(stringBits < 0x80 ? 'latin1' : 'utf8')) as JsonValue;
+    return parseJson(buffer.toString(stringBits < 0x80 ? 'latin1' : 'utf8'));
   } catch (error) {
     // What the pass takes JSON.parse takes, but for texts over the longest string there can be.
     throw explain(bytes, error instanceof Failure ? error : new Failure(0, 'cannot be read', 'a JSON value of ordinary size'), what);
