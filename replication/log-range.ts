@@ -64,10 +64,11 @@ export async function askRange(
 }
 
 async function readRange(peer: PeerPlace, body: AsyncIterable<Uint8Array>, toSeq: number, hangUp: AbortController): Promise<LogSlice[]> {
-  let cancel = peer.clock.after(IDLE_MS, () => hangUp.abort());
+  const hangUpLater = () => peer.clock.after(IDLE_MS, () => hangUp.abort());
+  let cancel = hangUpLater();
   const wait = (): void => {
     cancel();
-    cancel = peer.clock.after(IDLE_MS, () => hangUp.abort());
+    cancel = hangUpLater();
   };
   try {
     return await slicesUntil(peer, body, toSeq, wait);
