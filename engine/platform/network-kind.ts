@@ -5,7 +5,7 @@
  * local, so there the mount table decides, and only by names that can mean nothing else. Other systems have
  * no such numbers: they count as local.
  */
-import { existsSync, readFileSync, realpathSync, statfsSync } from 'node:fs';
+import { readFileSync, realpathSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 const FUSE = 0x65735546;
@@ -43,14 +43,23 @@ const NETWORK_FUSE: ReadonlySet<string> = new Set([
 /** Its name, or undefined for a local one. A directory that does not exist yet counts as its nearest existing parent. */
 export function networkKindOf(directory: string): string | undefined {
   if (process.platform !== 'linux') return undefined;
-  let existing = resolve(directory);
-  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
-  const magic = Number(statfsSync(existing).type) >>> 0;
+  const { existing, type } = nearestExisting(resolve(directory));
+  const magic = Number(type) >>> 0;
   if (magic !== FUSE) return NETWORK_MAGIC.get(magic);
   try {
     return networkFuse(readFileSync('/proc/self/mountinfo', 'utf8'), realpathSync(existing));
   } catch {
     return undefined;
+  }
+}
+
+function nearestExisting(path: string): { readonly existing: string; readonly type: number } {
+  for (let existing = path; ; existing = dirname(existing)) {
+    try {
+      return { existing, type: statfsSync(existing).type };
+    } catch (error) {
+      if (dirname(existing) === existing) throw error;
+    }
   }
 }
 

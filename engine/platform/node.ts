@@ -10,7 +10,32 @@
  * lock is never opened here by another way.
  */
 
-import * as fs from 'node:fs';
+import {
+  close as closeFile,
+  closeSync,
+  constants,
+  existsSync,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  fsync,
+  fsyncSync,
+  ftruncate,
+  lstatSync,
+  mkdirSync,
+  open as openFile,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  truncateSync,
+  unlinkSync,
+  write as writeFile,
+  writeSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import Database from 'better-sqlite3';
@@ -102,57 +127,57 @@ class NodeFileSystem implements FileSystem {
 
   open(path: string, mode: OpenMode): File {
     const absolute = this.#unlockedPath(path);
-    const fd = fs.openSync(absolute, OPEN_FLAGS[mode], 0o600);
-    if (mode === 'read' && (fs.fstatSync(fd).mode & fs.constants.S_IFMT) === fs.constants.S_IFDIR) {
-      fs.closeSync(fd);
+    const fd = openSync(absolute, OPEN_FLAGS[mode], 0o600);
+    if (mode === 'read' && (fstatSync(fd).mode & constants.S_IFMT) === constants.S_IFDIR) {
+      closeSync(fd);
       throw ioError('EISDIR', 'open', path);
     }
     return this.#blocking ? new BlockingFile(path, fd) : new NodeFile(path, fd);
   }
 
   list(path: string): string[] {
-    return fs.readdirSync(this.#absolute(path)).sort();
+    return readdirSync(this.#absolute(path)).sort();
   }
 
   exists(path: string): boolean {
-    return fs.existsSync(this.#absolute(path));
+    return existsSync(this.#absolute(path));
   }
 
   makeDirectory(path: string): void {
     this.#makeRoot();
-    if (path !== '') fs.mkdirSync(this.#absolute(path), { recursive: true, mode: 0o700 });
+    if (path !== '') mkdirSync(this.#absolute(path), { recursive: true, mode: 0o700 });
   }
 
   rename(from: string, to: string): void {
-    fs.renameSync(this.#absolute(from), this.#absolute(to));
+    renameSync(this.#absolute(from), this.#absolute(to));
   }
 
   remove(path: string): void {
     const absolute = this.#absolute(path);
-    if (fs.lstatSync(absolute).isDirectory()) fs.rmdirSync(absolute);
-    else fs.unlinkSync(absolute);
+    if (lstatSync(absolute).isDirectory()) rmdirSync(absolute);
+    else unlinkSync(absolute);
   }
 
   syncDirectory(path: string): Promise<void> {
     const absolute = this.#absolute(path);
     return new Promise((resolve, reject) => {
-      fs.open(absolute, 'r', (openError, fd) => {
+      openFile(absolute, 'r', (openError, fd) => {
         if (openError) return reject(openError);
-        fs.fsync(fd, (syncError) => {
-          fs.close(fd, (closeError) => ((syncError ?? closeError) ? reject(syncError ?? closeError) : resolve()));
+        fsync(fd, (syncError) => {
+          closeFile(fd, (closeError) => ((syncError ?? closeError) ? reject(syncError ?? closeError) : resolve()));
         });
       });
     });
   }
 
   readFile(path: string): Buffer {
-    return fs.readFileSync(this.#unlockedPath(path));
+    return readFileSync(this.#unlockedPath(path));
   }
 
   lock(path: string, isEmptied = false): { release(): void } {
     const absolute = this.#absolute(path);
-    if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
     const identity = identityOf(absolute);
+    if (identity === undefined) throw ioError('ENOENT', 'open', path);
     if (heldLocks.has(identity)) throw lockedError(path);
     const database = new Database(absolute, { timeout: 0, ...loadSqlite() });
     try {
@@ -163,7 +188,7 @@ class NodeFileSystem implements FileSystem {
       if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_BUSY')) throw lockedError(path, error);
       if (isEmptied || !(error instanceof Database.SqliteError) || error.code !== 'SQLITE_NOTADB') throw error;
       // Something wrote into it. Nobody holds it, or it were busy; it is emptied in place, so that there is one lock still.
-      fs.truncateSync(absolute, 0);
+      truncateSync(absolute, 0);
       return this.lock(path, true);
     }
     heldLocks.add(identity);
@@ -179,7 +204,7 @@ class NodeFileSystem implements FileSystem {
 
   openSqlite(path: string): Database.Database {
     const absolute = this.#absolute(path);
-    if (!fs.existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
+    if (!existsSync(dirname(absolute))) throw ioError('ENOENT', 'open', path);
     return new Database(absolute, loadSqlite());
   }
 
@@ -194,31 +219,35 @@ class NodeFileSystem implements FileSystem {
 
   #unlockedPath(path: string): string {
     const absolute = this.#absolute(path);
-    if (heldNames.has(basename(absolute)) && heldLocks.has(identityOf(absolute))) throw ioError('EBUSY', 'open', path);
+    if (heldNames.has(basename(absolute)) && heldLocks.has(identityOf(absolute) ?? absolute)) throw ioError('EBUSY', 'open', path);
     return absolute;
   }
 
   /** The root's own entry lies outside what `syncDirectory` can reach, so it is made durable here. */
   #makeRoot(): void {
-    if (fs.existsSync(this.#prefix)) return;
-    const firstMade = fs.mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    if (existsSync(this.#prefix)) return;
+    const firstMade = mkdirSync(this.#root, { recursive: true, mode: 0o700 });
     if (firstMade === undefined) return;
     for (let made = this.#root; ; made = dirname(made)) {
-      const fd = fs.openSync(dirname(made), 'r');
+      const fd = openSync(dirname(made), 'r');
       try {
-        fs.fsyncSync(fd);
+        fsyncSync(fd);
       } finally {
-        fs.closeSync(fd);
+        closeSync(fd);
       }
       if (made === firstMade || dirname(made) === made) return;
     }
   }
 }
 
-/** One name for a file however its directory is reached. */
-function identityOf(absolute: string): string {
-  const folder = dirname(absolute);
-  return fs.existsSync(folder) ? join(fs.realpathSync.native(folder), basename(absolute)) : absolute;
+/** One name for a file however its directory is reached; undefined where that is not there. */
+function identityOf(absolute: string): string | undefined {
+  try {
+    return join(realpathSync.native(dirname(absolute)), basename(absolute));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 function lockedError(path: string, cause?: unknown): VarveError<'LOCKED'> {
@@ -238,25 +267,25 @@ class NodeFile implements File {
     this.now = {
       write: (from, offset, length, position) => {
         this.#mustBeOpen('write');
-        return fs.writeSync(fd, from, offset, length, position);
+        return writeSync(fd, from, offset, length, position);
       },
       sync: () => {
         this.#mustBeOpen('fdatasync');
-        fs.fdatasyncSync(fd);
+        fdatasyncSync(fd);
       },
     };
   }
 
   size(): number {
     this.#mustBeOpen('fstat');
-    return fs.fstatSync(this.#fd).size;
+    return fstatSync(this.#fd).size;
   }
 
   read(into: Uint8Array, offset: number, length: number, position: number): number {
     this.#mustBeOpen('read');
     let done = 0;
     while (done < length) {
-      const count = fs.readSync(this.#fd, into, offset + done, length - done, position + done);
+      const count = readSync(this.#fd, into, offset + done, length - done, position + done);
       if (count === 0) break;
       done += count;
     }
@@ -267,7 +296,7 @@ class NodeFile implements File {
     if (length <= DIRECT_WRITE_BYTES) return settled(() => this.now.write(from, offset, length, position));
     return new Promise((resolve, reject) => {
       this.#begin('write');
-      fs.write(this.#fd, from, offset, length, position, (error, count) => {
+      writeFile(this.#fd, from, offset, length, position, (error, count) => {
         this.#end();
         if (error) reject(error);
         else resolve(count);
@@ -278,7 +307,7 @@ class NodeFile implements File {
   sync(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#begin('fdatasync');
-      fs.fdatasync(this.#fd, (error) => {
+      fdatasync(this.#fd, (error) => {
         this.#end();
         if (error) reject(error);
         else resolve();
@@ -289,7 +318,7 @@ class NodeFile implements File {
   truncate(size: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#begin('ftruncate');
-      fs.ftruncate(this.#fd, size, (error) => {
+      ftruncate(this.#fd, size, (error) => {
         this.#end();
         if (error) reject(error);
         else resolve();
@@ -300,7 +329,7 @@ class NodeFile implements File {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#underWay === 0) fs.closeSync(this.#fd);
+    if (this.#underWay === 0) closeSync(this.#fd);
   }
 
   #begin(syscall: string): void {
@@ -310,7 +339,7 @@ class NodeFile implements File {
 
   #end(): void {
     this.#underWay--;
-    if (this.#closed && this.#underWay === 0) fs.closeSync(this.#fd);
+    if (this.#closed && this.#underWay === 0) closeSync(this.#fd);
   }
 
   #mustBeOpen(syscall: string): void {

@@ -1,5 +1,6 @@
 /** What a directory says of itself, and who may open it: identity, shards, lock, closing. */
 import { describe, expect, it } from 'vitest';
+import { blake3, hex } from '../../engine/format/hash.js';
 import { openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import { afterKill, codeOf, failure, letRecover, machine, reopen } from './support.js';
@@ -75,6 +76,23 @@ describe('the lock', () => {
 });
 
 describe('node.json', () => {
+  it('is believed by the hash that directories made earlier carry, and not by another', async () => {
+    const { platform, db } = await machine();
+    const { databaseId } = db;
+    await db.close();
+    const { check: _, ...identity } = JSON.parse(platform.contents(NODE_FILE).toString());
+    const store = (check: unknown) => platform.store(NODE_FILE, Buffer.from(JSON.stringify({ ...identity, check })));
+    const hash = hex(blake3(Buffer.from(JSON.stringify(identity, Object.keys(identity).sort()))));
+    store(hash);
+    const again = await openWith(platform);
+    expect(again.databaseId).toBe(databaseId);
+    await again.close();
+    for (const check of [hash.replace(/^./, (digit) => (digit === '0' ? '1' : '0')), hash.slice(0, 8), '', null, 7, undefined]) {
+      store(check);
+      expect(await failure(openWith(platform))).toMatchObject({ code: 'CORRUPT', details: { file: NODE_FILE } });
+    }
+  });
+
   it('keeps the identity through every reopening', async () => {
     const first = await machine();
     const { databaseId, nodeId } = first.db;
