@@ -4,7 +4,7 @@ import { BATCH_FIXED_BYTES, encodeBatchHead, setBatchBytes } from './format/batc
 import { ByteArena } from './format/byte-arena.js';
 import { appendCanonicalJson } from './format/canonical-json.js';
 import { blake3 } from './format/hash.js';
-import { checkCollection, checkKey, entityKey, entityPrefix, isSystemCollection } from './format/keys.js';
+import { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
 import { CONTENT_HASH_BYTES, MAX_RECORDS_PER_BATCH, MAX_REFS_PER_RECORD, SALT_BYTES } from './format/limits.js';
 import { beginRecordImage, endRecordImage, imageKeyAt } from './format/record.js';
 import { KIND_PUT, KIND_TOMBSTONE, type RecordKind } from './log/types.js';
@@ -24,8 +24,6 @@ export type Expectation = undefined | null | '*' | readonly string[];
 export interface PreparedItem {
   readonly collection: string;
   readonly key: string;
-  /** Latin1 string of the entity's key bytes. */
-  readonly entity: string;
   readonly collectionBytes: Uint8Array;
   readonly kind: RecordKind;
   readonly deleted: boolean;
@@ -132,15 +130,12 @@ function prepareItem(item: InsertItem, index: number, limits: BatchLimits, syste
   const at = arena.end;
   const saltAt = beginRecordImage(arena, kind, refs.length, bytes, key);
   const keyAt = imageKeyAt(at, refs.length, bytes.length);
-  const prefix = lastPrefix;
   // May run code of the caller's.
   if (!deleted) appendBody(arena, item, index, limits);
   const end = endRecordImage(arena, at);
   return {
     collection,
     key,
-    // As many bytes as characters: nothing to encode.
-    entity: saltAt - keyAt === key.length ? `${prefix + key}\0` : entityKey(collection, key),
     collectionBytes: bytes,
     kind,
     deleted,
@@ -155,14 +150,12 @@ function prepareItem(item: InsertItem, index: number, limits: BatchLimits, syste
 
 let lastCollection = '';
 let lastCollectionBytes: Uint8Array = new Uint8Array(0);
-let lastPrefix = '';
 
 /** Most batches are of one collection. */
 function collectionBytes(collection: string): Uint8Array {
   if (collection !== lastCollection) {
     lastCollection = collection;
     lastCollectionBytes = new TextEncoder().encode(collection);
-    lastPrefix = entityPrefix(collection);
   }
   return lastCollectionBytes;
 }

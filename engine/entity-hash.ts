@@ -5,6 +5,8 @@
  * rounds, as SipHash makes its second half. Nobody who does not know the key, which leaves this process nowhere, can choose entities that
  * meet in a slot. Never written: another process has other hashes. In memory only.
  */
+import { EntityBytes } from './entity-bytes.js';
+
 export class EntityHash {
   /** The hash of the entity that was given last: four words, signed. */
   a = 0;
@@ -17,6 +19,9 @@ export class EntityHash {
   #k3 = 0;
   #makeKey: (() => Uint8Array) | undefined;
   #last: string | undefined;
+  readonly #text = new EntityBytes();
+  #lastBytes: EntityBytes | undefined;
+  #lastTurn = 0;
 
   /** `key`: 16 random bytes, or who gives them when the first hash is asked for: the first randomness of a process takes a while. */
   constructor(key: Uint8Array | (() => Uint8Array)) {
@@ -36,25 +41,34 @@ export class EntityHash {
   /** One char a byte. Who adds a version has just asked for the one before it: the same entity costs nothing. */
   of(entity: string): this {
     if (entity === this.#last) return this;
-    if (this.#makeKey !== undefined) this.#take(this.#makeKey());
+    this.ofBytes(this.#text.takeText(entity));
     this.#last = entity;
-    const { length } = entity;
-    const words = length >>> 2;
+    return this;
+  }
+
+  /** As `of`. */
+  ofBytes(entity: EntityBytes): this {
+    if (entity === this.#lastBytes && entity.turn === this.#lastTurn) return this;
+    if (this.#makeKey !== undefined) this.#take(this.#makeKey());
+    this.#last = undefined;
+    this.#lastBytes = entity;
+    this.#lastTurn = entity.turn;
+    const { words, length } = entity;
+    const last = length >>> 2;
     let v0 = this.#k0;
     let v1 = this.#k1;
     let v2 = this.#k2;
     let v3 = this.#k3;
-    // A word of four characters a turn, then the rest and the length, then four words to tell.
-    for (let word = 0; word <= words + 4; word++) {
+    // A word a turn, the last one with the rest and the length, then four words to tell.
+    for (let word = 0; word <= last + 4; word++) {
       let m = 0;
       let rounds = 4;
-      if (word <= words) {
-        const at = word << 2;
-        if (word === words) m = length << 24;
-        for (let i = word === words ? (length & 3) - 1 : 3; i >= 0; i--) m |= entity.charCodeAt(at + i) << (i << 3);
+      if (word <= last) {
+        m = words[word]!;
+        if (word === last) m |= length << 24;
         rounds = 2;
         v3 ^= m;
-      } else v2 ^= word === words + 1 ? 0xff : 0xdd;
+      } else v2 ^= word === last + 1 ? 0xff : 0xdd;
       for (; rounds > 0; rounds--) {
         v0 = (v0 + v1) | 0;
         v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
@@ -67,10 +81,10 @@ export class EntityHash {
         v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
         v2 = (v2 << 16) | (v2 >>> 16);
       }
-      if (word <= words) v0 ^= m;
-      else if (word === words + 1) this.a = v1 ^ v3;
-      else if (word === words + 2) this.b = v1 ^ v3;
-      else if (word === words + 3) this.c = v1 ^ v3;
+      if (word <= last) v0 ^= m;
+      else if (word === last + 1) this.a = v1 ^ v3;
+      else if (word === last + 2) this.b = v1 ^ v3;
+      else if (word === last + 3) this.c = v1 ^ v3;
       else this.d = v1 ^ v3;
     }
     return this;

@@ -9,6 +9,8 @@
  *
  * Words are in the machine's order: these bytes never leave the process. Invariant: who folds reads only what is frozen.
  */
+import type { EntityBytes } from './entity-bytes.js';
+
 /** Versions, and entities, a chunk. */
 export const CHUNK_BITS = 12;
 export const CHUNK_COUNT = 1 << CHUNK_BITS;
@@ -74,15 +76,15 @@ export class MemtableColumns {
   }
 
   /** Writes an entity's bytes and answers its chunk of words, all but `newest` and the word of its hash filled in. */
-  makeEntity(number: number, entity: string): void {
-    const { length } = entity;
+  makeEntity(number: number, entity: EntityBytes): void {
+    const { length, bytes: from } = entity;
     if (number >>> CHUNK_BITS === this.entities.length)
       this.entities.push(new Int32Array(new SharedArrayBuffer(CHUNK_COUNT * ENTITY_BYTES)));
     let place = this.#nextPlace;
     if ((place & BYTES_MASK) + length > BYTES_COUNT) place = (place | BYTES_MASK) + 1;
     if (place >>> BYTES_BITS === this.bytes.length) this.bytes.push(Buffer.from(new SharedArrayBuffer(BYTES_COUNT)));
     const bytes = this.bytes[place >>> BYTES_BITS]!;
-    for (let i = 0, at = place & BYTES_MASK; i < length; i++, at++) bytes[at] = entity.charCodeAt(i);
+    for (let i = 0, at = place & BYTES_MASK; i < length; i++, at++) bytes[at] = from[i]!;
     const words = this.entitiesOf(number);
     const at = (number & CHUNK_MASK) * ENTITY_WORDS;
     words[at + PLACE] = place;
@@ -95,14 +97,14 @@ export class MemtableColumns {
     return this.#nextPlace;
   }
 
-  entityIs(number: number, entity: string): boolean {
+  entityIs(number: number, entity: EntityBytes): boolean {
     const words = this.entitiesOf(number);
     const at = (number & CHUNK_MASK) * ENTITY_WORDS;
-    const { length } = entity;
+    const { length, bytes: wanted } = entity;
     if (words[at + LENGTH] !== length) return false;
     const place = words[at + PLACE]!;
     const bytes = this.bytes[place >>> BYTES_BITS]!;
-    for (let i = 0, from = place & BYTES_MASK; i < length; i++, from++) if (bytes[from] !== entity.charCodeAt(i)) return false;
+    for (let i = 0, from = place & BYTES_MASK; i < length; i++, from++) if (bytes[from] !== wanted[i]) return false;
     return true;
   }
 

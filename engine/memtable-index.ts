@@ -4,6 +4,8 @@
  * A table that is half full gives way to one of twice the size, into which each addition carries a few of the old ones over: no
  * insert pays for all of them. Entities are never taken out. In memory only.
  */
+import type { EntityBytes } from './entity-bytes.js';
+
 const FIRST_SLOTS = 1024;
 /** Carried over with each addition: done long before the new table is half full, too. */
 const CARRIED = 4;
@@ -13,7 +15,7 @@ const NONE = -1;
 export interface NumberedEntities {
   /** The word of the hash that an entity was added with. */
   hashWord(number: number): number;
-  entityIs(number: number, entity: string): boolean;
+  entityIs(number: number, entity: EntityBytes): boolean;
 }
 
 export class MemtableIndex {
@@ -33,13 +35,13 @@ export class MemtableIndex {
   }
 
   /** -1: none. `word`: of the entity's hash. */
-  find(entity: string, word: number): number {
+  find(entity: EntityBytes, word: number): number {
     if (this.#count === 0) return NONE;
     const number = this.#findIn(this.#slots, entity, word);
     return number === NONE && this.#old !== undefined ? this.#findIn(this.#old, entity, word) : number;
   }
 
-  #findIn(slots: Int32Array, entity: string, word: number): number {
+  #findIn(slots: Int32Array, entity: EntityBytes, word: number): number {
     const mask = slots.length - 1;
     for (let at = word & mask; ; at = (at + 1) & mask) {
       const number = slots[at]! - 1;

@@ -7,6 +7,7 @@
  * queued; readers ask with the seq that is visible to them, and what fails on its way to the disk is taken away again.
  * The fold reads a frozen memtable in key order while a new one takes what comes next.
  */
+import { EntityBytes } from './entity-bytes.js';
 import { EntityHash } from './entity-hash.js';
 import { HASH_BYTES } from './format/hash.js';
 import {
@@ -46,8 +47,11 @@ export class Memtable {
   #entities = 0;
   #count = 0;
   /** What was looked up last: who adds a version has just asked for the one before it. */
-  #lastEntity = '';
+  #lastEntity: string | undefined;
+  #lastBytes: EntityBytes | undefined;
+  #lastTurn = 0;
   #lastNumber = NO_SLOT;
+  readonly #text = new EntityBytes();
 
   /** `hash`: of this process; it may serve many. */
   constructor(hash = new EntityHash(new Uint8Array(16))) {
@@ -70,8 +74,12 @@ export class Memtable {
     return this.#count * VERSION_BYTES + entities;
   }
 
-  /** `hash`: 32 bytes from `hashAt` on; undefined: `fillHashes` brings it. */
-  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined, hashAt = 0): void {
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined): void {
+    this.addBytes(this.#text.takeText(entity), seq, time, kind, supersedes, hash);
+  }
+
+  /** `hash`: 32 bytes; undefined: `fillHashes` brings it. */
+  addBytes(entity: EntityBytes, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined): void {
     const columns = this.#columns;
     const slot = this.#count++;
     let number = this.#numberOf(entity);
@@ -88,7 +96,7 @@ export class Memtable {
     words[at + PREVIOUS] = entities[newest]!;
     words[at + ENTITY] = number;
     entities[newest] = slot;
-    if (hash !== undefined) this.#putHash(slot, hash, hashAt);
+    if (hash !== undefined) this.#putHash(slot, hash, 0);
   }
 
   /** Of the versions added last, as many as there are hashes. */
@@ -103,18 +111,27 @@ export class Memtable {
     for (let i = 0; i < HASH_BYTES; i++) bytes[at + i] = hash[from + i]!;
   }
 
-  #numberOf(entity: string): number {
-    if (entity !== this.#lastEntity) {
-      this.#lastNumber = this.#entities === 0 ? NO_SLOT : this.#index.find(entity, this.#hash.of(entity).a);
-      this.#lastEntity = entity;
+  #numberOf(entity: EntityBytes): number {
+    if (entity !== this.#lastBytes || entity.turn !== this.#lastTurn) {
+      this.#lastNumber = this.#entities === 0 ? NO_SLOT : this.#index.find(entity, this.#hash.ofBytes(entity).a);
+      this.#lastEntity = undefined;
+      this.#lastBytes = entity;
+      this.#lastTurn = entity.turn;
     }
     return this.#lastNumber;
   }
 
-  #addEntity(entity: string): number {
+  #numberOfText(entity: string): number {
+    if (entity === this.#lastEntity) return this.#lastNumber;
+    const number = this.#numberOf(this.#text.takeText(entity));
+    this.#lastEntity = entity;
+    return number;
+  }
+
+  #addEntity(entity: EntityBytes): number {
     const columns = this.#columns;
     const number = this.#entities++;
-    const { a } = this.#hash.of(entity);
+    const { a } = this.#hash.ofBytes(entity);
     columns.makeEntity(number, entity);
     const words = columns.entitiesOf(number);
     const at = (number & CHUNK_MASK) * ENTITY_WORDS;
@@ -122,7 +139,9 @@ export class Memtable {
     words[at + HASH_WORD] = a;
     this.#index.add(a);
     this.#sorted.added(this.#entities);
-    this.#lastEntity = entity;
+    this.#lastEntity = undefined;
+    this.#lastBytes = entity;
+    this.#lastTurn = entity.turn;
     this.#lastNumber = number;
     return number;
   }
@@ -166,7 +185,7 @@ export class Memtable {
 
   /** Slot of the entity's newest version, or NO_SLOT. */
   newest(entity: string): number {
-    const number = this.#numberOf(entity);
+    const number = this.#numberOfText(entity);
     return number === NO_SLOT ? NO_SLOT : this.#columns.entitiesOf(number)[(number & CHUNK_MASK) * ENTITY_WORDS + NEWEST]!;
   }
 

@@ -5,7 +5,7 @@
  */
 import { VarveError } from './errors.js';
 import { halfSipHash } from './format/hash.js';
-import { isSystemCollection } from './format/keys.js';
+import { entityKey, isSystemCollection } from './format/keys.js';
 import type { ShardId } from './types.js';
 
 export const COLLECTIONS = '_collections';
@@ -60,10 +60,10 @@ export class Placements {
   }
 
   /** The one shard that all of these live in. Throws CROSS_SHARD. */
-  shardOfAll(items: readonly { readonly collection: string; readonly entity: string }[]): ShardId {
+  shardOfAll(items: readonly { readonly collection: string; readonly key: string }[]): ShardId {
     if (this.#shardCount === 1) return 1 as ShardId;
     const shards = new Set<ShardId>();
-    for (const { collection, entity } of items) shards.add(this.shardOf(collection, entity));
+    for (const { collection, key } of items) shards.add(this.shardOf(collection, entityKey(collection, key)));
     const [shard] = shards;
     if (shards.size === 1 && shard !== undefined) return shard;
     const reached = [...shards].sort((a, b) => a - b);

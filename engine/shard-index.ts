@@ -10,6 +10,7 @@
  * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
  */
 
+import { EntityBytes } from './entity-bytes.js';
 import { EntityHash } from './entity-hash.js';
 import { latin1ToText, treeKey } from './format/keys.js';
 import type { IndexEntry } from './format/leaf-value.js';
@@ -58,6 +59,7 @@ export class ShardIndex {
   /** Made with the first hash. */
   #hashKey: Uint8Array = new Uint8Array(16);
   readonly #hash: EntityHash;
+  readonly #text = new EntityBytes();
   readonly #newest: NewestTable;
   /** Nothing is learned from the first answer: many openings ask for no other. */
   #wasSearched = false;
@@ -68,6 +70,8 @@ export class ShardIndex {
   #filling: NewestFill | undefined;
   #filled: Promise<void> = Promise.resolve();
   #hasEnded = false;
+  /** Of what `newestOf` found. */
+  newestKind = 0;
   /** In the order of their events, all above `treeSeq`. */
   #drops: PendingDrop[] = [];
   readonly #dropped: (versions: ReadonlyMap<string, number>) => void;
@@ -154,9 +158,14 @@ export class ShardIndex {
   }
 
   /** Adds a record, queued or durable; seqs only grow. */
-  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined, hashAt = 0): void {
-    this.#newest.set(this.#hash.of(entity), seq, kind);
-    this.#active.add(entity, seq, time, kind, supersedes, hash, hashAt);
+  add(entity: string, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array): void {
+    this.addBytes(this.#text.takeText(entity), seq, time, kind, supersedes, hash);
+  }
+
+  /** The same. Without its hash: `fillHashes` brings it. */
+  addBytes(entity: EntityBytes, seq: number, time: number, kind: number, supersedes: number, hash: Uint8Array | undefined): void {
+    this.#newest.set(this.#hash.ofBytes(entity), seq, kind);
+    this.#active.addBytes(entity, seq, time, kind, supersedes, hash);
   }
 
   /** Of the records added last, which came without. */
@@ -170,6 +179,20 @@ export class ShardIndex {
     if (seq > 0) return { seq, kind: this.#newest.kind };
     if (!this.#newest.isComplete && ++this.#searches % SEARCHES_BEFORE_FILL === 0) this.#fillNewest();
     return this.find(entity, MAX_SEQ);
+  }
+
+  /** The same of an entity as bytes: the seq, whose kind is in `newestKind` until the next call; 0: none. */
+  newestOf(entity: EntityBytes): number {
+    const seq = this.#newest.get(this.#hash.ofBytes(entity));
+    if (seq > 0) {
+      this.newestKind = this.#newest.kind;
+      return seq;
+    }
+    if (seq === ABSENT && this.#newest.isComplete) return 0;
+    const found = this.newest(entity.text());
+    if (found === undefined) return 0;
+    this.newestKind = found.kind;
+    return found.seq;
   }
 
   /** Whether the table in front tells of every entity. */

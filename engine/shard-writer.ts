@@ -6,6 +6,7 @@
  */
 import { contentHash, headEach, type PreparedBatch, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
+import { EntityBytes } from './entity-bytes.js';
 import { assert, isVarveError, VarveError } from './errors.js';
 import { MAX_IDEMPOTENCY_KEY_CHARS, SALT_BYTES } from './format/limits.js';
 import { putImageRefs } from './format/record.js';
@@ -22,10 +23,8 @@ import { type InsertOptions, type InsertResult, type RecordHeader, recordId, typ
 const IDEMPOTENCY_MEMORY_MICROS = 24 * 3600 * 1e6;
 const IDEMPOTENCY_KEY = new RegExp(`^[\\x21-\\x7e]{1,${MAX_IDEMPOTENCY_KEY_CHARS}}$`);
 
-interface Newest {
-  readonly seq: number;
-  readonly kind: number;
-}
+/** Of the record that is being looked at. */
+const ENTITY = new EntityBytes();
 
 interface InFlight {
   readonly contentHash: Uint8Array;
@@ -147,17 +146,20 @@ export class ShardWriter {
     try {
       for (let i = 0; i < items.length; i++) {
         const item = items[i]!;
-        const newest = index.newest(item.entity);
-        // A batch that conflicts with itself: no id was given out for its own version, so the one before is named.
-        const told = newest !== undefined && newest.seq > before ? index.find(item.entity, before) : newest;
-        const refusal = refusalOf(shard, item, newest, told);
-        if (refusal !== undefined) {
-          index.rollBack(before);
-          // Not awaited in here: by then others are queued above `before`, and must stay.
-          return refuse(refusal, told !== undefined && told.seq > this.#deps.visibleSeq() ? queue.groupOf(told.seq) : undefined);
+        const entity = ENTITY.takeNames(arena.bytes, item.keyAt - item.collectionBytes.length, item.collectionBytes.length, item.saltAt);
+        const replaced = index.newestOf(entity);
+        const wasAlive = replaced > 0 && index.newestKind === KIND_PUT;
+        if (item.deleted || item.expect !== undefined) {
+          // A batch that conflicts with itself: no id was given out for its own version, so the one before is named.
+          const told = replaced > before ? (index.find(entity.text(), before)?.seq ?? 0) : replaced;
+          const refusal = refusalOf(shard, item, wasAlive, replaced, told);
+          if (refusal !== undefined) {
+            index.rollBack(before);
+            // Not awaited in here: by then others are queued above `before`, and must stay.
+            return refuse(refusal, told > this.#deps.visibleSeq() ? queue.groupOf(told) : undefined);
+          }
         }
         const seq = before + 1 + i;
-        const replaced = newest === undefined ? 0 : newest.seq;
         supersedes.push(replaced);
         if (item.refs.length > 0) {
           const refs = item.refs.map((ref) => this.#resolveRef(ref, before + 1));
@@ -165,8 +167,8 @@ export class ShardWriter {
           inserted.setRefs(i, refs);
         }
         if (!item.deleted) for (let j = 0; j < SALT_BYTES; j++) arena.bytes[item.saltAt + j] = salts[i * SALT_BYTES + j]!;
-        countVersion(counts, item.collection, !item.deleted, newest !== undefined && newest.kind === KIND_PUT);
-        index.add(item.entity, seq, isEach ? time + i : time, item.kind, replaced, undefined);
+        countVersion(counts, item.collection, !item.deleted, wasAlive);
+        index.addBytes(entity, seq, isEach ? time + i : time, item.kind, replaced, undefined);
       }
       const firstSeq = before + 1;
       const placed = { firstSeq, time, count: items.length };
@@ -258,17 +260,15 @@ async function refuse(refusal: VarveError, group: Group | undefined): Promise<ne
   throw refusal;
 }
 
-/** `before`: the entity's newest version, those of the same batch included; `told`: the newest whose id may be named. */
-function refusalOf(shard: number, item: PreparedItem, before: Newest | undefined, told: Newest | undefined): VarveError | undefined {
+/** `newest`: seq of the entity's newest version, those of the same batch included; `told`: of the newest whose id may be named; 0: none. */
+function refusalOf(shard: number, item: PreparedItem, alive: boolean, newest: number, told: number): VarveError | undefined {
   const { collection, key, expect } = item;
-  if (expect === undefined && !item.deleted) return undefined;
-  const alive = before !== undefined && before.kind === KIND_PUT;
-  const current = told === undefined ? null : recordId(shard, told.seq);
+  const current = told === 0 ? null : recordId(shard, told);
   const conflict = (what: string) => new VarveError('CONFLICT', `${collection}/${key}: ${what}`, { collection, key, current });
   if (expect === null && alive) return conflict('it exists, and was expected not to');
   if (expect === '*' && !alive) return conflict('it does not exist, and was expected to');
   if (Array.isArray(expect)) {
-    if (before !== told) return conflict('an earlier item of the same batch supersedes what was expected');
+    if (newest !== told) return conflict('an earlier item of the same batch supersedes what was expected');
     if (current === null || !expect.includes(current))
       return conflict(current === null ? 'it does not exist' : `its newest version is ${current}`);
   }
