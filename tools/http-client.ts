@@ -8,6 +8,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
+import { parseJson } from '../engine/format/parse-json.js';
 
 /** The server answered with an error. `slug` is the end of the problem's `type`: switch on it, not on words. */
 export class ProblemError extends Error {
@@ -87,7 +88,7 @@ export class HttpClient {
     const reply = await this.request(method, path, options);
     const text = reply.body.toString('utf8');
     if (reply.status >= 400) throw new ProblemError(reply.status, text);
-    return JSON.parse(text) as T;
+    return parseJson(text) as T;
   }
 
   /** A streamed listing, without its last line; ConnectionError where that line never came. */
@@ -156,7 +157,7 @@ export class HttpClient {
     let done = false;
     try {
       for await (const line of splitLines(response)) {
-        const value = JSON.parse(line.toString('utf8')) as Record<string, unknown>;
+        const value = parseJson(line.toString('utf8')) as Record<string, unknown>;
         done = value['done'] === true;
         if (!done || withLast) yield value;
       }

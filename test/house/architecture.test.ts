@@ -16,6 +16,8 @@ const DEEP_IMPORTS: readonly { from: RegExp; into: RegExp }[] = [
     from: /^tools\/(?:commands\/(?:inspect|check|restore)|segment-lines|faults\/copies\/promises)\.ts$/,
     into: /^engine\/(?:inspect|check)\.js$/,
   },
+  // Bodies in answers are read as they were written.
+  { from: /^tools\/http-client\.ts$/, into: /^engine\/format\/parse-json\.js$/ },
   // The published client, which is no part of the server.
   { from: /^tools\/commands\/changes\.ts$/, into: /^server\/client\/index\.js$/ },
   { from: /^tools\/backup\/[a-z]+\.ts$/, into: /^engine\/segment-copy\.js$/ },

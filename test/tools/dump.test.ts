@@ -24,7 +24,7 @@ async function fill(db: Database): Promise<void> {
   for (let i = 0; i < 60; i++) {
     const refs = last === undefined ? ['#0'] : ['#0', last];
     const { records } = await db.insert([
-      { collection: 'left', key: `l${i % 7}`, body: { i, text: 'é🦆' } },
+      { collection: 'left', key: `l${i % 7}`, body: { i, text: 'é🦆', [i % 2 === 0 ? '\\' : '"']: i } },
       { collection: 'right', key: `r${i % 5}`, body: i, refs },
     ]);
     last = records[1]?.id;
