@@ -27,10 +27,20 @@ const MIN_CHUNK_BYTES = 64;
 /** Deflate makes no more than 1032 bytes of one. */
 const MAX_EXPANSION = 1040;
 
-/** Writes the block that holds `items[from, to)` at `at`, where there is room for them and PACKED_BLOCK_BYTES. Returns the position after it. */
-export function encodePackedBlock(into: Uint8Array, at: number, items: Uint8Array, from: number, to: number, seed: number): number {
+/**
+ * Writes the block that holds `items[from, to)` at `at`, where there is room for them and PACKED_BLOCK_BYTES. Returns the position after it.
+ * `deflated`: the same items, by who packs many (deflate.ts).
+ */
+export function encodePackedBlock(
+  into: Uint8Array,
+  at: number,
+  items: Uint8Array,
+  from: number,
+  to: number,
+  seed: number,
+  deflated: Uint8Array = deflateAlone(items, from, to),
+): number {
   const raw = view(items, from, to);
-  const deflated = deflateRawSync(raw, { level: LEVEL, chunkSize: Math.max(MIN_CHUNK_BYTES, raw.length) });
   const isSmaller = deflated.length < raw.length;
   const data = isSmaller ? deflated : raw;
   into[at] = PACKED_TAG;
@@ -42,6 +52,10 @@ export function encodePackedBlock(into: Uint8Array, at: number, items: Uint8Arra
   const end = at + HEAD_BYTES + data.length;
   putU32(into, end, crc32(view(into, at, end), seed));
   return end + CRC_BYTES;
+}
+
+function deflateAlone(items: Uint8Array, from: number, to: number): Uint8Array {
+  return deflateRawSync(view(items, from, to), { level: LEVEL, chunkSize: Math.max(MIN_CHUNK_BYTES, to - from) });
 }
 
 /** Length of the block that may begin at `at`; 0 where none does that ends by `end`. */

@@ -154,6 +154,27 @@ describe('a packed frame', () => {
     );
   });
 
+  it('has the same batches where its packer has packed much before, long records among them', () => {
+    const packer = new FramePacker();
+    let allPacked = 0;
+    let all = 0;
+    for (const [i, bodyBytes] of [300, 300, 9000, 300, 80_000, 0, 300].entries()) {
+      const { image, head } = imageOf([200, 1, 0, 20, 7, i], bodyBytes);
+      const { length: _, ...fields } = head;
+      const { bytes, packedBytes, blocks } = packer.pack(image, FRAME_HEAD_BYTES + head.payloadBytes, PLACE, OFFSET);
+      const frame = Buffer.from(bytes.subarray(0, finishFrame(bytes, { ...fields, packedBytes }, PLACE, OFFSET)));
+      const checked = checkFrame(frame, 0, frame.length, PLACE, OFFSET)!;
+      const back = unpackFrame(frame, 0, checked, PLACE, OFFSET)!;
+      expect(back.blocks).toEqual(blocks);
+      const end = FRAME_HEAD_BYTES + head.payloadBytes;
+      expect(Buffer.compare(back.bytes.subarray(FRAME_HEAD_BYTES, end), image.subarray(FRAME_HEAD_BYTES, end))).toBe(0);
+      allPacked += packedBytes;
+      all += head.payloadBytes;
+    }
+    expect(all).toBeGreaterThan(2 * 1024 * 1024);
+    expect(allPacked).toBeLessThan(all);
+  });
+
   it('unpacks to nothing where its blocks are not what the head says', () => {
     const { image, head } = imageOf([3, 0, 5], 50);
     const { frame } = packed(image, head);
