@@ -24,7 +24,7 @@ import { ABSENT, NewestTable } from './newest-table.js';
 import type { Platform } from './platform/platform.js';
 import { SeqSet } from './retention/seq-set.js';
 import type { Cursor } from './tree/cursor.js';
-import { LeafWalk } from './tree/leaf-walk.js';
+import type { LeafScan } from './tree/leaf-scan.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { versionsInLeaf } from './tree/version-key.js';
@@ -356,10 +356,10 @@ export class ShardIndex {
   }
 
   /** The tree as it is now, to be walked as often as need be; its files stay until it is let go. */
-  heldTree(): { walk(): LeafWalk; letGo(): void } {
+  heldTree(): { leaves(): LeafScan; letGo(): void } {
     const root = this.#root;
     const letGo = this.#store.hold();
-    return { walk: () => new LeafWalk(this.#store.readerInOrder(), root), letGo };
+    return { leaves: () => this.#store.leaves(root), letGo };
   }
 
   /**

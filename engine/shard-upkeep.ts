@@ -35,28 +35,17 @@ import { type AsideFiles, eraseAside, hasAside } from './replica/aside.js';
 import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
 import { KnownDrops } from './retention/known-drops.js';
 import type { PlanInput } from './retention/plan.js';
-import type { Retention } from './retention/policy.js';
 import { SeqSet } from './retention/seq-set.js';
-import { type HeldTree, HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
+import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
 import type { Shard } from './shard.js';
 import { shardDirectory } from './shard-contents.js';
 import type { ShardIndex } from './shard-index.js';
 import { forgetSystemEntity, logSystemItems, systemEntities } from './system-records.js';
-import { halfWay, type LeafRange, LeafWalk } from './tree/leaf-walk.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { type InsertItem, MAX_SEQ, parseRecordId, recordId } from './types.js';
 
 export const TRIMS = '_trims';
-/** Versions in a tree from which on two make its plan. */
-const WORTH_HALVING = 100_000;
-/** What one takes there, about. */
-const ENTRY_BYTES = 64;
-
-/** With what `retentionOf` rests on. */
-export interface TrimInput extends PlanInput {
-  readonly retentions: ReadonlyMap<string, Retention>;
-}
 
 /** From where on something is dead enough. */
 export type Thresholds = Pick<CompactOptions, 'deadShare' | 'deadBytes'>;
@@ -271,7 +260,7 @@ export class ShardUpkeep {
     return this.#drops.deadBytes;
   }
 
-  async trim(input: TrimInput, host: CompactHost, pace: Pace): Promise<TrimReport> {
+  async trim(input: PlanInput, pace: Pace): Promise<TrimReport> {
     const { shard, platform, watchRefs, insertEvent, index } = this.#deps;
     const cancelled = () => pace.cancelled;
     const limits = this.#limitsHere();
@@ -290,7 +279,7 @@ export class ShardUpkeep {
             await shard.queuedSettled();
             await shard.fold();
           },
-          heldTree: () => this.#heldTree(input, host, pace),
+          heldTree: () => index().heldTree(),
           insertSystem: (items: readonly InsertItem[]) => logSystemItems(shard, items, limits),
           beginning: () => {
             begun = true;
@@ -312,19 +301,6 @@ export class ShardUpkeep {
     if (report.events.length > 0) await this.#noteTrim(key, report.events, limits);
     else if (begun) await forgetSystemEntity(shard, TRIMS, key, limits);
     return report;
-  }
-
-  /** The tree as it is now; a large one is planned by two, where a thread is there. */
-  #heldTree({ retentions, snapshots, now }: TrimInput, host: CompactHost, pace: Pace): HeldTree {
-    const store = this.#deps.tree();
-    const { root } = this.#deps.index();
-    const held = this.#deps.index().heldTree();
-    if (root === undefined || root.entries < WORTH_HALVING || !host.isRunning) return held;
-    const from = halfWay(store.readerInOrder(), root);
-    if (from === undefined) return held;
-    const walk = (range?: LeafRange) => new LeafWalk(store.readerInOrder(), root, range);
-    const task = { ...store.place, root, from, retentions, snapshots, now };
-    return { walk, letGo: held.letGo, half: { from, plan: () => host.plan(task, root.entries * ENTRY_BYTES, pace) } };
   }
 
   /** What is logged to go may be referred to until it is durable: by then it is too late. */

@@ -246,7 +246,7 @@ export class Upkeep {
       this.#planned.set(shard, { seq: shard.visibleSeq, time: now });
       if (!keeping.dropsAnything || !shard.replica.takesWrites) return { shard: shard.id, versions: 0, events: [], horizons: new Map() };
       const retentionOf = (name: string) => retentions.get(name) ?? KEEP_ALL;
-      return shard.upkeep.trim({ retentionOf, retentions, snapshots: keeping.snapshotSeqs(shard), now }, this.#host, pace);
+      return shard.upkeep.trim({ retentionOf, snapshots: keeping.snapshotSeqs(shard), now }, pace);
     });
   }
 

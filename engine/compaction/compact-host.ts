@@ -3,8 +3,6 @@
  * same result. One at a time; the thread lives while there is work, and is let go a moment after it.
  */
 import type { Platform, Thread } from '../platform/platform.js';
-import type { PlanPart } from '../retention/plan.js';
-import type { PlanTask } from '../retention/plan-beside.js';
 import { receiveError } from '../tree/fold-message.js';
 import type { TreeCopyResult, TreeCopyTask } from '../tree/tree-copy.js';
 import { type CompactAnswer, type CompactRequest, type CompactResult, type CompactWork, doWork } from './compact-thread.js';
@@ -60,16 +58,6 @@ export class CompactHost {
     return this.#inTurn({ kind: 'copy', task }, bytes, pace) as Promise<TreeCopyResult>;
   }
 
-  /** Whether a thread is there already. */
-  get isRunning(): boolean {
-    return this.#thread !== undefined;
-  }
-
-  /** A part of a plan over about so many bytes of a tree. Throws as `rewrite` does. */
-  plan(task: PlanTask, bytes: number, pace: Pace): Promise<PlanPart> {
-    return this.#inTurn({ kind: 'plan', task }, bytes, pace) as Promise<PlanPart>;
-  }
-
   #inTurn(work: CompactWork, sourceBytes: number, pace: Pace): Promise<CompactResult> {
     const done = this.#last.then(() => this.#do(work, sourceBytes, pace));
     this.#last = done.catch(() => undefined);
@@ -90,7 +78,7 @@ export class CompactHost {
     return done.finally(() => {
       this.#waiting = undefined;
       thread.hold(false);
-      this.#restAfter(thread, work.kind === 'plan' ? LONGEST_WAIT_MS : REST_MS);
+      this.#restAfter(thread, REST_MS);
     });
   }
 

@@ -2,13 +2,11 @@
  * The far end of compaction: a thread that does one rewrite, or one pass over a tree, after another. It asks after every slice whether to go on,
  * and is one slice ahead of the answer at most, so that the near end keeps the rate, the pauses and the last word.
  *
- *   prepare -> plan | rewrite | copy ->        <- paced (bytes)     go on | stop ->        <- done | failed
+ *   prepare -> rewrite | copy ->        <- paced (bytes)     go on | stop ->        <- done | failed
  *
  * If it dies, what it wrote ends in `.tmp` or is an unfinished copy's, and whoever comes next removes it.
  */
 import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
-import type { PlanPart } from '../retention/plan.js';
-import { type PlanTask, planBeside } from '../retention/plan-beside.js';
 import { sendError } from '../tree/fold-message.js';
 import { copyTree, type TreeCopyResult, type TreeCopyTask } from '../tree/tree-copy.js';
 import { Cancelled } from './pace.js';
@@ -16,11 +14,8 @@ import { SourceHost } from './source-host.js';
 import { type RewriteResult, type RewriteTask, runTask } from './task.js';
 
 /** One piece of work, and what comes of it. */
-export type CompactWork =
-  | { readonly kind: 'rewrite'; readonly task: RewriteTask }
-  | { readonly kind: 'copy'; readonly task: TreeCopyTask }
-  | { readonly kind: 'plan'; readonly task: PlanTask };
-export type CompactResult = RewriteResult | TreeCopyResult | PlanPart;
+export type CompactWork = { readonly kind: 'rewrite'; readonly task: RewriteTask } | { readonly kind: 'copy'; readonly task: TreeCopyTask };
+export type CompactResult = RewriteResult | TreeCopyResult;
 export type CompactRequest = CompactWork | { readonly kind: 'prepare' } | { readonly kind: 'go-on' } | { readonly kind: 'stop' };
 export type CompactAnswer =
   | { readonly kind: 'paced'; readonly bytes: number }
@@ -36,7 +31,7 @@ export const serve: ServeThread = (platform, port) => {
   let answer: ((goOn: boolean) => void) | undefined;
   port.listen((message) => {
     const request = message as CompactRequest;
-    if (request.kind === 'rewrite' || request.kind === 'copy' || request.kind === 'plan')
+    if (request.kind === 'rewrite' || request.kind === 'copy')
       void work(platform, port, request, beside, () => new Promise((resolve) => (answer = resolve)));
     else if (request.kind === 'prepare') beside.start();
     else answer?.(request.kind === 'go-on');
@@ -50,7 +45,6 @@ export function doWork(
   pace: (bytes: number) => Promise<void>,
   beside?: SourceHost,
 ): Promise<CompactResult> {
-  if (kind === 'plan') return planBeside(platform, task, pace);
   return kind === 'rewrite' ? runTask(platform, task, pace, beside) : copyTree(platform, task, pace);
 }
 

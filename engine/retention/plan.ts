@@ -41,41 +41,31 @@ export interface PlanEntity {
   readonly kinds: ArrayLike<number>;
 }
 
-/** What comes of some of the entities. Survives a structured clone. */
-export interface PlanPart {
-  /** Pages of a SeqSet. */
-  readonly drops: ReadonlyMap<number, Uint8Array>;
-  readonly endings: readonly Ending[];
-  readonly horizons: ReadonlyMap<string, Horizon>;
-}
-
 export interface PlanEdges {
   readonly seq: number;
   readonly refs: readonly number[];
 }
 
 /** Versions between two pauses: about a millisecond, most of it for nodes that are read. */
-export const SLICE_VERSIONS = 1000;
+const SLICE_VERSIONS = 4000;
 
 /**
- * Pauses every so many versions, or until what it gives has resolved. `entities` may be asked for twice and must say the same; `edges`
- * are the records with refs, newest first. `beside`: what others have made of entities that are not among the first time's.
+ * Pauses every so many versions. `entities` may be asked for twice and must say the same; `edges` are the records with refs, newest
+ * first.
  */
 export function* planDrops(
   input: PlanInput,
-  entities: (isAll: boolean) => Iterable<PlanEntity>,
+  entities: () => Iterable<PlanEntity>,
   edges: () => Iterable<PlanEdges>,
-  beside?: Promise<PlanPart>,
-): Generator<Promise<void> | undefined, DropPlan, undefined> {
+): Generator<void, DropPlan, undefined> {
   const planner = new Planner(input);
   let seen = 0;
-  for (const entity of entities(beside === undefined)) {
+  for (const entity of entities()) {
     planner.take(entity);
     if ((seen += entity.count) < SLICE_VERSIONS) continue;
     seen = 0;
-    yield undefined;
+    yield;
   }
-  if (beside !== undefined) yield beside.then((part) => planner.add(part));
   if (planner.drops.size === 0 && planner.endings.length === 0) return { drops: planner.drops, horizons: new Map() };
   let returned = false;
   for (const { seq, refs } of edges()) {
@@ -86,31 +76,17 @@ export function* planDrops(
   if (!returned) return { drops: planner.drops, horizons: planner.horizons };
   // A ref brought something back: horizons are those of what goes in the end.
   planner.horizons.clear();
-  for (const entity of entities(true)) {
+  for (const entity of entities()) {
     planner.raise(entity);
     if ((seen += entity.count) < SLICE_VERSIONS) continue;
     seen = 0;
-    yield undefined;
+    yield;
   }
   return { drops: planner.drops, horizons: planner.horizons };
 }
 
-/** A part of the entities, for `planDrops` elsewhere. Pauses as that does. */
-export function* planPart(input: PlanInput, entities: Iterable<PlanEntity>): Generator<undefined, PlanPart, undefined> {
-  const planner = new Planner(input);
-  let seen = 0;
-  for (const entity of entities) {
-    planner.take(entity);
-    if ((seen += entity.count) < SLICE_VERSIONS) continue;
-    seen = 0;
-    yield undefined;
-  }
-  const { drops, endings, horizons } = planner;
-  return { drops: drops.pages, endings, horizons };
-}
-
 /** An entity whose newest version is a tombstone past its time: it goes only where nothing older survives. */
-export interface Ending {
+interface Ending {
   readonly collection: string;
   readonly seq: number;
   readonly time: number;
@@ -150,6 +126,13 @@ class Planner {
     const ends = policy.last === 0 && kept === 1 && kinds[0] !== KIND_PUT;
     if (kept >= count && !ends) return;
     const { snapshots } = this.#input;
+    if (snapshots.length === 0 && !ends) {
+      for (let i = kept; i < count; i++) this.drops.add(seqs[i]!);
+      // Of those that end, the newest; what is newer still stays.
+      const ended = Math.max(0, kept - 1);
+      this.#raise(collection, seqs[ended]!, times[ended]!);
+      return;
+    }
     let s = snapshots.length - 1;
     let survivors = 0;
     for (let i = 0; i < count; i++) {
@@ -166,12 +149,6 @@ class Planner {
       const older = Array.from({ length: count - 1 }, (_, i) => seqs[i + 1]!);
       this.endings.push({ collection, seq: seqs[0]!, time: times[0]!, older });
     }
-  }
-
-  add({ drops, endings, horizons }: PlanPart): void {
-    this.drops.addPages(drops);
-    for (const ending of endings) this.endings.push(ending);
-    for (const [collection, { seq, time }] of horizons) this.#raise(collection, seq, time);
   }
 
   /** Whether a record that was to go stays, for what refers to it does. */

@@ -95,21 +95,6 @@ export class SeqSet {
     }
   }
 
-  /** Another set's. */
-  addPages(pages: ReadonlyMap<number, Uint8Array>): void {
-    for (const [number, added] of pages) {
-      const page = this.#pages.get(number);
-      if (page === undefined) this.#pages.set(number, added.slice());
-      for (let at = 0; at < added.length; at++) {
-        const before = page === undefined ? 0 : page[at]!;
-        const after = before | added[at]!;
-        if (page !== undefined) page[at] = after;
-        this.#size += BITS[after]! - BITS[before]!;
-      }
-    }
-    this.#lastNumber = -1;
-  }
-
   /** How many lie within, both ends included. */
   countIn(fromSeq: number, toSeq: number): number {
     let count = 0;

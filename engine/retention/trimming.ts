@@ -13,10 +13,10 @@ import { MAX_RUNS_PER_TRIM } from '../format/limits.js';
 import { countOfRuns, type SeqRun } from '../format/seq-runs.js';
 import { isGap, type ShardLog, type TrimEvent } from '../log/index.js';
 import type { Clock } from '../platform/platform.js';
-import type { LeafRange, LeafWalk } from '../tree/leaf-walk.js';
+import type { LeafScan } from '../tree/leaf-scan.js';
 import { type InsertItem, recordId, type ShardId } from '../types.js';
 import type { Exactness } from './exactness.js';
-import { type DropPlan, type Horizon, type PlanEdges, type PlanInput, type PlanPart, planDrops } from './plan.js';
+import { type DropPlan, type Horizon, type PlanEdges, type PlanInput, planDrops } from './plan.js';
 import type { SeqSet } from './seq-set.js';
 import { entitiesOf } from './tree-entities.js';
 
@@ -43,10 +43,8 @@ export interface TrimmedShard {
 }
 
 export interface HeldTree {
-  walk(range?: LeafRange): LeafWalk;
+  leaves(): LeafScan;
   letGo(): void;
-  /** Where others can plan what comes from `from` on. */
-  readonly half?: { readonly from: Uint8Array; plan(): Promise<PlanPart> } | undefined;
 }
 
 export interface TrimReport {
@@ -106,29 +104,22 @@ async function logged(shard: TrimmedShard, drops: SeqSet, referred: number[], ca
 
 async function planned(shard: TrimmedShard, input: PlanInput, cancelled: () => boolean): Promise<DropPlan | undefined> {
   const tree = shard.heldTree();
-  let beside: Promise<PlanPart> | undefined;
   try {
     const edges = await edgesOf(shard, cancelled);
-    const { half } = tree;
-    beside = half?.plan();
-    // Awaited below, unless this half fails first.
-    beside?.catch(() => undefined);
     const planning = planDrops(
       input,
-      (isAll) => entitiesOf(tree.walk(isAll || half === undefined ? {} : { until: half.from })),
+      () => entitiesOf(tree.leaves()),
       () => edges,
-      beside,
     );
     for (let step = planning.next(); ; step = planning.next()) {
       if (step.done === true) return step.value;
-      await (step.value ?? shard.clock.yield());
+      await shard.clock.yield();
       if (cancelled()) return undefined;
     }
   } catch (error) {
     if (cancelled()) return undefined;
     throw error;
   } finally {
-    await beside?.catch(() => undefined);
     tree.letGo();
   }
 }

@@ -49,8 +49,7 @@ export class NodeReader {
       return linked;
     }
     const child = this.#at(parent.childFile(index), parent.childOffset(index), parent.childLength(index), parent.level - 1);
-    if (!fits(child, parent, index))
-      this.#corrupt(parent.childFile(index), parent.childOffset(index), 'node is not the one its parent names');
+    this.mustFit(child, parent, index);
     this.#cache.link(parent, index, child);
     return child;
   }
@@ -73,12 +72,23 @@ export class NodeReader {
     if (length < NODE_FRAME_HEAD_BYTES || length > MAX_FRAME_BYTES) this.#corrupt(file, offset, 'node frame of an impossible length');
     const frame = this.#bytes.read(file, offset, length);
     if (frame === undefined) this.#corrupt(file, offset, 'file ends before this node');
+    return this.checked(frame, file, offset, level);
+  }
+
+  /** What lies there, read already. */
+  checked(frame: Buffer, file: number, offset: number, level: number): Node {
     const problem = nodeFrameProblem(frame, this.#files.seed(file), offset);
     if (problem !== undefined) this.#corrupt(file, offset, problem);
     const node = parseNode(frame, NODE_FRAME_HEAD_BYTES, getU32(frame, 4), true);
     if (typeof node === 'string') this.#corrupt(file, offset, node);
     if (node.level !== level) this.#corrupt(file, offset, 'node lies on another level');
     return node;
+  }
+
+  /** A child must have the keys its parent names. */
+  mustFit(child: Node, parent: Node, index: number): void {
+    if (fits(child, parent, index)) return;
+    this.#corrupt(parent.childFile(index), parent.childOffset(index), 'node is not the one its parent names');
   }
 
   /** Drops this store's nodes from the cache, or those of some files. */

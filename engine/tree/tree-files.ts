@@ -245,6 +245,16 @@ export class TreeFiles {
     return this.#readUpTo(this.file(number), offset, length);
   }
 
+  /** Into memory that is used again: answers how much there was, 0 where the disk cannot read it. */
+  readInto(number: number, offset: number, into: Buffer, length: number): number {
+    try {
+      return this.file(number).read(into, 0, length, offset);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
+      return 0;
+    }
+  }
+
   #readFrom(file: File, offset: number, length: number): Buffer | undefined {
     const bytes = this.#readUpTo(file, offset, length);
     return bytes.length === length ? bytes : undefined;

@@ -23,6 +23,7 @@ import { Cursor } from './cursor.js';
 import { DroppedVersions } from './dropped-versions.js';
 import { type FoldHost, ThreadLost } from './fold-host.js';
 import type { WriterState } from './fold-message.js';
+import { LeafScan } from './leaf-scan.js';
 import { sourceOf } from './listed-changes.js';
 import { type NewestRows, scanNewest } from './newest-scan.js';
 import { NodeCache } from './node-cache.js';
@@ -294,6 +295,11 @@ export class TreeStore {
   /** @internal For one walk through a whole tree: what it reads takes nobody's place in the cache. */
   readerInOrder(): NodeReader {
     return new NodeReader(this.#files, new NodeCache(0), true);
+  }
+
+  /** @internal All of its leaves, in order; whoever reads them holds the files. */
+  leaves(root: TreeRoot | undefined): LeafScan {
+    return new LeafScan(this.#files, root);
   }
 
   cursor(root: TreeRoot): Cursor {

@@ -74,6 +74,15 @@ export function sameEntities(node: Node, a: number, b: number): boolean {
   return from >= end;
 }
 
+/** The same of entries of two leaves, whose keys may part from their prefixes in different places. */
+export function sameEntitiesAcross(a: Node, aIndex: number, b: Node, bIndex: number): boolean {
+  const length = a.keyLength(aIndex) - SEQ_BYTES;
+  if (b.keyLength(bIndex) !== length + SEQ_BYTES) return false;
+  let at = 0;
+  while (at < length && a.keyByte(aIndex, at) === b.keyByte(bIndex, at)) at++;
+  return at === length;
+}
+
 /** The version in the tree that "entity as of seq" means: the newest with a seq up to it. `scratch` holds a key. */
 export function findVersion(reader: NodeReader, root: TreeRoot, entity: string, seq: number, scratch: Uint8Array): TreeEntry | undefined {
   let node = reader.root(root);

@@ -5,7 +5,6 @@ import { Memtable } from '../../engine/memtable.js';
 import { SeededRandom } from '../../engine/platform/seeded-random.js';
 import { SeqSet } from '../../engine/retention/seq-set.js';
 import { entitiesOf } from '../../engine/retention/tree-entities.js';
-import { LeafWalk } from '../../engine/tree/leaf-walk.js';
 import { NodeCache, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
 import { noPause, openStore } from './support.js';
@@ -78,13 +77,13 @@ describe('a walk over the leaves', () => {
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([entity, seqs]) => ({ collection: splitEntityKey(entity).collection, seqs }));
     const found = [];
-    for (const { collection, count, seqs, times, kinds } of entitiesOf(new LeafWalk(store.reader, root))) {
+    for (const { collection, count, seqs, times, kinds } of entitiesOf(store.leaves(root))) {
       const columns = Array.from({ length: count }, (_, i) => [seqs[i]!, times[i]!, kinds[i]!]);
       for (const [seq, time, kind] of columns) expect([time, kind]).toEqual([seq! * 10, 1 + (seq! % 2)]);
       found.push({ collection, seqs: columns.map(([seq]) => seq) });
     }
     expect(found).toEqual(expected);
-    expect([...entitiesOf(new LeafWalk(store.reader, undefined))]).toEqual([]);
+    expect([...entitiesOf(store.leaves(undefined))]).toEqual([]);
     store.close();
   });
 });
