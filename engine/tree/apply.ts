@@ -113,7 +113,7 @@ class LevelFold {
         const { key, length, value } = changes;
         // A drop that is not of this leaf is of a later one, mostly: its last key tells, without what a search makes of all of them.
         const isBehind = changes.leaf !== undefined && node.compareKey(node.count - 1, key, length) < 0;
-        const at = isBehind ? node.count : node.search(key, length, i);
+        const at = isBehind ? node.count : node.searchOnce(key, length, i);
         this.#keep(node, i, at, untested);
         untested = 0;
         i = at;

@@ -15,7 +15,7 @@ import { scanNewest } from './newest-scan.js';
 import { NodeCache, TreeStore } from './tree-store.js';
 import { SortedVersions } from './version-run.js';
 
-/** Inner nodes above all: every leaf is read once a fold. They may keep what was read with them (slab-reads.ts) in memory. */
+/** Inner nodes alone: every leaf is read once a fold (node-reader.ts). */
 const CACHE_BYTES = 8 * 1024 * 1024;
 /** Slices of a fold between two reports: about ten milliseconds. */
 const SLICES_A_REPORT = 8;

@@ -23,9 +23,12 @@ export class LevelWalker {
 
   /** The node that holds the first key >= `key[0, length)`, or the last one of the level. */
   seek(key: Uint8Array, length: number): Node {
-    this.#path.length = 0;
-    this.#indexes.length = 0;
-    let node = this.#root;
+    // Mostly it is below the lowest node of the path that has a smaller key before it and no smaller one last.
+    let depth = this.#path.length - 1;
+    while (depth > 0 && !spans(this.#path[depth]!, this.#indexes[depth]!, key, length)) depth--;
+    let node = depth > 0 ? this.#path[depth]! : this.#root;
+    this.#path.length = Math.max(depth, 0);
+    this.#indexes.length = this.#path.length;
     while (node.level > this.#level) {
       const index = Math.min(node.search(key, length), node.count - 1);
       this.#path.push(node);
@@ -52,4 +55,9 @@ export class LevelWalker {
     }
     return node;
   }
+}
+
+/** Whether the first key >= `key` lies below this node, for certain: one before `index` or there is smaller, and the last is not. */
+function spans(node: Node, index: number, key: Uint8Array, length: number): boolean {
+  return node.compareKey(index, key, length) < 0 && node.compareKey(node.count - 1, key, length) >= 0;
 }

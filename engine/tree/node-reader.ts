@@ -1,5 +1,6 @@
 /**
- * From addresses to nodes, by way of the cache. Reads are synchronous.
+ * From addresses to nodes, by way of the cache. Reads are synchronous. Who reads in order meets each leaf once, or a few times in
+ * a row: the cache is for inner nodes alone there.
  *
  * Invariants: no byte of a frame is looked at before its CRC, which covers its place, has passed; then every length is checked;
  * whatever is wrong is CORRUPT with file and offset. A child must have the keys its parent names. The hash a parent names is compared by `check` alone: a CRC finds accidents.
@@ -13,13 +14,19 @@ import { NODE_FRAME_HEAD_BYTES, nodeFrameProblem } from './tree-file.js';
 import type { TreeFiles } from './tree-files.js';
 import type { TreeRoot } from './types.js';
 
+/** Leaves that a reader in order remembers: who walks ahead of another by a few shares them with it. */
+const RECENT_LEAVES = 8;
 /** More than the largest node the format allows needs. */
 const MAX_FRAME_BYTES = 256 * 1024;
 const U32 = 2 ** 32;
 
 export class NodeReader {
   readonly #files: TreeFiles;
-  readonly #bytes: { read(file: number, offset: number, length: number): Buffer | undefined };
+  /** Where nodes are read in order. */
+  readonly #slabs: SlabReads | undefined;
+  /** Addresses and leaves met last, in turns; empty where leaves are cached. */
+  readonly #recent: { address: number; leaf: Node | undefined }[] = [];
+  #nextRecent = 0;
   readonly #cache: NodeCache;
   /** This store's nodes in the cache. */
   readonly #home = new Map<number, Node>();
@@ -29,8 +36,10 @@ export class NodeReader {
   /** `inOrder`: nodes are mostly asked for in the order of their keys. */
   constructor(files: TreeFiles, cache: NodeCache, inOrder = false) {
     this.#files = files;
-    this.#bytes = inOrder ? new SlabReads(files) : files;
     this.#cache = cache;
+    if (!inOrder) return;
+    this.#slabs = new SlabReads(files);
+    for (let i = 0; i < RECENT_LEAVES; i++) this.#recent.push({ address: 0, leaf: undefined });
   }
 
   /** Undefined for the empty tree. */
@@ -56,6 +65,7 @@ export class NodeReader {
 
   #at(file: number, offset: number, length: number, level: number): Node {
     const address = file * U32 + offset;
+    if (level === 0 && this.#slabs !== undefined) return this.#leafAt(address, file, offset, length);
     const cached = this.#home.get(address);
     if (cached !== undefined) {
       cached.used = true;
@@ -67,10 +77,20 @@ export class NodeReader {
     return node;
   }
 
+  #leafAt(address: number, file: number, offset: number, length: number): Node {
+    for (const { address: held, leaf } of this.#recent) if (held === address && leaf !== undefined) return leaf;
+    const leaf = this.readFresh(file, offset, length, 0);
+    const place = this.#recent[this.#nextRecent]!;
+    place.address = address;
+    place.leaf = leaf;
+    this.#nextRecent = (this.#nextRecent + 1) % RECENT_LEAVES;
+    return leaf;
+  }
+
   /** From disk, past the cache: what a check must look at. */
   readFresh(file: number, offset: number, length: number, level: number): Node {
     if (length < NODE_FRAME_HEAD_BYTES || length > MAX_FRAME_BYTES) this.#corrupt(file, offset, 'node frame of an impossible length');
-    const frame = this.#bytes.read(file, offset, length);
+    const frame = this.#frame(file, offset, length, level);
     if (frame === undefined) this.#corrupt(file, offset, 'file ends before this node');
     return this.checked(frame, file, offset, level);
   }
@@ -91,11 +111,22 @@ export class NodeReader {
     this.#corrupt(parent.childFile(index), parent.childOffset(index), 'node is not the one its parent names');
   }
 
+  #frame(file: number, offset: number, length: number, level: number): Buffer | undefined {
+    const frame = (this.#slabs ?? this.#files).read(file, offset, length);
+    if (level === 0 || this.#slabs === undefined || frame === undefined) return frame;
+    // It stays in the cache, and would keep all that was read with it.
+    const copy = Buffer.allocUnsafeSlow(length);
+    copy.set(frame);
+    return copy;
+  }
+
   /** Drops this store's nodes from the cache, or those of some files. */
   forget(files?: ReadonlySet<number>): void {
     this.#cache.forget(this.#home, files && ((address) => files.has(Math.floor(address / U32))));
     this.#lastRoot = undefined;
     this.#lastRootNode = undefined;
+    this.#slabs?.forget();
+    for (const place of this.#recent) place.leaf = undefined;
   }
 
   #corrupt(file: number, offset: number, what: string): never {

@@ -75,25 +75,16 @@ export class Node {
 
   /** Index of the first entry whose key is >= `key[0, length)`, from `from` on; `count` where there is none. */
   search(key: Uint8Array, length: number, from = 0): number {
-    const { bytes, prefixBytes } = this;
-    const prefixAt = this.start + NODE_HEADER_BYTES;
-    for (let i = 0; i < prefixBytes; i++) {
-      if (i >= length) return from;
-      const difference = key[i]! - bytes[prefixAt + i]!;
-      if (difference !== 0) return difference < 0 ? from : this.count;
-    }
-    let low = from;
-    let high = this.count;
     if (!this.#wasSearched) {
       // One search costs less than all heads, and many nodes see no other.
       this.#wasSearched = true;
-      while (low < high) {
-        const middle = (low + high) >>> 1;
-        if (this.#isBelow(middle, key, length)) low = middle + 1;
-        else high = middle;
-      }
-      return low;
+      return this.searchOnce(key, length, from);
     }
+    const { prefixBytes } = this;
+    const order = this.#comparePrefix(key, length);
+    if (order !== 0) return order < 0 ? from : this.count;
+    let low = from;
+    let high = this.count;
     const heads = this.#heads ?? this.#makeHeads();
     const head = headOf(key, prefixBytes, length);
     while (low < high) {
@@ -103,6 +94,32 @@ export class Node {
       else high = middle;
     }
     return low;
+  }
+
+  /** The same, for who asks no more than a few times: nothing is made for the next. */
+  searchOnce(key: Uint8Array, length: number, from: number): number {
+    const order = this.#comparePrefix(key, length);
+    if (order !== 0) return order < 0 ? from : this.count;
+    let low = from;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#isBelow(middle, key, length)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Of a key against what all keys here begin with: 0 where it begins with that too, negative where it is its beginning. */
+  #comparePrefix(key: Uint8Array, length: number): number {
+    const { bytes, prefixBytes } = this;
+    const prefixAt = this.start + NODE_HEADER_BYTES;
+    for (let i = 0; i < prefixBytes; i++) {
+      if (i >= length) return -1;
+      const difference = key[i]! - bytes[prefixAt + i]!;
+      if (difference !== 0) return difference;
+    }
+    return 0;
   }
 
   /** Whether entry `index`'s key is smaller, given that it shares the prefix. */

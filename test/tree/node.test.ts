@@ -8,16 +8,20 @@ import { bodyOf, bytesOf, DATABASE_ID, sortedKeys, versionKey, versionKeys } fro
 
 const rule = new BoundaryRule(DATABASE_ID);
 
-function encode(keys: readonly string[], level = 0): Buffer {
+function encode(keys: readonly string[], level = 0, number = (i: number) => i): Buffer {
   const builder = new NodeBuilder(rule, level);
-  for (const [i, key] of keys.entries()) builder.add(bytesOf(key), level === 0 ? bodyOf(i) : Buffer.alloc(INNER_ITEM_BYTES, i));
+  for (const [i, key] of keys.entries()) builder.add(bytesOf(key), level === 0 ? bodyOf(number(i)) : Buffer.alloc(INNER_ITEM_BYTES, i));
+  return encoded(builder);
+}
+
+function encoded(builder: NodeBuilder): Buffer {
   const bytes = Buffer.alloc(builder.hashedBytes() + builder.addressBytes());
   builder.encode(bytes, 0);
   return bytes;
 }
 
-function leafOf(keys: readonly string[]): Node {
-  const bytes = encode(keys);
+function leafOf(keys: readonly string[], number?: (i: number) => number): Node {
+  const bytes = encode(keys, 0, number);
   const node = parseNode(bytes, 0, bytes.length, false);
   if (typeof node === 'string') throw new Error(node);
   return node;
@@ -75,6 +79,36 @@ describe('a node', () => {
       for (let i = 0; i < seqs.length; i++) expect(node.keyLatin1(i, 6)).toBe('c\0hot\0');
     }
     expect(leafOf([versionKey('hot', 6), versionKey('hot', 5)]).prefixBytes).toBeGreaterThan('c\0hot\0'.length);
+  });
+
+  it('is the same whether its entries come one by one or in runs of other nodes, whose prefixes are longer or shorter', () => {
+    fc.assert(
+      fc.property(
+        keySets,
+        fc.array(fc.record({ take: fc.nat(9), before: fc.nat(4), after: fc.nat(4), isRun: fc.boolean() }), { minLength: 1, maxLength: 12 }),
+        (keys, pieces) => {
+          const whole = new NodeBuilder(rule, 0);
+          const mixed = new NodeBuilder(rule, 0);
+          for (let at = 0, piece = 0; at < keys.length && !whole.full; piece = (piece + 1) % pieces.length) {
+            const { take, before, after, isRun } = pieces[piece]!;
+            const end = Math.min(keys.length, at + 1 + take);
+            const first = Math.max(0, at - before);
+            const begun = at;
+            for (; at < end && !whole.full; at++) whole.add(bytesOf(keys[at]!), bodyOf(0));
+            if (isRun) {
+              const node = leafOf(keys.slice(first, end + after), () => 0);
+              expect(mixed.addRun(node, begun - first, end - first)).toBe(at - first);
+            } else for (let i = begun; i < at; i++) mixed.add(bytesOf(keys[i]!), bodyOf(0));
+            expect(mixed.full).toBe(whole.full);
+            expect(mixed.lastKeyLength).toBe(keys[at - 1]!.length);
+          }
+          expect([mixed.count, mixed.entries, mixed.hashedBytes()]).toEqual([whole.count, whole.entries, whole.hashedBytes()]);
+          expect(encoded(mixed).equals(encoded(whole))).toBe(true);
+          expect(encoded(mixed).equals(encode(keys.slice(0, mixed.count), 0, () => 0))).toBe(true);
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 
   it('takes prefixes longer than a byte can count', () => {

@@ -45,6 +45,19 @@ describe('reads in slabs', () => {
     expect(machine.ops - before - reads).toBeLessThan(reads / 2);
   });
 
+  it('bring many at a time where a walk goes through several files by turns', async () => {
+    const { machine, files, ends } = await filled();
+    const slabs = new SlabReads(files);
+    const before = machine.ops;
+    const places = [...ends.keys()].slice(0, 3).map((file) => ({ file, offset: 64 }));
+    for (let i = 0; i < 300; i++) {
+      const place = places[i % places.length]!;
+      expect(slabs.read(place.file, place.offset, 150)).toHaveLength(150);
+      place.offset += 150;
+    }
+    expect(machine.ops - before).toBeLessThan(20);
+  });
+
   it('do not fail for what nobody asked for', async () => {
     const { machine, files, ends } = await filled();
     const slabs = new SlabReads(files);
