@@ -14,7 +14,7 @@ import { encodeErased, erasedBytes } from '../format/erased-record.js';
 import { FRAME_DATA, FRAME_HEAD_BYTES } from '../format/frame.js';
 import { Blake3Stream } from '../format/hash.js';
 import { RECORD_SEQ_AT, recordIsIntact, recordLengthAt } from '../format/record.js';
-import type { ScannedFrame } from '../log/frame-scanner.js';
+import { ScanMemory, type ScannedFrame } from '../log/frame-scanner.js';
 import type { Segment } from '../log/segment-state.js';
 import type { Platform } from '../platform/platform.js';
 import { corrupt, hashedFrames, readContentHash, readTrailer } from './segment-ends.js';
@@ -48,6 +48,7 @@ export class LiveFrames {
   readonly #sources: readonly Segment[];
   readonly #dropping: Dropping;
   readonly #takeImage: () => Buffer;
+  readonly #memory = new ScanMemory();
   /** Undefined: the next frame takes one. */
   #image: Buffer | undefined;
   #end = FRAME_HEAD_BYTES;
@@ -75,7 +76,7 @@ export class LiveFrames {
     const file = this.#platform.files.open(source.path, 'read');
     const hash = new Blake3Stream();
     try {
-      for (const frame of hashedFrames(file, source, hash)) {
+      for (const frame of hashedFrames(file, source, hash, this.#memory)) {
         if (frame.head.kind === FRAME_DATA) yield* this.#copyFrame(source, frame);
         yield frame.head.length;
       }

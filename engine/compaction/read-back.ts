@@ -10,7 +10,7 @@ import { FRAME_DATA, FRAME_HEAD_BYTES } from '../format/frame.js';
 import { Blake3Stream } from '../format/hash.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
 import type { LogContext } from '../log/context.js';
-import { scanFrames } from '../log/frame-scanner.js';
+import { ScanMemory, scanFrames } from '../log/frame-scanner.js';
 import type { Segment } from '../log/segment-state.js';
 import type { File } from '../platform/platform.js';
 import { corrupt, FrameSums, readContentHash, readTrailer } from './segment-ends.js';
@@ -22,6 +22,7 @@ export class ReadBack {
   readonly #target: Segment;
   readonly #file: File;
   readonly #hash = new Blake3Stream();
+  readonly #memory = new ScanMemory();
   #through = 0;
 
   /** `target` need only know its place. */
@@ -45,7 +46,7 @@ export class ReadBack {
       this.#hash.update(header);
       this.#through = SEGMENT_HEADER_BYTES;
     }
-    for (const scanned of scanFrames(this.#file, target.place, this.#through, through)) {
+    for (const scanned of scanFrames(this.#file, target.place, this.#through, through, this.#memory)) {
       if (scanned.kind === 'bad') throw corrupt(target, scanned.from, 'bytes fail their checksum');
       const { bytes, at, head, offset, stored } = scanned;
       const from = at + FRAME_HEAD_BYTES;

@@ -6,16 +6,21 @@ import { crc32 } from '../format/checksum.js';
 import { decodeFooter, decodeTrailer, TRAILER_BYTES, type Trailer } from '../format/footer.js';
 import type { Blake3Stream } from '../format/hash.js';
 import { SEGMENT_HEADER_BYTES } from '../format/segment.js';
-import { type ScannedFrame, scanFrames } from '../log/frame-scanner.js';
+import { type ScanMemory, type ScannedFrame, scanFrames } from '../log/frame-scanner.js';
 import type { Segment } from '../log/segment-state.js';
 import type { File } from '../platform/platform.js';
 
-/** Every frame, `hash` taking in all the bytes of the file up to the footer. Throws CORRUPT for bad bytes. */
-export function* hashedFrames(file: File, segment: Segment, hash: Blake3Stream): Generator<ScannedFrame, void, undefined> {
+/** Every frame, good until the next one, `hash` taking in all the bytes of the file up to the footer. Throws CORRUPT for bad bytes. */
+export function* hashedFrames(
+  file: File,
+  segment: Segment,
+  hash: Blake3Stream,
+  memory: ScanMemory,
+): Generator<ScannedFrame, void, undefined> {
   const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
   file.read(header, 0, header.length, 0);
   hash.update(header);
-  for (const scanned of scanFrames(file, segment.place, SEGMENT_HEADER_BYTES, segment.dataEnd)) {
+  for (const scanned of scanFrames(file, segment.place, SEGMENT_HEADER_BYTES, segment.dataEnd, memory)) {
     if (scanned.kind === 'bad') throw corrupt(segment, scanned.from, 'bytes fail their checksum');
     hash.update(scanned.stored);
     yield scanned;

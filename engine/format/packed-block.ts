@@ -10,7 +10,7 @@
 import { deflateRawSync } from 'node:zlib';
 import { getU16, getU32, putU16, putU32, view } from './bytes.js';
 import { crc32 } from './checksum.js';
-import { inflate } from './raw-inflate.js';
+import { inflate, inflateInto } from './raw-inflate.js';
 
 export const PACKED_TAG = 0xc1;
 const HEAD_BYTES = 12;
@@ -67,13 +67,38 @@ export function packedBlockLengthAt(bytes: Uint8Array, at: number, end: number):
 
 /** The items of the block in `bytes[at, at + length)`, in memory of their own; undefined unless its checksum passes and it unpacks to what it says. */
 export function unpackBlock(bytes: Uint8Array, at: number, length: number, seed: number): Buffer | undefined {
+  const unpackedBytes = unpackedBytesOf(bytes, at, length, seed);
+  const data = view(bytes, at + HEAD_BYTES, at + length - CRC_BYTES);
+  if (unpackedBytes === 0) return undefined;
+  return bytes[at + 1] === METHOD_STORED ? Buffer.from(data) : inflate(data, unpackedBytes);
+}
+
+/** The same to `into`, from `to` on, where there is room up to `end` and SPARE_BYTES behind it; returns how many bytes they are, 0 for undefined. */
+export function unpackBlockInto(
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  seed: number,
+  into: Buffer,
+  to: number,
+  end: number,
+): number {
+  const unpackedBytes = unpackedBytesOf(bytes, at, length, seed);
+  if (unpackedBytes === 0 || unpackedBytes > end - to) return 0;
+  const data = view(bytes, at + HEAD_BYTES, at + length - CRC_BYTES);
+  if (bytes[at + 1] === METHOD_STORED) into.set(data, to);
+  else if (!inflateInto(data, unpackedBytes, into, to)) return 0;
+  return unpackedBytes;
+}
+
+/** What the head of the block says; 0 unless its checksum passes, and what it says may be. */
+function unpackedBytesOf(bytes: Uint8Array, at: number, length: number, seed: number): number {
   const dataEnd = at + length - CRC_BYTES;
-  if (crc32(view(bytes, at, dataEnd), seed) !== getU32(bytes, dataEnd)) return undefined;
+  if (crc32(view(bytes, at, dataEnd), seed) !== getU32(bytes, dataEnd)) return 0;
   const method = bytes[at + 1];
+  const dataBytes = dataEnd - at - HEAD_BYTES;
   const unpackedBytes = getU32(bytes, at + 8);
-  const data = view(bytes, at + HEAD_BYTES, dataEnd);
-  if (getU16(bytes, at + 2) !== 0 || unpackedBytes === 0) return undefined;
-  if (method === METHOD_STORED) return data.length === unpackedBytes ? Buffer.from(data) : undefined;
-  if (method !== METHOD_DEFLATE || unpackedBytes > data.length * MAX_EXPANSION) return undefined;
-  return inflate(data, unpackedBytes);
+  if (getU16(bytes, at + 2) !== 0) return 0;
+  if (method === METHOD_STORED) return dataBytes === unpackedBytes ? unpackedBytes : 0;
+  return method === METHOD_DEFLATE && unpackedBytes <= dataBytes * MAX_EXPANSION ? unpackedBytes : 0;
 }

@@ -11,7 +11,7 @@ import { BATCH_TAG, decodeBatchHead } from './batch.js';
 import { getU32, view } from './bytes.js';
 import { BlockDeflater } from './deflate.js';
 import { FRAME_HEAD_BYTES, type FrameHead, frameBytes } from './frame.js';
-import { encodePackedBlock, PACKED_BLOCK_BYTES, packedBlockLengthAt, unpackBlock } from './packed-block.js';
+import { encodePackedBlock, PACKED_BLOCK_BYTES, packedBlockLengthAt, unpackBlockInto } from './packed-block.js';
 import { RECORD_TAG, recordLengthAt } from './record.js';
 import { type SegmentPlace, seedAt } from './segment.js';
 
@@ -104,9 +104,20 @@ export interface FrameImage {
   readonly blocks: readonly BlockPlace[];
 }
 
-/** The image of the checked, packed frame in `bytes[at…]`, which stands at `offset` in the file; undefined where it does not unpack to what it says. */
-export function unpackFrame(bytes: Uint8Array, at: number, head: FrameHead, place: SegmentPlace, offset: number): FrameImage | undefined {
-  const image = Buffer.allocUnsafeSlow(frameBytes(head.payloadBytes));
+/**
+ * The image of the checked, packed frame in `bytes[at…]`, which stands at `offset` in the file; undefined where it does not unpack to what it says.
+ * `take`: memory for it, at least as long as asked for.
+ */
+export function unpackFrame(
+  bytes: Uint8Array,
+  at: number,
+  head: FrameHead,
+  place: SegmentPlace,
+  offset: number,
+  take: (bytes: number) => Buffer = Buffer.allocUnsafeSlow,
+): FrameImage | undefined {
+  // Its tail leaves room to spare.
+  const image = take(frameBytes(head.payloadBytes));
   image.set(bytes.subarray(at, at + FRAME_HEAD_BYTES));
   const imageEnd = FRAME_HEAD_BYTES + head.payloadBytes;
   const end = at + FRAME_HEAD_BYTES + head.packedBytes!;
@@ -115,11 +126,10 @@ export function unpackFrame(bytes: Uint8Array, at: number, head: FrameHead, plac
   for (let p = at + FRAME_HEAD_BYTES; p < end; ) {
     const length = packedBlockLengthAt(bytes, p, end);
     const blockOffset = offset + p - at;
-    const items = length === 0 ? undefined : unpackBlock(bytes, p, length, seedAt(place, blockOffset));
-    if (items === undefined || items.length > imageEnd - into || (items[0] !== BATCH_TAG && items[0] !== RECORD_TAG)) return undefined;
-    image.set(items, into);
+    const items = length === 0 ? 0 : unpackBlockInto(bytes, p, length, seedAt(place, blockOffset), image, into, imageEnd);
+    if (items === 0 || (image[into] !== BATCH_TAG && image[into] !== RECORD_TAG)) return undefined;
     blocks.push({ at: into, offset: blockOffset });
-    into += items.length;
+    into += items;
     p += length;
   }
   return into === imageEnd ? { bytes: image, blocks } : undefined;

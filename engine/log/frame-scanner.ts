@@ -6,7 +6,8 @@
  * A packed frame is given as its image: its batches as they would stand without packing. One that passes its checksum and does not
  * unpack is bad all the same.
  *
- * Invariant: what it yields covers the range without holes. Buffers are fresh for every window, so views may be kept.
+ * Invariant: what it yields covers the range without holes. Buffers are fresh for every window, so views may be kept; unless the caller
+ * gives memory that is to be used again.
  */
 import { getU32 } from '../format/bytes.js';
 import { checkFrame, type FrameHead, frameLengthAt } from '../format/frame.js';
@@ -15,6 +16,7 @@ import type { SegmentPlace } from '../format/segment.js';
 import type { File } from '../platform/platform.js';
 
 const WINDOW_BYTES = 1024 * 1024;
+const FIRST_IMAGE_BYTES = 128 * 1024;
 const FRAME_TAG_WORD = 0x465256f5;
 
 export interface ScannedFrame {
@@ -31,8 +33,31 @@ export interface ScannedFrame {
 }
 export type Scanned = ScannedFrame | { readonly kind: 'bad'; readonly from: number; readonly to: number };
 
-/** Scans `[from, to)`; `from` must be a multiple of 8. */
-export function* scanFrames(file: File, place: SegmentPlace, from: number, to: number): Generator<Scanned, void, undefined> {
+/** For who reads much, and is done with a frame before it asks for the next. One scan at a time. */
+export class ScanMemory {
+  #window: Buffer = Buffer.alloc(0);
+  #image: Buffer = Buffer.alloc(0);
+
+  takeWindow(bytes: number): Buffer {
+    if (bytes > this.#window.length) this.#window = Buffer.allocUnsafeSlow(Math.max(bytes, WINDOW_BYTES));
+    return this.#window;
+  }
+
+  takeImage(bytes: number): Buffer {
+    if (bytes > this.#image.length) this.#image = Buffer.allocUnsafeSlow(Math.max(bytes, FIRST_IMAGE_BYTES));
+    return this.#image;
+  }
+}
+
+/** Scans `[from, to)`; `from` must be a multiple of 8. `memory`: what is yielded is good until the next. */
+export function* scanFrames(
+  file: File,
+  place: SegmentPlace,
+  from: number,
+  to: number,
+  memory?: ScanMemory,
+): Generator<Scanned, void, undefined> {
+  const takeImage = memory === undefined ? undefined : (bytes: number) => memory.takeImage(bytes);
   let window: Buffer = Buffer.alloc(0);
   let windowStart = 0;
   let badFrom = -1;
@@ -41,7 +66,7 @@ export function* scanFrames(file: File, place: SegmentPlace, from: number, to: n
     if (offset + length > to) return -1;
     if (offset < windowStart || offset + length > windowStart + window.length) {
       const wanted = Math.min(Math.max(WINDOW_BYTES, length), to - offset);
-      const fresh = Buffer.allocUnsafeSlow(wanted);
+      const fresh = memory?.takeWindow(wanted) ?? Buffer.allocUnsafeSlow(wanted);
       window = fresh.subarray(0, file.read(fresh, 0, wanted, offset));
       windowStart = offset;
       if (length > window.length) return -1;
@@ -57,7 +82,7 @@ export function* scanFrames(file: File, place: SegmentPlace, from: number, to: n
     const length = frameLengthAt(window, at, window.length);
     at = length === 0 ? -1 : hold(offset, length);
     const head = at < 0 ? undefined : checkFrame(window, at, length, place, offset);
-    const image = head?.packedBytes === undefined ? undefined : unpackFrame(window, at, head, place, offset);
+    const image = head?.packedBytes === undefined ? undefined : unpackFrame(window, at, head, place, offset, takeImage);
     if (head !== undefined && (head.packedBytes === undefined || image !== undefined)) {
       if (badFrom >= 0) yield { kind: 'bad', from: badFrom, to: offset };
       badFrom = -1;
