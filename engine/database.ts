@@ -2,6 +2,7 @@
  * The face of an embedded database, as `open` returns it. Reads are synchronous on a view; writes are
  * promises that resolve once durable.
  */
+import type { InsertImages } from './insert-images.js';
 import type { Keep } from './keep.js';
 import type { LogFile } from './log-files.js';
 import type { ReplicaShard, ShardRole } from './replica.js';
@@ -202,13 +203,13 @@ export interface Database extends Keep {
    * (a stream) waits here, in a loop, where others would hear OVERLOADED.
    */
   room(): Promise<void> | undefined;
-  /** Inserts one batch: all or nothing, in one shard (CROSS_SHARD otherwise). Resolves once durable. */
-  insert(items: readonly InsertItem[], options?: InsertOptions): Promise<InsertResult>;
+  /** Inserts one batch: all or nothing, in one shard (CROSS_SHARD otherwise). Resolves once durable. Images are spent by it. */
+  insert(items: readonly InsertItem[] | InsertImages, options?: InsertOptions): Promise<InsertResult>;
   /**
    * Inserts every item as a batch of its own, as so many calls of `insert` would in this order, with one promise a shard: for those who
    * have many. Plain puts only. Undefined, and nothing is done, where one is anything else or would be refused: insert them one by one.
    */
-  insertEach(items: readonly InsertItem[]): readonly InsertedPart[] | undefined;
+  insertEach(items: readonly InsertItem[] | InsertImages): readonly InsertedPart[] | undefined;
   put(
     collection: string,
     key: string,

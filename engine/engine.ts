@@ -29,6 +29,7 @@ import { DEFAULT_MAX_BATCH_BYTES, DEFAULT_MAX_BODY_BYTES } from './format/limits
 import { formatTime } from './format/time.js';
 import { databaseIdOf, type Identity } from './identity.js';
 import { insertEach } from './insert-each.js';
+import { InsertImages } from './insert-images.js';
 import type { JobControl, JobInfo, JobKind } from './jobs.js';
 import type { CompactRequest, ConfirmErasure, EraseRequest } from './keep.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
@@ -160,10 +161,10 @@ export class Engine implements Database, ViewSource {
     return undefined;
   }
 
-  insert(items: readonly InsertItem[], options: InsertOptions = {}): Promise<InsertResult> {
+  insert(items: readonly InsertItem[] | InsertImages, options: InsertOptions = {}): Promise<InsertResult> {
     try {
       this.checkOpen();
-      const batch = prepareBatch(items, this.#limits, false);
+      const batch = this.#batchOf(items);
       const wait = this.#decisions.pending(batch.items);
       return wait === undefined ? this.#shardOf(batch).insert(batch, options) : this.#insertAfter(wait, batch, options);
     } catch (error) {
@@ -171,18 +172,24 @@ export class Engine implements Database, ViewSource {
     }
   }
 
+  #batchOf(items: readonly InsertItem[] | InsertImages): PreparedBatch {
+    if (!(items instanceof InsertImages)) return prepareBatch(items, this.#limits, false);
+    const prepared = items.isEach ? undefined : items.prepared(this.#limits);
+    return prepared ?? prepareBatch(items.asItems(), this.#limits, false);
+  }
+
   async #insertAfter(decision: Promise<unknown>, batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
     for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions.pending(batch.items)) await wait;
     return this.#shardOf(batch).insert(batch, options);
   }
 
-  insertEach(items: readonly InsertItem[]): readonly InsertedPart[] | undefined {
+  insertEach(items: readonly InsertItem[] | InsertImages): readonly InsertedPart[] | undefined {
     if (this.#closed !== undefined) return undefined;
     return insertEach(items, {
       shards: this.shardCount,
       limits: this.#limits,
       shardOf: (collection, key) => this.shardOf(collection, key),
-      mustWait: (batch) => this.#decisions.pending(batch.items) !== undefined,
+      mustWait: (some) => this.#decisions.pending(some) !== undefined,
       insert: (batch) => this.#shardOf(batch).insert(batch, {}),
     });
   }

@@ -25,11 +25,11 @@ export function openWith(platform: Platform, options: OpenOptions = {}): Promise
 
 export type * from './database.js';
 export { type ErrorCode, type ErrorDetails, isVarveError, VarveError } from './errors.js';
-export { CanonicalBodies } from './format/canonical-bodies.js';
 export { canonicalJson } from './format/canonical-json.js';
 export { checkCollection, checkKey, isSystemCollection } from './format/keys.js';
 export { canonicalFromBytes, parseStrict } from './format/strict-json.js';
 export { formatTime, parseTime } from './format/time.js';
+export { InsertImages } from './insert-images.js';
 export type { JobControl, JobInfo, JobKind, JobState } from './jobs.js';
 export type { CompactRequest, ConfirmErasure, EraseRequest, Keep } from './keep.js';
 export type { LogFile } from './log-files.js';

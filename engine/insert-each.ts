@@ -6,6 +6,7 @@
  * of them are queued before this returns, or nothing is. A crash leaves the first so many of a shard's, as of single inserts.
  */
 import { type BatchLimits, type PreparedBatch, prepareEach } from './batch.js';
+import { InsertImages } from './insert-images.js';
 import type { InsertedPart, InsertItem, InsertResult, ShardId } from './types.js';
 
 export interface EachHost {
@@ -14,7 +15,7 @@ export interface EachHost {
   /** Throws where a name is none. */
   shardOf(collection: string, key: string): ShardId;
   /** Whether its collections do not take inserts at once. */
-  mustWait(batch: PreparedBatch): boolean;
+  mustWait(items: readonly { readonly collection: string }[]): boolean;
   insert(batch: PreparedBatch): Promise<InsertResult>;
 }
 
@@ -24,19 +25,28 @@ interface Part {
 }
 
 /** Undefined, and nothing done, where not all of them can be inserted so. */
-export function insertEach(items: readonly InsertItem[], host: EachHost): readonly InsertedPart[] | undefined {
+export function insertEach(items: readonly InsertItem[] | InsertImages, host: EachHost): readonly InsertedPart[] | undefined {
+  if (items instanceof InsertImages)
+    return (host.shards === 1 ? insertImages(items, host) : undefined) ?? insertEach(items.asItems(), host);
   const prepared: { readonly positions: Part['positions']; readonly batch: PreparedBatch }[] = [];
   const parts = partsOf(items, host);
   for (const { positions, items: some } of parts) {
     const batch = prepareEach(some, host.limits);
     if (batch !== undefined) prepared.push({ positions, batch });
-    if (batch === undefined || host.mustWait(batch)) {
+    if (batch === undefined || host.mustWait(batch.items)) {
       for (const { batch: unused } of prepared) unused.arena.giveBack();
       return undefined;
     }
   }
   if (parts.length === 0) return undefined;
   return prepared.map(({ positions, batch }) => ({ positions, inserted: host.insert(batch) }));
+}
+
+/** Into the only shard. Undefined, and nothing done, where they do not go together. */
+function insertImages(images: InsertImages, host: EachHost): readonly InsertedPart[] | undefined {
+  if (!images.isEach || host.mustWait(images.items)) return undefined;
+  const batch = images.prepared(host.limits);
+  return batch && [{ positions: undefined, inserted: host.insert(batch) }];
 }
 
 /** None where a name is none, or there is nothing. */

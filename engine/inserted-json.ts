@@ -44,7 +44,8 @@ export function insertedJson(batch: InsertedBatch, open: string, close: string):
       timeToKey = asciiBytes(`,"time":"${batch.timeText(i)}","collection":"${collection}","key":"`);
     }
     at = putBytes(bytes, at, timeToKey);
-    at = putKey(whole, bytes, at, item.key);
+    const { keySource } = item;
+    at = keySource === undefined ? putKey(whole, bytes, at, item.key) : putRaw(bytes, at, keySource, item.keyFrom!, item.keyTo!);
     const refs = batch.refsOf(i);
     const replaced = supersedes[i]!;
     if (replaced === 0 && refs.length === 0 && !item.deleted) at = putBytes(bytes, at, PLAIN_TAIL);
@@ -68,8 +69,9 @@ function roomFor(batch: InsertedBatch): number {
   const { items } = batch;
   let room = 0;
   for (let i = 0; i < items.length; i++) {
-    const { collection, key } = items[i]!;
-    room += FIXED_BYTES + collection.length + key.length * UNIT_BYTES + batch.refsOf(i).length * REF_BYTES;
+    const item = items[i]!;
+    const keyBytes = item.keySource === undefined ? item.key.length * UNIT_BYTES : item.keyTo! - item.keyFrom!;
+    room += FIXED_BYTES + item.collection.length + keyBytes + batch.refsOf(i).length * REF_BYTES;
   }
   return room;
 }
@@ -82,6 +84,12 @@ function putBytes(bytes: Uint8Array, at: number, text: Uint8Array): number {
 function putAscii(bytes: Uint8Array, at: number, text: string): number {
   for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
   return at + text.length;
+}
+
+/** A key without escapes, as it stood in JSON. */
+function putRaw(bytes: Uint8Array, at: number, source: Uint8Array, from: number, to: number): number {
+  for (let i = from; i < to; i++, at++) bytes[at] = source[i]!;
+  return at;
 }
 
 /** `whole` and `bytes` are the same memory. */

@@ -210,6 +210,10 @@ interface InsertedItem {
   readonly collection: string;
   readonly key: string;
   readonly deleted: boolean;
+  /** The key as it stands in JSON without escapes, between its quotes: a view of a request that nothing else reads by now. */
+  readonly keySource?: Uint8Array;
+  readonly keyFrom?: number;
+  readonly keyTo?: number;
 }
 
 const NO_REFS: readonly number[] = [];
@@ -229,6 +233,7 @@ export class InsertedBatch {
   #refs: Map<number, readonly number[]> | undefined;
   #timeText: Timestamp | undefined;
   #hashTexts: HashHex | undefined;
+  #json: { readonly open: string; readonly close: string; readonly bytes: Buffer } | undefined;
 
   constructor(shard: ShardId, items: readonly InsertedItem[], firstSeq: number, time: number, isEach = false) {
     this.isEach = isEach;
@@ -263,6 +268,18 @@ export class InsertedBatch {
     return new InsertedVersion(this, i);
   }
 
+  /** Makes what `json` will be asked for. */
+  prepareJson(open: string, close: string): void {
+    this.#json = { open, close, bytes: insertedJson(this, open, close) };
+  }
+
+  /** Whoever gets the bytes may keep them. */
+  json(open: string, close: string): Buffer {
+    const made = this.#json;
+    this.#json = undefined;
+    return made !== undefined && made.open === open && made.close === close ? made.bytes : insertedJson(this, open, close);
+  }
+
   result(): InsertResult {
     return new FirstAnswer(this);
   }
@@ -285,7 +302,7 @@ class FirstAnswer implements InsertResult {
   }
 
   json(open: string, close: string): Buffer {
-    return insertedJson(this.#batch, open, close);
+    return this.#batch.json(open, close);
   }
 }
 

@@ -187,12 +187,22 @@ export class ShardWriter {
     this.#lastSeq = before + items.length;
     this.#lastTime = isEach ? time + items.length - 1 : time;
     const lastSeq = this.#lastSeq;
+    const { json } = options;
+    let isOver = false;
     return new Promise((resolve, reject) => {
       const committed = () => {
+        isOver = true;
         this.#deps.committed(lastSeq, counts);
         resolve(inserted.result());
       };
       queue.added(group, { committed, failed: reject }, time, isEach ? items.length : 1);
+      // The group is on its way by the next turn, if not there. What fails here fails again for who asks.
+      if (json !== undefined) {
+        void platform.clock
+          .yield()
+          .then(() => isOver || inserted.prepareJson(...json))
+          .catch(() => undefined);
+      }
     });
   }
 

@@ -100,6 +100,8 @@ export interface InsertOptions {
   time?: string;
   /** 1–255 visible ASCII characters, remembered a day per shard. */
   idempotencyKey?: string;
+  /** What stands around the records in the JSON that will be asked for (`recordsJson`): it is made while the disk is at work. */
+  json?: readonly [open: string, close: string];
 }
 
 export interface InsertResult {

@@ -6,15 +6,14 @@
  *
  * Invariants: it takes only what the way by parseStrict and the schemas takes too, with the same outcome; `undefined` is no verdict:
  * whatever is unusual or wrong (any other field, an escape in a name, a body over its limit) goes that way, and hears from it what is
- * wrong and where. Bodies lie in memory that is used again: `release` once the engine has taken them.
+ * wrong and where. They lie in memory that is used again: `release` once the engine has taken them, or nobody will.
  */
 import { isUtf8 } from 'node:buffer';
-import { CanonicalBodies, type InsertItem } from '../engine/index.js';
+import { InsertImages } from '../engine/index.js';
 import type { Line } from './ndjson.js';
 
 export interface PlainInserts {
-  readonly items: readonly InsertItem[];
-  /** Nothing may look at the items' bodies from here on. */
+  readonly images: InsertImages;
   release(): void;
 }
 
@@ -23,13 +22,17 @@ const KEY = asciiBytes('"key"');
 const BODY = asciiBytes('"body"');
 const IDEMPOTENCY_KEY = asciiBytes('"idempotencyKey"');
 const RECORDS = asciiBytes('"records"');
-const ALL_FIELDS = 7;
-const KEYED_FIELDS = 15;
+const COLLECTION_FIELD = 1;
+const KEY_FIELD = 2;
+const BODY_FIELD = 4;
+const IDEMPOTENCY_FIELD = 8;
+const NAME_FIELDS = COLLECTION_FIELD | KEY_FIELD;
+const ALL_FIELDS = NAME_FIELDS | BODY_FIELD;
 const NOTHING = Buffer.alloc(0);
 
 /** A batch, whole. */
 export function readPlainBatch(bytes: Buffer, maxBodyBytes: number): PlainInserts | undefined {
-  const reader = new PlainReader(maxBodyBytes);
+  const reader = new PlainReader(maxBodyBytes, false, false);
   reader.open(bytes);
   return reader.batch() ? reader : reader.release();
 }
@@ -40,7 +43,7 @@ export interface PlainLine extends PlainInserts {
 
 /** One line, which may have an idempotency key too. */
 export function readPlainLine(bytes: Buffer, maxBodyBytes: number): PlainLine | undefined {
-  const reader = new PlainReader(maxBodyBytes, true);
+  const reader = new PlainReader(maxBodyBytes, false, true);
   reader.open(bytes);
   return reader.line(0, bytes.length) ? reader : reader.release();
 }
@@ -56,8 +59,9 @@ export interface LineBounds {
 /** The lines from `from` on, an item each, up to the first that is no plain one or not for this caller to insert. */
 export function readPlainLines(lines: readonly Line[], from: number, bounds: LineBounds): PlainInserts & { readonly bytes: number } {
   const { maxLines, maxBytes, maxBodyBytes, mayUse } = bounds;
-  const reader = new PlainReader(maxBodyBytes);
-  const { items } = reader;
+  const reader = new PlainReader(maxBodyBytes, true, false);
+  const { images } = reader;
+  const { items } = images;
   const until = Math.min(lines.length, from + maxLines);
   let allowed: string | undefined;
   let bytes = 0;
@@ -68,22 +72,21 @@ export function readPlainLines(lines: readonly Line[], from: number, bounds: Lin
     if (!reader.line(start, to)) break;
     const { collection } = items[items.length - 1]!;
     if (collection !== allowed && !mayUse(collection)) {
-      items.pop();
+      images.cutLast();
       break;
     }
     allowed = collection;
     bytes += to - start;
   }
-  return { items, bytes, release: () => reader.release() };
+  return { images, bytes, release: () => reader.release() };
 }
 
 /** Reads items out of one text after the other. */
 export class PlainReader implements PlainLine {
-  readonly items: InsertItem[] = [];
+  readonly images: InsertImages;
   /** Of the item read last. */
   idempotencyKey: string | undefined;
   readonly #mayBeKeyed: boolean;
-  readonly #bodies = new CanonicalBodies();
   readonly #maxBodyBytes: number;
   #buffer: Buffer = NOTHING;
   /** Plain: its elements are cheaper than a Buffer's where both kinds come. */
@@ -91,8 +94,14 @@ export class PlainReader implements PlainLine {
   #at = 0;
   #end = 0;
   #lastCollection = '';
+  /** Of the name read last. */
+  #nameFrom = 0;
+  #nameTo = 0;
+  #nameBits = 0;
 
-  constructor(maxBodyBytes: number, mayBeKeyed = false) {
+  /** `isEach`: every item is to be a batch of its own. */
+  constructor(maxBodyBytes: number, isEach: boolean, mayBeKeyed: boolean) {
+    this.images = new InsertImages(isEach);
     this.#maxBodyBytes = maxBodyBytes;
     this.#mayBeKeyed = mayBeKeyed;
   }
@@ -107,7 +116,7 @@ export class PlainReader implements PlainLine {
   }
 
   release(): undefined {
-    this.#bodies.release();
+    this.images.release();
     return undefined;
   }
 
@@ -116,6 +125,7 @@ export class PlainReader implements PlainLine {
     if (!(this.#takes(0x7b) && this.#takesName(RECORDS) && this.#takes(0x3a) && this.#takes(0x5b))) return false;
     do {
       if (!this.#item()) return false;
+      this.images.end();
     } while (this.#takes(0x2c));
     return this.#takes(0x5d) && this.#takes(0x7d) && this.#nextByte() === 0 && this.#at === this.#end && this.#isUtf8();
   }
@@ -124,83 +134,96 @@ export class PlainReader implements PlainLine {
   line(from: number, to: number): boolean {
     this.#at = from;
     this.#end = to;
-    const count = this.items.length;
-    const bodiesEnd = this.#bodies.end;
-    if (this.#item() && this.#nextByte() === 0 && this.#at === to && this.#isUtf8(from, to)) return true;
-    this.items.length = count;
-    this.#bodies.cutTo(bodiesEnd);
-    return false;
+    if (!this.#item() || this.#nextByte() !== 0 || this.#at !== to || !this.#isUtf8(from, to)) return false;
+    this.images.end();
+    return true;
   }
 
   #isUtf8(from = 0, to = this.#end): boolean {
-    return !this.#bodies.sawHighBytes() || isUtf8(this.#text.subarray(from, to));
+    return !this.images.sawHighBytes() || isUtf8(this.#text.subarray(from, to));
   }
 
+  /** All but its end. */
   #item(): boolean {
     if (!this.#takes(0x7b)) return false;
-    let collection = '';
-    let key = '';
+    const { images } = this;
+    images.begin();
     let idempotencyKey: string | undefined;
-    let bodyFrom = 0;
+    let keyFrom = 0;
+    let keyTo = 0;
+    let keyBits = 0;
     let fields = 0;
     do {
       let field: number;
       if (this.#takesName(COLLECTION)) {
-        field = 1;
-        if (!this.#takes(0x3a)) return false;
-        const name = this.#name(this.#lastCollection);
-        if (name === undefined) return false;
-        collection = this.#lastCollection = name;
+        field = COLLECTION_FIELD;
+        if (!this.#takes(0x3a) || !this.#readName()) return false;
+        if (!this.#isLastCollection()) this.#lastCollection = this.#nameText();
       } else if (this.#takesName(KEY)) {
-        field = 2;
-        if (!this.#takes(0x3a)) return false;
-        const name = this.#name('');
-        if (name === undefined) return false;
-        key = name;
+        field = KEY_FIELD;
+        if (!this.#takes(0x3a) || !this.#readName()) return false;
+        keyFrom = this.#nameFrom;
+        keyTo = this.#nameTo;
+        keyBits = this.#nameBits;
       } else if (this.#takesName(BODY)) {
-        field = 4;
+        field = BODY_FIELD;
         if (!this.#takes(0x3a)) return false;
-        bodyFrom = this.#bodies.end;
-        const behind = this.#bodies.append(this.#text, this.#at, this.#end);
-        if (behind < 0 || this.#bodies.end - bodyFrom > this.#maxBodyBytes) return false;
+        const behind = images.body(this.#text, this.#at, this.#end, this.#maxBodyBytes);
+        if (behind < 0) return false;
         this.#at = behind;
       } else if (this.#mayBeKeyed && this.#takesName(IDEMPOTENCY_KEY)) {
-        field = 8;
-        if (!this.#takes(0x3a)) return false;
-        const name = this.#name('');
-        if (name === undefined || !isIdempotencyKey(name)) return false;
-        idempotencyKey = name;
+        field = IDEMPOTENCY_FIELD;
+        if (!this.#takes(0x3a) || !this.#readName()) return false;
+        idempotencyKey = this.#nameText();
+        if (!isIdempotencyKey(idempotencyKey)) return false;
       } else return false;
       if ((fields & field) !== 0) return false;
+      const before = fields & NAME_FIELDS;
       fields |= field;
+      // Once both are known: a body that is still to come is written where it belongs.
+      if (before !== NAME_FIELDS && (fields & NAME_FIELDS) === NAME_FIELDS) {
+        if (!images.name(this.#lastCollection, this.#text, keyFrom, keyTo, keyBits)) return false;
+      }
     } while (this.#takes(0x2c));
-    if ((fields !== ALL_FIELDS && fields !== KEYED_FIELDS) || !this.#takes(0x7d)) return false;
+    if ((fields !== ALL_FIELDS && fields !== (ALL_FIELDS | IDEMPOTENCY_FIELD)) || !this.#takes(0x7d)) return false;
     this.idempotencyKey = idempotencyKey;
-    this.items.push({ collection, key, bodyBytes: this.#bodies.slice(bodyFrom) });
     return true;
   }
 
-  /** A string without escapes; undefined for anything else. `guess` is what it probably says (ASCII). */
-  #name(guess: string): string | undefined {
-    if (!this.#takes(0x22)) return undefined;
+  /** A string without escapes: where it stands. False for anything else. */
+  #readName(): boolean {
+    if (!this.#takes(0x22)) return false;
     const text = this.#text;
-    const from = this.#at;
+    const end = this.#end;
     let bits = 0;
-    let isGuess = true;
-    let i = from;
+    let i = this.#at;
+    this.#nameFrom = i;
     for (; ; i++) {
-      if (i >= this.#end) return undefined;
+      if (i >= end) return false;
       const byte = text[i]!;
       if (byte === 0x22) break;
-      if (byte < 0x20 || byte === 0x5c) return undefined;
-      if (isGuess && byte !== guess.charCodeAt(i - from)) isGuess = false;
+      if (byte < 0x20 || byte === 0x5c) return false;
       bits |= byte;
     }
+    this.#nameTo = i;
+    this.#nameBits = bits;
     this.#at = i + 1;
-    if (isGuess && i - from === guess.length) return guess;
-    if (bits < 0x80) return this.#buffer.toString('latin1', from, i);
-    this.#bodies.noteHighBytes();
-    return this.#buffer.toString('utf8', from, i);
+    return true;
+  }
+
+  #nameText(): string {
+    if (this.#nameBits >= 0x80) this.images.noteHighBytes();
+    return this.#buffer.toString('utf8', this.#nameFrom, this.#nameTo);
+  }
+
+  /** Most items say the collection of the one before. */
+  #isLastCollection(): boolean {
+    const text = this.#text;
+    const from = this.#nameFrom;
+    const last = this.#lastCollection;
+    if (this.#nameTo - from !== last.length) return false;
+    for (let i = 0; i < last.length; i++) if (text[from + i] !== last.charCodeAt(i)) return false;
+    return true;
   }
 
   /** Takes this name in its quotes, white space before it too. */

@@ -104,10 +104,49 @@ export function beginRecordImage(arena: ByteArena, kind: RecordKind, refCount: n
   const at = arena.end;
   arena.reserve(RECORD_FIXED_BYTES + refCount * REF_BYTES + collection.length + key.length * 3 + SALT_BYTES);
   const { bytes } = arena;
-  const collectionAt = at + RECORD_FIXED_BYTES + refCount * REF_BYTES;
-  const keyAt = collectionAt + collection.length;
-  for (let i = 0; i < collection.length; i++) bytes[collectionAt + i] = collection[i]!;
+  const keyAt = imageKeyAt(at, refCount, collection.length);
   const keyEnd = keyAt + putUtf8(bytes, keyAt, key);
+  putImageHead(bytes, at, kind, refCount, collection, keyAt, keyEnd);
+  arena.end = kind === KIND_PUT ? keyEnd + SALT_BYTES : keyEnd;
+  return keyEnd;
+}
+
+/**
+ * The same for a put without refs whose key is bytes already, `source[from, to)`; its image begins at `at`, and what stands there, its
+ * body, moves behind the salt.
+ */
+export function openRecordImage(
+  arena: ByteArena,
+  at: number,
+  collection: Uint8Array,
+  source: Uint8Array,
+  from: number,
+  to: number,
+): number {
+  const keyAt = imageKeyAt(at, 0, collection.length);
+  const keyEnd = keyAt + to - from;
+  const bodyAt = keyEnd + SALT_BYTES;
+  const bodyBytes = arena.end - at;
+  arena.reserve(bodyAt - at);
+  const { bytes } = arena;
+  if (bodyBytes > 0) bytes.copyWithin(bodyAt, at, at + bodyBytes);
+  for (let i = from, p = keyAt; i < to; i++, p++) bytes[p] = source[i]!;
+  putImageHead(bytes, at, KIND_PUT, 0, collection, keyAt, keyEnd);
+  arena.end = bodyAt + bodyBytes;
+  return keyEnd;
+}
+
+/** What of an image stands before its key. */
+function putImageHead(
+  bytes: Uint8Array,
+  at: number,
+  kind: RecordKind,
+  refCount: number,
+  collection: Uint8Array,
+  keyAt: number,
+  keyEnd: number,
+): void {
+  for (let i = 0, p = keyAt - collection.length; i < collection.length; i++) bytes[p + i] = collection[i]!;
   assert(collection.length <= MAX_U16 && keyEnd - keyAt <= MAX_U16 && refCount <= MAX_U16, 'a record fits its length fields');
   clear(bytes, at, at + RECORD_FIXED_BYTES);
   bytes[at] = RECORD_TAG;
@@ -116,8 +155,6 @@ export function beginRecordImage(arena: ByteArena, kind: RecordKind, refCount: n
   putU16(bytes, at + 32, collection.length);
   putU16(bytes, at + 34, keyEnd - keyAt);
   putU16(bytes, at + 36, refCount);
-  arena.end = kind === KIND_PUT ? keyEnd + SALT_BYTES : keyEnd;
-  return keyEnd;
 }
 
 /** A record that is being inserted, as it stands in an arena. */

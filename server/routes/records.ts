@@ -3,6 +3,7 @@
  */
 import {
   type Database,
+  InsertImages,
   type InsertItem,
   type InsertOptions,
   type InsertResult,
@@ -28,6 +29,7 @@ const BODY_DEPTH = 64;
 const LINE_OPTIONS = { maxDepth: BODY_DEPTH + 1 };
 const NEWLINE = 0x0a;
 const BATCH_DEPTH = BODY_DEPTH + 3;
+const AROUND_RECORDS = ['{"records":[', ']}'] as const;
 
 async function postRecords(exchange: Exchange): Promise<void> {
   const { acks } = parseQuery(insertQuery, exchange);
@@ -79,8 +81,9 @@ function plainLines({ caller, context }: Exchange, db: Database): InsertLines['r
   return (lines, from, maxLines, maxBytes) => {
     const run = readPlainLines(lines, from, { maxLines, maxBytes, maxBodyBytes, mayUse: (collection) => caller.mayUse(collection) });
     try {
-      const { items, bytes } = run;
-      return items.length === 0 ? undefined : { lines: items.length, bytes, parts: db.insertEach(items) };
+      const { images, bytes } = run;
+      const lines = images.items.length;
+      return lines === 0 ? undefined : { lines, bytes, parts: db.insertEach(images) };
     } finally {
       run.release();
     }
@@ -91,9 +94,9 @@ function insertLine(exchange: Exchange, db: Database, bytes: Buffer): Promise<In
   const plain = readPlainLine(bytes, exchange.context.limits.maxBodyBytes);
   if (plain !== undefined) {
     try {
-      const { items, idempotencyKey } = plain;
-      requireCollection(exchange.caller, items[0]!.collection);
-      return db.insert(items, idempotencyKey === undefined ? {} : { idempotencyKey });
+      const { images, idempotencyKey } = plain;
+      requireCollection(exchange.caller, images.items[0]!.collection);
+      return db.insert(images, idempotencyKey === undefined ? {} : { idempotencyKey });
     } finally {
       plain.release();
     }
@@ -111,13 +114,13 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
   const all = elsewhereWhole(exchange, db);
   if (all !== undefined) return passOn(exchange, all);
   refuseHeaders(exchange.req, ITEM_HEADERS, 'the body says it: "time", and "refs" and "expect" of each record');
-  const options = readInsertOptions(exchange.req);
+  const options: InsertOptions = { ...readInsertOptions(exchange.req), json: AROUND_RECORDS };
   const { maxBatchBytes, maxBodyBytes } = exchange.context.limits;
   const result = await withBody(exchange, 'batch', maxBatchBytes, async (bytes) => {
     const plain = readPlainBatch(bytes, maxBodyBytes);
     if (plain !== undefined) {
       try {
-        return insertBatch(exchange, db, bytes, plain.items, options);
+        return insertBatch(exchange, db, bytes, plain.images, options);
       } finally {
         plain.release();
       }
@@ -128,7 +131,7 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
   if (result === undefined) return; // passed on, and answered
   if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
   const headers = { 'Content-Type': JSON_TYPE, ...(result.replayed ? { 'Idempotent-Replay': 'true' } : {}) };
-  send(exchange.res, 201, headers, recordsJson(result, '{"records":[', ']}'));
+  send(exchange.res, 201, headers, recordsJson(result, ...AROUND_RECORDS));
 }
 
 /** Undefined once it was passed on, and answered. What it needs of the items' bodies it has when it returns. */
@@ -136,15 +139,16 @@ function insertBatch(
   exchange: Exchange,
   db: Database,
   bytes: Buffer,
-  items: readonly InsertItem[],
+  items: readonly InsertItem[] | InsertImages,
   options: InsertOptions,
 ): Promise<InsertResult | undefined> {
   let last: string | undefined;
-  for (const { collection } of items) {
+  const named = items instanceof InsertImages ? items.items : items;
+  for (const { collection } of named) {
     if (collection !== last) requireCollection(exchange.caller, collection);
     last = collection;
   }
-  const [first] = items;
+  const [first] = named;
   const other = elsewhere(exchange, () => db.shardOf(first!.collection, first!.key));
   return other === undefined ? db.insert(items, options) : passOn(exchange, other, bytes).then(() => undefined);
 }

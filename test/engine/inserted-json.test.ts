@@ -1,6 +1,7 @@
 /** The answer of an insert, written as bytes: what toJSON of its records says. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { InsertImages } from '../../engine/index.js';
 import { insertedJson } from '../../engine/inserted-json.js';
 import { InsertedBatch, recordsJson } from '../../engine/record-view.js';
 import type { ShardId } from '../../engine/types.js';
@@ -56,5 +57,38 @@ describe('the records of an insert as JSON', () => {
     expect(JSON.parse(first)).toHaveLength(2);
     expect(recordsJson(await insert(), '[', ']').toString()).toBe(first);
     expect(JSON.stringify((await insert()).records)).toBe(first);
+  });
+
+  it('are the same where they are made while the disk is at work, for whoever asks and however often', async () => {
+    const { db } = await machine();
+    for (const [i, json] of [['[', ']'] as const, ['{"records":[', ']}'] as const].entries()) {
+      const keys = ['a', `é${i}`, 'x'.repeat(300)];
+      const result = await db.insert(
+        keys.map((key) => ({ collection: 'c', key, body: i })),
+        { json },
+      );
+      const expected = `[${result.records.map((record) => JSON.stringify(record)).join(',')}]`;
+      for (let ask = 0; ask < 2; ask++) {
+        expect(recordsJson(result, '[', ']').toString()).toBe(expected);
+        expect(recordsJson(result, '{"records":[', ']}').toString()).toBe(`{"records":${expected}}`);
+      }
+    }
+  });
+
+  it('tell keys that were never made strings', async () => {
+    const { db } = await machine();
+    const images = new InsertImages(false);
+    const keys = ['a', 'é/ü', '\u{1f600}', "it's", 'k'.repeat(512)];
+    for (const key of keys) {
+      const name = Buffer.from(`"${key}"`);
+      images.begin();
+      expect(images.name('c', name, 1, name.length - 1, 0xff)).toBe(true);
+      images.body(Buffer.from('1'), 0, 1, 10);
+      images.end();
+    }
+    const result = await db.insert(images, { json: ['[', ']'] });
+    images.release();
+    expect(recordsJson(result, '[', ']').toString()).toBe(JSON.stringify(result.records));
+    expect(result.records.map(({ key }) => key)).toEqual(keys);
   });
 });
