@@ -4,16 +4,20 @@
  *
  *   {"id":"<16 hex>","shard":1,"seq":7,"time":"…","collection":"c","key":"k","supersedes":null,"refs":[],"deleted":false,"hash":"<64 hex>"}
  *
- * Invariant: room for the longest a record can be is there before it is written.
+ * Texts that come again and hex digits are written words at a time, up to three bytes too many, which what comes behind them covers.
+ *
+ * Invariant: room for the longest a record can be, and a word more, is there before it is written.
  */
 import { HASH_BYTES } from './format/hash.js';
 import type { InsertedBatch } from './record-view.js';
 import { recordId } from './types.js';
 
-const HEX = asciiBytes('0123456789abcdef');
-const ID = asciiBytes('{"id":"');
-const PLAIN_TAIL = asciiBytes('","supersedes":null,"refs":[],"deleted":false,"hash":"');
-const END = asciiBytes('"}');
+const WORD_BYTES = 4;
+/** The two digits of a byte. */
+const HEX = Uint16Array.from({ length: 256 }, (_, byte) => (digit(byte >> 4) << 8) | digit(byte & 15));
+const ID = fixedText('{"id":"');
+const PLAIN_TAIL = fixedText('","supersedes":null,"refs":[],"deleted":false,"hash":"');
+const END = fixedText('"}');
 /** Of everything in a record but its collection, its key and its refs. */
 const FIXED_BYTES = 320;
 /** A UTF-16 unit of a key in JSON and UTF-8. */
@@ -27,39 +31,37 @@ export function insertedJson(batch: InsertedBatch, open: string, close: string):
   const { items, shard, firstSeq, supersedes, hashes } = batch;
   const whole = Buffer.allocUnsafeSlow(roomFor(batch) + open.length + close.length);
   const bytes = new Uint8Array(whole.buffer);
+  const view = new DataView(whole.buffer);
   let at = putAscii(bytes, 0, open);
-  const shardToSeq = asciiBytes(`","shard":${shard},"seq":`);
+  const shardToSeq = fixedText(`","shard":${shard},"seq":`);
   let collection: string | undefined;
-  let timeToKey: Uint8Array = END;
+  let timeToKey = END;
   for (let i = 0; i < items.length; i++) {
     const item = items[i]!;
     const seq = firstSeq + i;
     if (i > 0) bytes[at++] = 0x2c;
-    at = putBytes(bytes, at, ID);
-    at = putId(bytes, at, shard, seq);
-    at = putBytes(bytes, at, shardToSeq);
+    at = putFixed(view, at, ID);
+    at = putId(view, at, shard, seq);
+    at = putFixed(view, at, shardToSeq);
     at = putSeq(bytes, at, seq);
     if (item.collection !== collection || batch.isEach) {
       collection = item.collection;
-      timeToKey = asciiBytes(`,"time":"${batch.timeText(i)}","collection":"${collection}","key":"`);
+      timeToKey = fixedText(`,"time":"${batch.timeText(i)}","collection":"${collection}","key":"`);
     }
-    at = putBytes(bytes, at, timeToKey);
+    at = putFixed(view, at, timeToKey);
     const { keySource } = item;
     at = keySource === undefined ? putKey(whole, bytes, at, item.key) : putRaw(bytes, at, keySource, item.keyFrom!, item.keyTo!);
     const refs = batch.refsOf(i);
     const replaced = supersedes[i]!;
-    if (replaced === 0 && refs.length === 0 && !item.deleted) at = putBytes(bytes, at, PLAIN_TAIL);
+    if (replaced === 0 && refs.length === 0 && !item.deleted) at = putFixed(view, at, PLAIN_TAIL);
     else {
       const previous = replaced === 0 ? 'null' : `"${recordId(shard, replaced)}"`;
       const ids = refs.map((ref) => `"${recordId(shard, ref)}"`).join(',');
       at = putAscii(bytes, at, `","supersedes":${previous},"refs":[${ids}],"deleted":${item.deleted},"hash":"`);
     }
-    for (let j = i * HASH_BYTES; j < (i + 1) * HASH_BYTES; j++) {
-      const byte = hashes[j]!;
-      bytes[at++] = HEX[byte >> 4]!;
-      bytes[at++] = HEX[byte & 15]!;
-    }
-    at = putBytes(bytes, at, END);
+    for (let j = i * HASH_BYTES; j < (i + 1) * HASH_BYTES; j += 2, at += WORD_BYTES)
+      view.setInt32(at, (HEX[hashes[j]!]! << 16) | HEX[hashes[j + 1]!]!);
+    at = putFixed(view, at, END);
   }
   at = putAscii(bytes, at, close);
   return whole.subarray(0, at);
@@ -76,9 +78,21 @@ function roomFor(batch: InsertedBatch): number {
   return room;
 }
 
-function putBytes(bytes: Uint8Array, at: number, text: Uint8Array): number {
-  for (let i = 0; i < text.length; i++) bytes[at + i] = text[i]!;
-  return at + text.length;
+/** Text that is written again and again, padded to whole words. */
+interface FixedText {
+  readonly view: DataView;
+  readonly length: number;
+}
+
+function fixedText(text: string): FixedText {
+  const { length } = text;
+  const padded = new TextEncoder().encode(text.padEnd(Math.ceil(length / WORD_BYTES) * WORD_BYTES));
+  return { view: new DataView(padded.buffer, padded.byteOffset, padded.length), length };
+}
+
+function putFixed(into: DataView, at: number, { view, length }: FixedText): number {
+  for (let i = 0; i < length; i += WORD_BYTES) into.setInt32(at + i, view.getInt32(i));
+  return at + length;
 }
 
 function putAscii(bytes: Uint8Array, at: number, text: string): number {
@@ -103,15 +117,18 @@ function putKey(whole: Buffer, bytes: Uint8Array, at: number, key: string): numb
 }
 
 /** 16 hex digits. */
-function putId(bytes: Uint8Array, at: number, shard: number, seq: number): number {
+function putId(view: DataView, at: number, shard: number, seq: number): number {
   const high = Math.floor(seq / TWO_32);
-  putHex8(bytes, at, ((shard << 16) | high) >>> 0);
-  putHex8(bytes, at + 8, seq >>> 0);
+  putHex4(view, at, shard);
+  putHex4(view, at + 4, high);
+  putHex4(view, at + 8, (seq >>> 16) & 0xffff);
+  putHex4(view, at + 12, seq & 0xffff);
   return at + 16;
 }
 
-function putHex8(bytes: Uint8Array, at: number, word: number): void {
-  for (let i = 0; i < 8; i++) bytes[at + i] = HEX[(word >>> (28 - 4 * i)) & 15]!;
+/** Of 16 bits. */
+function putHex4(view: DataView, at: number, half: number): void {
+  view.setInt32(at, (HEX[half >>> 8]! << 16) | HEX[half & 0xff]!);
 }
 
 /** Millions as text, then six digits: whole numbers of 32 bits are the quick ones. */
@@ -137,6 +154,7 @@ function putMillions(bytes: Uint8Array, at: number, millions: number): number {
   return putAscii(bytes, at, millionsText);
 }
 
-function asciiBytes(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
+/** The character code of a hex digit. */
+function digit(value: number): number {
+  return value.toString(16).charCodeAt(0);
 }
