@@ -33,7 +33,7 @@ describe('package', () => {
     const named = [...Object.values(bin), ...entries].map((path) => path.replace(/^\.\//, ''));
     expect(packed).toEqual(expect.arrayContaining([...named, 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md']));
     const allowed =
-      /^(?:dist\/bundle\/(?:load\.mjs|(?:engine|program)\.(?:mjs|cjs|cache)|(?:better-sqlite3|fast-json-stable-stringify)\.LICENSE)|dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|tools\/bench\/peers\/package(?:-lock)?\.json|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
+      /^(?:dist\/bundle\/(?:(?:load|thread)\.mjs|(?:engine|program)\.mjs|(?:engine|program|threads)\.(?:cjs|cache)|(?:better-sqlite3|fast-json-stable-stringify)\.LICENSE)|dist\/(?:engine|replication|server|tools)\/.+\.(?:js|js\.map|d\.ts)|tools\/bench\/peers\/package(?:-lock)?\.json|docs\/.+|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/;
     expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
   });
 
@@ -48,15 +48,20 @@ describe('package', () => {
   it('runs from one file with bytecode beside it, and exports what the modules do', () => {
     build();
     const script = `
-      import { isWarm, program } from './dist/bundle/load.mjs';
+      import { readFileSync } from 'node:fs';
+      import { isWarm, program, thread } from './dist/bundle/load.mjs';
       import * as bundled from './dist/bundle/engine.mjs';
       import * as modules from './dist/engine/index.js';
       const missing = Object.keys(modules).filter((name) => typeof bundled[name] !== typeof modules[name]);
-      console.log(JSON.stringify({ missing, run: typeof program().run, engine: isWarm('engine'), program: isWarm('program') }));
+      const serves = ['tree/fold-thread', 'compaction/compact-thread', 'compaction/source-thread'].map((module) => typeof thread(module).serve);
+      const begins = readFileSync('./dist/bundle/engine.cjs', 'latin1').includes('bundle/thread.mjs');
+      const [run, areWarm] = [typeof program().run, ['engine', 'program', 'threads'].map(isWarm)];
+      console.log(JSON.stringify({ missing, run, serves, begins, areWarm }));
     `;
     const { NODE_OPTIONS: _, ...env } = process.env;
     const told = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, env });
-    expect(JSON.parse(told.toString())).toEqual({ missing: [], run: 'function', engine: true, program: true });
+    const serves = ['function', 'function', 'function'];
+    expect(JSON.parse(told.toString())).toEqual({ missing: [], run: 'function', serves, begins: true, areWarm: [true, true, true] });
   });
 
   it('has a command that a shell can run', () => {

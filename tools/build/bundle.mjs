@@ -1,14 +1,15 @@
 /**
- * Puts what was compiled into two files, and keeps them compiled to bytecode beside: loading some 400 modules, and compiling each
+ * Puts what was compiled into three files, and keeps them compiled to bytecode beside: loading some 400 modules, and compiling each
  * function when it first runs, is most of what opening a small database and starting a server cost.
  *
  *     dist/bundle/engine.cjs      everything in engine/, for who embeds it and for the other bundle
  *     dist/bundle/program.cjs     the command line with server and replication; takes the engine from the first
+ *     dist/bundle/threads.cjs     what the engine runs in threads, started by thread.mjs
  *     dist/bundle/*.cache         bytecode of what warm.mjs ran, for the Node that built it
  *     dist/bundle/engine.mjs      what the package exports; program.mjs: what tools/cli.js runs; load.mjs: reads all of these
  *
  * Packages are not bundled, but for the few functions around SQLite and one small one. Everything here is derived: deleted, tools/cli.js
- * runs the modules that tsc wrote. Threads, processes that the tools start, and whoever asks node for source maps (which it does not
+ * runs the modules that tsc wrote. Processes that the tools start, and whoever asks node for source maps (which it does not
  * read here) run those too.
  */
 import { spawnSync } from 'node:child_process';
@@ -28,6 +29,14 @@ const DOORS = [
   'engine/inspect.js',
   'engine/format/parse-json.js',
 ];
+/** What threads run (ThreadModule in engine/platform/platform.ts), and what begins one. Each may be there in two copies: no thread sees another's. */
+const THREADS = [
+  'engine/platform/node.js',
+  'engine/platform/node-thread-port.js',
+  'engine/tree/fold-thread.js',
+  'engine/compaction/compact-thread.js',
+  'engine/compaction/source-thread.js',
+];
 const LEFT_OUTSIDE_BYTES = 1024 * 1024;
 const PROGRAM = 'tools/program.js';
 /** The JavaScript of these is bundled too: it comes with every opening. What is compiled of SQLite's stays where it is. */
@@ -37,7 +46,7 @@ const INLINED = ['better-sqlite3', 'fast-json-stable-stringify'];
 export async function bundle(dist) {
   const out = join(dist, 'bundle');
   rmSync(out, { recursive: true, force: true });
-  if (![...DOORS, PROGRAM].every((path) => existsSync(join(dist, path)))) return;
+  if (![...DOORS, ...THREADS, PROGRAM].every((path) => existsSync(join(dist, path)))) return;
   mkdirSync(out);
   try {
     await writeBundles(dist, out);
@@ -67,18 +76,19 @@ async function writeBundles(dist, out) {
     footer: { js: '})' },
     logLevel: 'silent',
   };
-  const doors = DOORS.map((path) => `export * as ${JSON.stringify(path)} from './${path}';`).join('\n');
-  await build({
-    ...common,
-    stdin: { contents: doors, resolveDir: dist },
-    outfile: join(out, 'engine.cjs'),
-    plugins: [placed(dist), inlined()],
-  });
+  for (const [name, modules] of [
+    ['engine', DOORS],
+    ['threads', THREADS],
+  ]) {
+    const contents = modules.map((path) => `export * as ${JSON.stringify(path)} from './${path}';`).join('\n');
+    const outfile = join(out, `${name}.cjs`);
+    await build({ ...common, stdin: { contents, resolveDir: dist }, outfile, plugins: [placed(dist), inlined()] });
+  }
   keepOutOfTheHeap(join(out, 'engine.cjs'));
   for (const name of INLINED) copyFileSync(join(dirname(require.resolve(`${name}/package.json`)), 'LICENSE'), join(out, `${name}.LICENSE`));
   const program = { entryPoints: [join(dist, PROGRAM)], outfile: join(out, 'program.cjs'), plugins: [placed(dist), engineApart(dist)] };
   await build({ ...common, ...program });
-  copyFileSync(join(HERE, 'load.mjs'), join(out, 'load.mjs'));
+  for (const name of ['load.mjs', 'thread.mjs']) copyFileSync(join(HERE, name), join(out, name));
   const names = await namesOf(join(dist, DOORS[0]));
   const face = `import { engine } from './load.mjs';\n\nexport const { ${names.join(', ')} } = engine('${DOORS[0]}');\n`;
   writeFileSync(join(out, 'engine.mjs'), face);
@@ -91,7 +101,7 @@ function keepOutOfTheHeap(file) {
   if (short > 0) appendFileSync(file, '\n'.repeat(short));
 }
 
-/** A module that asks where it is hears where tsc put it. */
+/** A module that asks where it is hears where tsc put it; threads begin in the bundle. */
 function placed(dist) {
   return {
     name: 'placed',
@@ -99,7 +109,7 @@ function placed(dist) {
       build.onLoad({ filter: /\.js$/ }, ({ path }) => {
         const within = relative(dist, path);
         if (within.startsWith('..')) return undefined;
-        const text = readFileSync(path, 'utf8');
+        const text = readFileSync(path, 'utf8').replaceAll("'./node-thread-entry.js'", "'../../bundle/thread.mjs'");
         if (!text.includes('import.meta.url')) return undefined;
         return { contents: text.replaceAll('import.meta.url', `__urlOf(${JSON.stringify(within.split(sep).join('/'))})`), loader: 'js' };
       });

@@ -28,6 +28,12 @@ export function program() {
   return runsModules() ? require('../tools/program.js') : load('program').exports;
 }
 
+/** What runs in a thread of its own, and what begins it: a path below engine/. */
+export function thread(module) {
+  const path = `engine/${module}.js`;
+  return runsModules() ? require(`../${path}`) : load('threads').exports[path];
+}
+
 /** Whether it runs from bytecode. */
 export function isWarm(name) {
   return load(name).isWarm;

@@ -2,9 +2,10 @@
  * Runs the bundles once over a scratch directory and keeps the bytecode of what ran: `node warm.mjs dist/bundle`.
  *
  * What is kept is what an opening, a first write and first reads need, and what a server needs to start and answer; the rest is
- * compiled when it first runs, as ever. Each bundle is warmed in a process of its own, so that the engine's holds no more than its users need.
+ * compiled when it first runs, as ever; and what threads need to fold and to compact. Each bundle is warmed in a process of its own, so that the engine's holds no more than its users need.
  */
 import { spawnSync } from 'node:child_process';
+import { EventEmitter } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const [out, name] = process.argv.slice(2);
-const WARM = { engine: warmEngine, program: warmProgram };
+const WARM = { engine: warmEngine, program: warmProgram, threads: warmThreads };
+/** Enough that rewriting has a thread of its own, and one beside it. */
+const THREADED_BATCHES = 40;
+const THREADED_RECORDS = 1000;
 
 if (name === undefined) {
   for (const each of Object.keys(WARM)) {
@@ -22,10 +26,10 @@ if (name === undefined) {
     if (status !== 0) process.exit(1);
   }
 } else {
-  const { engine, keep, program } = await import(pathToFileURL(join(out, 'load.mjs')).href);
+  const { engine, keep, program, thread } = await import(pathToFileURL(join(out, 'load.mjs')).href);
   const scratch = mkdtempSync(join(tmpdir(), 'varve-warm-'));
   try {
-    await WARM[name]({ engine, program, data: join(scratch, 'data') });
+    await WARM[name]({ engine, program, thread, data: join(scratch, 'data') });
     const file = join(out, `${name}.cache`);
     writeFileSync(`${file}.tmp`, keep(name));
     renameSync(`${file}.tmp`, file);
@@ -74,6 +78,59 @@ async function warmProgram({ program, data }) {
   }
   process.emit('SIGTERM');
   await serving;
+}
+
+/** What folds and compacts in threads does so here, so that it is one context whose bytecode is kept. */
+async function warmThreads({ engine, thread, data }) {
+  process.getBuiltinModule('node:worker_threads').Worker = class extends EventEmitter {
+    #receive = () => {};
+    #isOver = false;
+
+    constructor(_url, { workerData: { root, module } }) {
+      super();
+      const { nodePlatform } = thread('platform/node');
+      thread(module).serve(nodePlatform(root, { blocking: true }), {
+        post: (message, moved) => this.#later(structuredClone(message, { transfer: moved }), (sent) => this.emit('message', sent)),
+        listen: (receive) => {
+          this.#receive = receive;
+        },
+      });
+    }
+
+    postMessage(message, moved) {
+      this.#later(structuredClone(message, { transfer: moved }), (sent) => this.#receive(sent));
+    }
+
+    #later(message, take) {
+      setImmediate(() => this.#isOver || take(message));
+    }
+
+    async terminate() {
+      this.#isOver = true;
+    }
+
+    ref() {}
+
+    unref() {}
+  };
+  const { open } = engine('engine/index.js');
+  const db = await open(data);
+  for (let batch = 0; batch < THREADED_BATCHES; batch++) {
+    const records = Array.from({ length: THREADED_RECORDS }, (_, i) => {
+      const n = batch * THREADED_RECORDS + i;
+      return {
+        collection: 'warm',
+        key: `k${(n * 7919) % 9973}`,
+        body: { n, name: `warm ${n % 100}`, text: 'a body of some length '.repeat(8) },
+      };
+    });
+    await db.insert(records);
+  }
+  await db.checkpoint();
+  await db.setRetention('warm', { keep: 'last', versions: 1 });
+  const job = await db.jobEnded(db.compact({ force: true }).id);
+  if (job?.state !== 'done') throw new Error(`the compaction ended as ${job?.state}: ${job?.error}`);
+  await db.close();
 }
 
 async function statusOf(url) {
