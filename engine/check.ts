@@ -9,12 +9,16 @@
 
 import { overlayPlatform } from './check-overlay.js';
 import { checkShard, type ShardReport } from './check-shard.js';
-import { VarveError } from './errors.js';
+import { readChecked } from './checked-file.js';
+import { isVarveError, VarveError } from './errors.js';
 import { readIdentity } from './identity.js';
 import type { Finding } from './log/types.js';
 import { nodePlatform } from './platform/node.js';
 import type { Platform } from './platform/platform.js';
+import { PROMISE_FILE } from './replica/promise-file.js';
+import { REWIND_FILE } from './replica/rewind.js';
 import { shardDirectory } from './shard-contents.js';
+import { SPOKEN_FILE } from './spoken-time.js';
 
 export type { ShardReport } from './check-shard.js';
 
@@ -38,6 +42,8 @@ export interface CheckOptions {
 }
 
 const LOCK_FILE = 'lock.sqlite';
+/** What a copy promised and said: a damaged one keeps the database from opening. */
+const SAID = [PROMISE_FILE, REWIND_FILE, SPOKEN_FILE];
 const KNOWN = /^(?:node\.json|shards|(?:lock|catalog)\.sqlite(?:-journal|-wal|-shm)?)$/;
 
 /** `scratch` is a directory that may be written to and thrown away. Throws LOCKED while the database is open elsewhere. */
@@ -80,6 +86,15 @@ export async function checkDatabase(platform: Platform, scratch: Platform, optio
       if (!files.exists(`${directory}/log`)) {
         report({ severity: 'damage', kind: 'missing', file: directory, offset: 0, fromSeq: 0, toSeq: 0, detail: 'the shard has no log' });
         continue;
+      }
+      for (const name of SAID) {
+        try {
+          readChecked(platform, `${directory}/${name}`);
+        } catch (error) {
+          if (!isVarveError(error, 'CORRUPT')) throw error;
+          const { file, offset, what } = error.details;
+          report({ severity: 'damage', kind: 'damaged', file, offset, fromSeq: 0, toSeq: 0, detail: what });
+        }
       }
       const progress = (done: number, total: number): void => options.progress?.(shard - 1 + done / Math.max(1, total), identity.shards);
       shards.push(await checkShard({ platform: overlay, scratch, shard, directory, databaseId, report, progress }));

@@ -22,7 +22,7 @@ import type { BlockCache, Finding, ShardLog } from './log/index.js';
 import { StoredVersion } from './record-view.js';
 import { ReplicaControl } from './replica/replica-shard.js';
 import { Exactness } from './retention/exactness.js';
-import { ShardContents, type ShardOptions } from './shard-contents.js';
+import { ShardContents, type ShardOptions, shardDirectory } from './shard-contents.js';
 import type { Counts } from './shard-counts.js';
 import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
 import { type ListedEntity, ShardReader } from './shard-reader.js';
@@ -30,6 +30,7 @@ import { ShardRecovery } from './shard-recovery.js';
 import { ShardRoots } from './shard-roots.js';
 import { ShardUpkeep } from './shard-upkeep.js';
 import { ShardWriter } from './shard-writer.js';
+import { readSpokenTime, writeSpokenTime } from './spoken-time.js';
 import { ShardCounters } from './stats.js';
 import type { NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
@@ -65,6 +66,8 @@ export class Shard {
   readonly #roots: ShardRoots;
   #reader!: ShardReader;
   #closing = false;
+  /** What was answered for by who was at home before. */
+  #spokenBefore = 0;
   /** Where no system entity was alive. */
   #noSystemAt = -1;
 
@@ -430,6 +433,8 @@ export class Shard {
       if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
     });
     this.#writer.startFrom(this.log.durableSeq, this.log.lastTime);
+    this.#spokenBefore = readSpokenTime(this.#options.platform, shardDirectory(this.id));
+    this.#writer.answeredFor(this.#spokenBefore);
   }
 
   /** Runs `work` over a whole index; once more where it met a bad tree, over the one built anew. */
@@ -466,5 +471,13 @@ export class Shard {
     await this.#recovery.marked();
     await this.log.close();
     this.#contents.store.close();
+    await this.#keepSpokenTime();
+  }
+
+  /** Where the disk takes it. */
+  async #keepSpokenTime(): Promise<void> {
+    const { spokenTime } = this;
+    if (spokenTime <= Math.max(this.lastTime, this.#spokenBefore)) return;
+    await writeSpokenTime(this.#options.platform, shardDirectory(this.id), spokenTime).catch(() => undefined);
   }
 }

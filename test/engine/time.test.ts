@@ -1,6 +1,7 @@
 /** Law 5 at the face of the database: time moves forward, and the same question gets the same answer. */
 import { describe, expect, it } from 'vitest';
 import { formatTime } from '../../engine/format/time.js';
+import { openWith } from '../../engine/index.js';
 import { recordId } from '../../engine/types.js';
 import { afterKill, codeOf, failure, machine, reopen, SECOND, timeOf } from './support.js';
 
@@ -43,6 +44,42 @@ describe('the time of a batch', () => {
       expect(view.get('c', 'k')?.body).toBe(body);
       await platform.advanceAndSettle(SECOND);
     }
+  });
+
+  it('is later than what was asked about before a restart, though the clock went back meanwhile', async () => {
+    let current = await machine({ shards: 2 });
+    await current.db.put('c', 'k', 1);
+    await current.platform.advanceAndSettle(SECOND);
+    const asked = timeOf(current.platform);
+    const { positions } = await current.db.asOf(asked);
+    // Twice: what nobody has written past is kept through restarts in which nobody asks.
+    for (let i = 0; i < 2; i++) {
+      current = await reopen(current);
+      current.platform.clock.jump(-SECOND / 2);
+    }
+    const keys = Array.from({ length: 20 }, (_, i) => `k${i}`);
+    for (const key of keys) expect((await current.db.put('c', key, 2)).time > formatTime(Date.parse(asked) * 1000)).toBe(true);
+    expect(new Set(keys.map((key) => current.db.shardOf('c', key))).size).toBe(2);
+    expect((await current.db.asOf(asked)).positions).toEqual(positions);
+  });
+
+  it('is not guessed where what was answered for is damaged', async () => {
+    const { db, platform } = await machine();
+    await platform.advanceAndSettle(SECOND);
+    await db.asOf(timeOf(platform));
+    await db.close();
+    const file = 'shards/0001/spoken.json';
+    const sound = platform.contents(file);
+    for (const bytes of [
+      sound.subarray(1),
+      Buffer.from(sound.toString().replace(/\d/, (digit) => `${9 - Number(digit)}`)),
+      Buffer.from('{}'),
+    ]) {
+      platform.store(file, bytes);
+      expect(await failure(openWith(platform))).toMatchObject({ code: 'CORRUPT', details: { file } });
+    }
+    platform.store(file, sound);
+    expect((await openWith(platform)).shardCount).toBe(1);
   });
 
   it('of a decision of the system is too, though it leaves room for history where nobody has asked', async () => {

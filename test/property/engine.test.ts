@@ -18,4 +18,8 @@ describe('the engine beside a model and a SQLite history table', () => {
     }
     expect(versions).toBeGreaterThan(0);
   });
+
+  test('keeps an answer through a restart with a clock that went back', { timeout: 120_000 }, async () => {
+    expect((await runSeed({ seed: 700_233, shards: 2, steps: 100 })).reopens).toBeGreaterThan(0);
+  });
 });

@@ -106,6 +106,17 @@ describe('checking a closed database', () => {
     expect(report).toMatchObject({ sound: true, findings: [{ severity: 'note', kind: 'torn-tail', file: active }] });
   });
 
+  it('reports damage of what a copy promised and said, without which it would not open', async () => {
+    for (const name of ['promise.json', 'rewind.json', 'spoken.json']) {
+      const directory = copy();
+      writeFileSync(path.join(directory, 'shards/0002', name), '{"time":1,"check":"00"}\n');
+      const { sound, findings } = await check(directory);
+      expect(sound).toBe(false);
+      expect(findings).toEqual([expect.objectContaining({ severity: 'damage', kind: 'damaged', file: `shards/0002/${name}` })]);
+      await expect(open(directory)).rejects.toMatchObject({ code: 'CORRUPT' });
+    }
+  });
+
   it('reports damage anywhere in the log or the tree, with the file', async () => {
     const places = [...segments(sound), ...trees(sound).slice(-2)];
     for (const file of places) {
