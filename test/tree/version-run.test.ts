@@ -39,6 +39,33 @@ describe('byte strings', () => {
       expect(sorted).toEqual([...texts].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)));
     }
   });
+
+  it('are sorted in byte order where they are many, whatever they share and wherever they end', () => {
+    const random = new SeededRandom(SEED);
+    const letters = (alphabet: string, most: number) =>
+      Array.from({ length: random.below(most) }, () => alphabet[random.below(alphabet.length)]).join('');
+    const makers = [
+      () => `bench\0entity-${random.below(10_000_000).toString(36).padStart(5, '0')}`,
+      () => letters('\0a', 20),
+      () =>
+        `${random.pick(['of one collection\0', 'of another\0'])}${random.pick(['', 'the same eight and more '])}${letters('ab\0\xff', 12)}`,
+      () => letters('\xff\xfe', 5),
+      () => 'all the same',
+    ];
+    for (const make of makers) {
+      const texts = Array.from({ length: 9000 }, make);
+      const starts = new Uint32Array(texts.length + 1);
+      texts.forEach((text, i) => {
+        starts[i + 1] = starts[i]! + text.length;
+      });
+      const sorted = [...sortRanges(Buffer.from(texts.join(''), 'latin1'), starts)];
+      expect(new Set(sorted).size).toBe(texts.length);
+      expect(
+        sorted.map((i) => texts[i]!),
+        `SEED=${SEED}`,
+      ).toEqual([...texts].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0)));
+    }
+  });
 });
 
 describe('a run of a memtable', () => {
