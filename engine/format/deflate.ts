@@ -1,12 +1,12 @@
 /**
  * Deflates the blocks of a frame (RFC 1951) several times as fast as zlib does, and nearly as small.
  *
- *   blocks -> tokens, counted over all of them -> one set of codes -> each block: header with the codes | tokens in codes | end
+ *   blocks -> tokens, counted over all of them -> a set of codes -> each block: header with the codes | tokens in codes | end
  *
- * The loops are deflate-kernel.ts's. To make codes takes as long as packing a block: all blocks of a run share theirs, and say them each,
- * so that each is read alone.
+ * The loops are deflate-kernel.ts's. To make codes takes as long as packing two blocks: all blocks of a run share theirs, and say them each,
+ * so that each is read alone; a run takes those of the one before where they suit it as well. So there is a code for whatever may come.
  *
- * Invariants: what comes out depends on the blocks alone. The kernel's memory is used from `add` to the last `deflated`, in which nobody
+ * Invariants: what comes out depends on the blocks alone that this deflater was given. The kernel's memory is used from `add` to the last `deflated`, in which nobody
  * else may use it: nothing here is asynchronous. A crash loses nothing.
  */
 import { assert } from '../errors.js';
@@ -50,6 +50,11 @@ const RUN_EXTRA_BITS = [2, 3, 7];
 const RUN_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 const LEAST_RUN_LENGTHS = 4;
 const LAST_BLOCK_WITH_CODES = 0b101;
+/** A run takes another's codes where they need no more than this of the least that any could. Its own need 1.01 of it. */
+const MOST_LOSS = 1.025;
+
+/** Whose codes are in the kernel's memory. */
+let whose: BlockDeflater | undefined;
 
 export class BlockDeflater {
   readonly #kernel: DeflateKernel;
@@ -67,6 +72,8 @@ export class BlockDeflater {
   /** Where each block's tokens end. */
   #ends: number[] = [];
   #areCodesMade = false;
+  /** Of this run or of one before. */
+  #hasCodes = false;
 
   private constructor(kernel: DeflateKernel) {
     this.#kernel = kernel;
@@ -89,8 +96,9 @@ export class BlockDeflater {
     this.#tokens = TOKENS_AT;
     this.#ends = [];
     this.#areCodesMade = false;
-    this.#literalCounts.fill(0);
-    this.#distanceCounts.fill(0);
+    // Of everything one, so that there is a code for it.
+    this.#literalCounts.fill(1);
+    this.#distanceCounts.fill(1);
   }
 
   /** The next block of the run; false, and nothing taken, where that is full or the block too long for any. */
@@ -119,11 +127,27 @@ export class BlockDeflater {
   #makeCodes(): void {
     this.#areCodesMade = true;
     this.#literalCounts[END_SYMBOL] = this.#ends.length;
+    if (this.#hasCodes && this.#suits()) {
+      if (whose !== this) this.#tellKernel();
+      return;
+    }
     codeLengths(this.#literalCounts, MOST_BITS, this.#literalLengths);
     codeLengths(this.#distanceCounts, MOST_BITS, this.#distanceLengths);
+    this.#hasCodes = true;
     codesOf(this.#literalLengths, this.#literalCodes);
     codesOf(this.#distanceLengths, this.#distanceCodes);
     this.#header.make(this.#literalLengths, this.#distanceLengths);
+    this.#tellKernel();
+  }
+
+  /** Whether the codes that are there do for what was counted. */
+  #suits(): boolean {
+    const bits = bitsOf(this.#literalCounts, this.#literalLengths) + bitsOf(this.#distanceCounts, this.#distanceLengths);
+    return bits <= MOST_LOSS * (leastBitsOf(this.#literalCounts) + leastBitsOf(this.#distanceCounts));
+  }
+
+  #tellKernel(): void {
+    whose = this;
     const { words } = this.#kernel;
     for (let symbol = 0; symbol <= END_SYMBOL; symbol++)
       words[LITERAL_CODES_AT / 4 + symbol] = (this.#literalCodes[symbol]! << 8) | this.#literalLengths[symbol]!;
@@ -169,6 +193,22 @@ export class BlockDeflater {
       least = end;
     }
   }
+}
+
+/** What so many of each symbol take, but for bits that are the same with any codes. */
+function bitsOf(counts: Uint32Array, lengths: Uint8Array): number {
+  let bits = 0;
+  for (let symbol = 0; symbol < counts.length; symbol++) bits += counts[symbol]! * lengths[symbol]!;
+  return bits;
+}
+
+/** The same, were there codes of a part of a bit. Source: Shannon's entropy. */
+function leastBitsOf(counts: Uint32Array): number {
+  let all = 0;
+  for (let symbol = 0; symbol < counts.length; symbol++) all += counts[symbol]!;
+  let bits = 0;
+  for (let symbol = 0; symbol < counts.length; symbol++) bits += counts[symbol]! * Math.log2(all / counts[symbol]!);
+  return bits;
 }
 
 function distanceExtraBits(symbol: number): number {

@@ -7,9 +7,9 @@ import { INPUT_BYTES, MAX_PARSED_BYTES } from '../../engine/format/deflate-kerne
 import { codeLengths, codesOf } from '../../engine/format/huffman.js';
 import { SeededRandom } from '../../engine/platform/seeded-random.js';
 
-const deflater = BlockDeflater.make()!;
+const shared = BlockDeflater.make()!;
 
-function deflatedRun(blocks: readonly Uint8Array[]): Buffer[] {
+function deflatedRun(blocks: readonly Uint8Array[], deflater = shared): Buffer[] {
   deflater.begin();
   for (const block of blocks) expect(deflater.add(block)).toBe(true);
   return blocks.map((_, i) => Buffer.from(deflater.deflated(i)));
@@ -92,6 +92,7 @@ describe('deflating blocks', () => {
   });
 
   it('takes no block that is too long, and no more than fit at once', () => {
+    const deflater = shared;
     deflater.begin();
     expect(deflater.add(new Uint8Array(MAX_PARSED_BYTES + 1))).toBe(false);
     let taken = 0;
@@ -100,12 +101,18 @@ describe('deflating blocks', () => {
     expect(inflateRawSync(deflater.deflated(taken - 1)).length).toBe(8000);
   });
 
-  it('gives the same for the same blocks, whatever came before', () => {
+  it('gives the same for the same blocks, whatever others are given meanwhile', () => {
     const random = new SeededRandom(13);
-    const blocks = [records(random, 60), records(random, 60)];
-    const first = deflatedRun(blocks);
-    expectBack([repetitive(random, 20_000), Buffer.from(random.bytes(20_000))]);
-    expect(deflatedRun(blocks)).toEqual(first);
+    const runs = Array.from({ length: 20 }, (_, i) =>
+      i === 9 ? [repetitive(random, 30_000)] : [records(random, 60), records(random, 60)],
+    );
+    const alone = BlockDeflater.make()!;
+    const first = runs.map((blocks) => deflatedRun(blocks, alone));
+    const beside = BlockDeflater.make()!;
+    for (const [i, blocks] of runs.entries()) {
+      expect(deflatedRun(blocks, beside)).toEqual(first[i]);
+      expectBack([repetitive(random, 20_000), Buffer.from(random.bytes(20_000))]);
+    }
   });
 
   it('is nearly as small as zlib where names come again', () => {
