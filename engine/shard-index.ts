@@ -15,7 +15,7 @@ import { EntityHash } from './entity-hash.js';
 import { latin1ToText, treeKey } from './format/keys.js';
 import type { IndexEntry } from './format/leaf-value.js';
 import { MAX_TREE_KEY_BYTES } from './format/limits.js';
-import type { SeqRun } from './format/seq-runs.js';
+import { countOfRuns, type SeqRun } from './format/seq-runs.js';
 import { KIND_PUT } from './log/index.js';
 import { Memtable, NO_SLOT } from './memtable.js';
 import { addCounts, keptOf } from './memtable-drops.js';
@@ -32,6 +32,8 @@ import { MAX_SEQ } from './types.js';
 
 /** Some twelve million entities. */
 const DEFAULT_NEWEST_BYTES = 256 * 1024 * 1024;
+/** A tree is made anew where no more than this part of it is left, one in so many. */
+const LEFT_SHARE = 2;
 /** The table pays for being filled where so many were not in it. */
 const SEARCHES_BEFORE_FILL = 2000;
 const SCRATCH = new Uint8Array(MAX_TREE_KEY_BYTES);
@@ -124,6 +126,12 @@ export class ShardIndex {
     return this.#root;
   }
 
+  /**
+   * Where this is set, a fold that takes most of a tree out may make it anew in files of its own, and tells how large the old ones were and
+   * how many nodes it made: whoever sets it has seen to it that nobody reads a root from before without holding it.
+   */
+  onMoved: ((bytesBefore: number, nodes: number) => void) | undefined;
+
   /** The same tree lies in another place now. */
   moved(root: TreeRoot): void {
     this.#root = root;
@@ -137,6 +145,14 @@ export class ShardIndex {
   /** Whether a logged trim waits for its fold. */
   get hasDrops(): boolean {
     return this.#drops.length > 0;
+  }
+
+  /** Whether logged trims that wait for their fold list so much that the tree may be made anew. */
+  get dropsMost(): boolean {
+    const entries = this.#root?.entries ?? 0;
+    let listed = 0;
+    for (const { runs } of this.#drops) listed += countOfRuns(runs);
+    return listed * LEFT_SHARE > entries && listed > 0;
   }
 
   /** Versions newer than the tree. */
@@ -402,17 +418,29 @@ export class ShardIndex {
     this.#filling?.cancel();
     try {
       for (const _ of this.#newest.doubtThose(seqs)) await pause();
-      if (kept.count > 0 || this.#root !== undefined) {
-        const folded = await this.#store.foldDropping(this.#root, kept.run(), seqs, throughSeq, pause, progress);
-        this.#root = folded.root;
-        versions = addCounts(dropped, folded.dropped);
-      }
-      this.#treeSeq = throughSeq;
-      this.#frozen = undefined;
+      const root = this.#root;
+      const taken = (folded?: { readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }): void => {
+        if (folded !== undefined) {
+          this.#root = folded.root;
+          versions = addCounts(dropped, folded.dropped);
+        }
+        this.#treeSeq = throughSeq;
+        this.#frozen = undefined;
+        this.#drops = this.#drops.filter((drop) => !pending.includes(drop));
+      };
+      if (root !== undefined && this.onMoved !== undefined && seqs.size * LEFT_SHARE > root.entries) {
+        const { bytes } = this.#store;
+        const rebuild = { root, run: kept.run(), drops: seqs, seq: throughSeq, pause, progress: progress ?? (() => undefined) };
+        await this.#store.rebuildDropping(rebuild, (rebuilt) => {
+          taken(rebuilt);
+          this.onMoved?.(bytes, rebuilt.nodes);
+        });
+      } else if (kept.count > 0 || root !== undefined)
+        taken(await this.#store.foldDropping(root, kept.run(), seqs, throughSeq, pause, progress));
+      else taken();
     } finally {
       this.#learns = true;
     }
-    this.#drops = this.#drops.filter((drop) => !pending.includes(drop));
     this.#dropped(versions);
   }
 

@@ -315,6 +315,7 @@ export class ShardUpkeep {
   async compact(host: CompactHost, pace: Pace, options: CompactOptions, progress: (share: number) => void): Promise<Certificate> {
     const { shard, databaseId, segmentBytes } = this.#deps;
     const { drops, trimmedThrough } = this.#drops.safe();
+    let made: CompactedTreeFiles | undefined;
     const certificate = await compactShard(
       {
         id: shard.id,
@@ -324,7 +325,9 @@ export class ShardUpkeep {
         drops,
         trimmedThrough,
         erasures: this.#erasedEntities(),
-        applied: () => shard.fold(),
+        applied: async () => {
+          made = await this.#foldAnew();
+        },
         root: async () => {
           const { seq, hash, entries } = await shard.root();
           return { seq, root: hex(hash), entries };
@@ -339,8 +342,31 @@ export class ShardUpkeep {
     await this.#forgetTrims();
     // An erasure takes nothing out of the tree.
     if (options.urgentSeqs !== undefined || pace.cancelled) return certificate;
-    const tree = await this.#compactTree(host, pace, options);
+    if (made !== undefined) await pace.spend(2 * made.bytesAfter);
+    const tree = (await this.#compactTree(host, pace, options)) ?? made;
     return tree === undefined ? certificate : { ...certificate, tree };
+  }
+
+  /** Folds, and tells what became of the tree's files where that made it anew. */
+  async #foldAnew(): Promise<CompactedTreeFiles | undefined> {
+    const { shard, tree } = this.#deps;
+    const index = this.#deps.index();
+    const store = tree();
+    let made: CompactedTreeFiles | undefined;
+    if (!index.dropsMost) {
+      await shard.fold();
+      return undefined;
+    }
+    // Counting what the tree held at open reads the root of then.
+    await shard.counts();
+    index.onMoved = (bytesBefore, nodes) => (made = { bytesBefore, bytesAfter: store.bytes, nodes });
+    try {
+      await shard.fold();
+    } finally {
+      index.onMoved = undefined;
+    }
+    if (made !== undefined) await store.removeSuperseded();
+    return made;
   }
 
   async #compactTree(host: CompactHost, pace: Pace, options: CompactOptions): Promise<CompactedTreeFiles | undefined> {

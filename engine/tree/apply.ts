@@ -179,7 +179,7 @@ function newRoot(reader: NodeReader, levels: readonly ChildList[]): TreeRoot {
 }
 
 /** `item`: as an inner node would hold it. */
-function rootOf(item: Uint8Array, entries: number, height: number): TreeRoot {
+export function rootOf(item: Uint8Array, entries: number, height: number): TreeRoot {
   const file = getU32(item, INNER_VALUE_BYTES);
   const offset = getU32(item, INNER_VALUE_BYTES + 4);
   const length = getU32(item, INNER_VALUE_BYTES + 8);

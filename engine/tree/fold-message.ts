@@ -1,6 +1,7 @@
 /** What a store and the thread that folds for it say to each other. Everything here is what a structured clone takes; a run's memory is shared. */
 import { isVarveError, messageOf, VarveError } from '../errors.js';
 import type { VersionRun } from '../memtable-columns.js';
+import type { CopyPlace } from './copy-writer.js';
 import type { NewestRows } from './newest-scan.js';
 import type { RootPlace } from './node-writer.js';
 import type { TreeRoot } from './types.js';
@@ -33,6 +34,8 @@ export interface FoldRequest extends TreeAt {
   readonly seq: number;
   /** Versions that go: pages of a SeqSet. */
   readonly drops?: ReadonlyMap<number, Uint8Array>;
+  /** The tree is to be made anew there, of what is left of it. */
+  readonly anew?: CopyPlace;
 }
 
 /** Newest versions of entities, for a table: `key` is the one their hashes are made with. */
@@ -56,6 +59,8 @@ export type FoldAnswer =
       readonly state: WriterState;
       /** How many versions of each collection went. */
       readonly dropped: ReadonlyMap<string, number>;
+      /** Of a tree made anew: what there is of it, and that it does not count yet. */
+      readonly made?: { readonly files: readonly number[]; readonly nodes: number };
     }
   | ({ readonly kind: 'scanned' } & NewestRows)
   | { readonly kind: 'failed'; readonly error: SentError };

@@ -9,9 +9,11 @@
 import { EntityHash } from '../entity-hash.js';
 import type { Platform, ServeThread, ThreadPort } from '../platform/platform.js';
 import { SeqSet } from '../retention/seq-set.js';
+import type { CopyPlace } from './copy-writer.js';
 import { DroppedVersions } from './dropped-versions.js';
 import { type FoldAnswer, type FoldRequest, type ReleaseRequest, type ScanRequest, sendError } from './fold-message.js';
 import { scanNewest } from './newest-scan.js';
+import { rebuildTree } from './rebuild.js';
 import { NodeCache, TreeStore } from './tree-store.js';
 import { SortedVersions } from './version-run.js';
 
@@ -51,9 +53,23 @@ async function answerTo(
     stores.set(directory, store);
   }
   store.takeOver(state);
-  if ('run' in request) return foldFor(port, store, request);
+  if ('run' in request)
+    return request.anew === undefined ? foldFor(port, store, request) : rebuildFor(platform, port, store, request, request.anew);
   const { scanned, key, from, limit } = request;
   return { kind: 'scanned', ...scanNewest(store.reader, scanned, new EntityHash(key), from, limit) };
+}
+
+async function rebuildFor(
+  platform: Platform,
+  port: ThreadPort,
+  store: TreeStore,
+  { directory, shard, databaseId, targetBytes, root, run, drops }: FoldRequest,
+  place: CopyPlace,
+): Promise<FoldAnswer> {
+  const task = { ...place, directory, shard, databaseId, targetBytes, root: root! };
+  const pause = async (share: number): Promise<void> => port.post({ kind: 'progress', share } satisfies FoldAnswer);
+  const { root: made, files, nodes, dropped } = await rebuildTree(platform, task, new SeqSet(drops), new SortedVersions(run), pause);
+  return { kind: 'folded', root: made, state: store.handOver(), dropped, made: { files, nodes } };
 }
 
 async function foldFor(port: ThreadPort, store: TreeStore, request: FoldRequest): Promise<FoldAnswer> {

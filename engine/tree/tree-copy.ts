@@ -12,33 +12,23 @@
  * A crash leaves files that their headers tell as an unfinished copy's; opening deletes them (tree-files.ts).
  */
 import { VarveError } from '../errors.js';
-import { equalBytes, getU32, putU32 } from '../format/bytes.js';
+import { equalBytes, putU32 } from '../format/bytes.js';
 import type { Platform } from '../platform/platform.js';
+import { type CopyPlace, CopyWriter } from './copy-writer.js';
 import { ADDRESS_BYTES, type Node } from './node.js';
 import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
-import { SlabReads } from './slab-reads.js';
-import { FILE_HEADER_BYTES, NODE_FRAME_HEAD_BYTES, nodeFrameBytes, nodeFrameProblem, sealNodeFrame } from './tree-file.js';
-import { TreeFiles, writeFully } from './tree-files.js';
+import { TreeFiles } from './tree-files.js';
 import type { TreeRoot } from './types.js';
 
-const CHUNK_BYTES = 256 * 1024;
-/** Never much more than this is left for one sync, which would hold up the syncs of the log beside it. */
-const SYNC_BYTES = 8 * 1024 * 1024;
 const U32 = 2 ** 32;
 
-export interface TreeCopyTask {
+export interface TreeCopyTask extends CopyPlace {
   readonly directory: string;
   readonly shard: number;
   readonly databaseId: Uint8Array;
   readonly targetBytes: number;
-  readonly fileBytes: number;
   readonly root: TreeRoot;
-  /** Stands for all files of this compaction. */
-  readonly first: number;
-  /** Files it may make: `count` numbers from `from` on. */
-  readonly from: number;
-  readonly count: number;
   /** Copied before: the old place of a node and its new one, in turns; a place is file × 2^32 + offset. */
   readonly known: Float64Array;
 }
@@ -83,17 +73,9 @@ class TreeCopy {
   readonly #pace: (bytes: number) => Promise<void>;
   readonly #files: TreeFiles;
   readonly #reader: NodeReader;
+  readonly #writer: CopyWriter;
   readonly #places = new Map<number, number>();
   readonly #copied: number[] = [];
-  readonly #made: number[] = [];
-  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  #chunkUsed = 0;
-  /** Of the newest file made: where the next frame goes, and where the chunk will. */
-  #end = 0;
-  #chunkAt = 0;
-  #unsynced = 0;
-  #nodes = 0;
-  #bytes = 0;
 
   constructor(platform: Platform, task: TreeCopyTask, pace: (bytes: number) => Promise<void>) {
     this.#task = task;
@@ -101,17 +83,17 @@ class TreeCopy {
     const { databaseId, shard, targetBytes, directory, known } = task;
     this.#files = new TreeFiles(platform.files, directory, { databaseId, shard, targetBytes });
     this.#reader = new NodeReader(this.#files, new NodeCache(0), true);
+    this.#writer = new CopyWriter(this.#files, task);
     for (let i = 0; i < known.length; i += 2) this.#places.set(known[i]!, known[i + 1]!);
   }
 
   async run(): Promise<TreeCopyResult> {
     const { root } = this.#task;
     const place = root.height < 0 ? 0 : await this.#copy(root);
-    await this.#write();
-    await this.#sync();
-    await this.#readBack();
+    await this.#writer.finish(this.#pace);
     const moved = { ...root, file: Math.floor(place / U32), offset: place % U32 };
-    return { root: moved, copied: Float64Array.from(this.#copied), files: this.#made, nodes: this.#nodes, bytes: this.#bytes };
+    const { files, nodes, bytes } = this.#writer;
+    return { root: moved, copied: Float64Array.from(this.#copied), files, nodes, bytes };
   }
 
   close(): void {
@@ -149,7 +131,7 @@ class TreeCopy {
   async #enter(file: number, offset: number, length: number, level: number, hash: Uint8Array): Promise<Step> {
     const node = this.#reader.readFresh(file, offset, length, level);
     if (!equalBytes(node.hash(), hash)) this.#corrupt(file, offset, 'node does not have the hash its parent names');
-    return { node, file, offset, index: 0, addresses: Buffer.from(node.bytes.subarray(node.addressesAt)) };
+    return { node, file, offset, index: 0, addresses: addressesOf(node) };
   }
 
   #mustFit({ node, file, offset }: Step, parent: Node, index: number): void {
@@ -166,86 +148,22 @@ class TreeCopy {
   }
 
   async #add({ node, file, offset, addresses }: Step): Promise<number> {
-    const addressBytes = node.level === 0 ? 0 : node.count * ADDRESS_BYTES;
-    const length = nodeFrameBytes(node.hashedBytes, addressBytes);
-    const number = await this.#room(length);
-    const at = this.#chunkUsed;
-    node.bytes.copy(this.#chunk, at + NODE_FRAME_HEAD_BYTES, node.start, node.start + node.hashedBytes);
-    addresses.copy(this.#chunk, at + NODE_FRAME_HEAD_BYTES + node.hashedBytes, 0, addressBytes);
-    sealNodeFrame(this.#chunk, at, node.hashedBytes, addressBytes, this.#files.seed(number), this.#end);
-    const place = placeOf(number, this.#end);
-    this.#chunkUsed += length;
-    this.#end += length;
-    this.#nodes++;
-    this.#bytes += length;
+    const copy = this.#writer.addCopy(node.hashed(), addresses);
+    if (this.#writer.wantsWrite) await this.#pace(2 * (await this.#writer.write()));
+    const place = placeOf(copy.file, copy.offset);
     const old = placeOf(file, offset);
     this.#places.set(old, place);
     this.#copied.push(old, place);
     return place;
   }
 
-  /** For a frame, at the end of the chunk; answers the file it goes to. */
-  async #room(length: number): Promise<number> {
-    const { fileBytes, first, from, count } = this.#task;
-    const isFull = this.#end + length > fileBytes && this.#end > FILE_HEADER_BYTES;
-    if (this.#chunkUsed + length > this.#chunk.length || isFull) await this.#write();
-    if (this.#made.length === 0 || isFull) {
-      await this.#sync();
-      const number = from + this.#made.length;
-      if (this.#made.length === count) throw new Error('a copy of the tree takes more files than it was given');
-      this.#made.push(number);
-      await this.#files.createMarked(number, { first, closes: false }, Buffer.alloc(0));
-      this.#end = FILE_HEADER_BYTES;
-      this.#chunkAt = FILE_HEADER_BYTES;
-    }
-    return this.#made[this.#made.length - 1]!;
-  }
-
-  async #write(): Promise<void> {
-    if (this.#chunkUsed === 0) return;
-    const number = this.#made[this.#made.length - 1]!;
-    await writeFully(this.#files.writableFile(number), this.#chunk.subarray(0, this.#chunkUsed), this.#chunkAt);
-    const bytes = this.#chunkUsed;
-    this.#chunkAt += bytes;
-    this.#chunkUsed = 0;
-    this.#unsynced += bytes;
-    if (this.#unsynced >= SYNC_BYTES) await this.#sync();
-    await this.#pace(2 * bytes);
-  }
-
-  async #sync(): Promise<void> {
-    if (this.#unsynced === 0) return;
-    await this.#files.writableFile(this.#made[this.#made.length - 1]!).sync();
-    this.#unsynced = 0;
-  }
-
-  /** Every frame, from the disk. */
-  async #readBack(): Promise<void> {
-    let nodes = 0;
-    const slabs = new SlabReads(this.#files);
-    for (const number of this.#made) {
-      const seed = this.#files.seed(number);
-      const size = this.#files.file(number).size();
-      let unpaced = 0;
-      for (let offset = FILE_HEADER_BYTES; offset < size; ) {
-        const head = slabs.read(number, offset, NODE_FRAME_HEAD_BYTES);
-        const length = head === undefined ? 0 : nodeFrameBytes(getU32(head, 4), getU32(head, 8));
-        const frame = length > size - offset ? undefined : slabs.read(number, offset, length);
-        const problem = frame === undefined ? 'file ends within a node' : nodeFrameProblem(frame, seed, offset);
-        if (problem !== undefined) throw new Error(`${this.#files.path(number)} at ${offset}: a node was written unsound: ${problem}`);
-        offset += length;
-        nodes++;
-        unpaced += length;
-        if (unpaced < CHUNK_BYTES) continue;
-        await this.#pace(unpaced);
-        unpaced = 0;
-      }
-    }
-    if (nodes !== this.#nodes) throw new Error(`${nodes} nodes were read back where ${this.#nodes} were written`);
-  }
-
   #corrupt(file: number, offset: number, what: string): never {
     const path = this.#files.path(file);
     throw new VarveError('CORRUPT', `${path} at ${offset}: ${what}`, { file: path, offset, what });
   }
+}
+
+/** A copy; of a leaf none. */
+function addressesOf({ bytes, addressesAt, level, count }: Node): Buffer {
+  return Buffer.from(bytes.subarray(addressesAt, addressesAt + (level === 0 ? 0 : count * ADDRESS_BYTES)));
 }

@@ -19,6 +19,7 @@ import type { Platform } from '../platform/platform.js';
 import type { SeqSet } from '../retention/seq-set.js';
 import { applyChanges, EMPTY_ROOT } from './apply.js';
 import { BoundaryRule, TARGET_BYTES } from './boundary.js';
+import type { CopyPlace } from './copy-writer.js';
 import { Cursor } from './cursor.js';
 import { DroppedVersions } from './dropped-versions.js';
 import { type FoldHost, ThreadLost } from './fold-host.js';
@@ -29,6 +30,8 @@ import { type NewestRows, scanNewest } from './newest-scan.js';
 import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
+import type { RebuiltTree } from './rebuild.js';
+import { type Rebuild, rebuiltTree } from './rebuild-host.js';
 import { type FoundRoot, findRoots, rootAt, rootsFrom } from './root-list.js';
 import type { TreeCopyTask } from './tree-copy.js';
 import type { TreeEntry } from './tree-entry.js';
@@ -211,6 +214,34 @@ export class TreeStore {
     progress: (share: number) => void = () => undefined,
   ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
     return this.#foldHereOrThere(root, run.count + drops.size, run, drops, seq, pause, progress);
+  }
+
+  /**
+   * The same, but for where it comes to lie: made anew of what is left, in files that take the place of those there are. `taken` is called
+   * in the turn in which the old ones become superseded: nobody may begin to read them afterwards.
+   */
+  async rebuildDropping(rebuild: Rebuild, taken: (rebuilt: RebuiltTree) => void): Promise<void> {
+    const fold = ++this.#fold;
+    const { platform, host } = this.#options;
+    const { fileBytes } = this.place;
+    const numbers: number[] = [];
+    const reserve = (): CopyPlace => {
+      const { from, count } = this.reserveCopy();
+      for (let i = 0; i < count; i++) numbers.push(from + i);
+      return { fileBytes, first: from, from, count };
+    };
+    let files: readonly number[] = [];
+    try {
+      const rebuilt = await rebuiltTree(platform, host, { ...this.place, state: this.handOver() }, rebuild, reserve);
+      assert(fold === this.#fold, 'a fold goes on only until the next one begins');
+      files = rebuilt.files;
+      await this.changeOver(files[0] ?? numbers.at(-1)!, files, rebuilt.root, rebuild.seq, () => taken(rebuilt));
+    } catch (error) {
+      await this.discardCopy(numbers);
+      throw error;
+    }
+    // What a thread that died has made; what cannot be removed now is at the next open.
+    if (numbers[0] !== files[0]) await this.discardCopy(numbers.filter((number) => !files.includes(number))).catch(() => undefined);
   }
 
   async #foldHereOrThere(

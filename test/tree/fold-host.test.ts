@@ -11,8 +11,10 @@ import { Memtable } from '../../engine/memtable.js';
 import { keepEverything, loseEverything } from '../../engine/platform/chooser.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
 import type { Platform, Thread, ThreadEvents } from '../../engine/platform/platform.js';
+import { SeqSet } from '../../engine/retention/seq-set.js';
 import { serve } from '../../engine/tree/fold-thread.js';
 import { scanNewest } from '../../engine/tree/newest-scan.js';
+import type { RebuiltTree } from '../../engine/tree/rebuild.js';
 import { FoldHost, type TreeStore } from '../../engine/tree/tree-store.js';
 import type { TreeRoot } from '../../engine/tree/types.js';
 import { check, contents, DIRECTORY, hexOf, noPause, openStore } from './support.js';
@@ -116,6 +118,30 @@ async function rootHere(rounds: number): Promise<string> {
 }
 
 describe('a fold on another thread', () => {
+  it('makes a tree anew there, or here where the thread dies', async () => {
+    for (const dieAt of [Infinity, 2, 3, 4]) {
+      const { machine, threads, store, fold } = await fixture();
+      const root = await fold(await fold(undefined, 1), 2);
+      const drops = new SeqSet();
+      const added = versions(3, 20);
+      for (let i = 0; i < 290; i++) for (const round of [1, 2]) drops.add(round * 10_000 + i + 1);
+      const expected = (await store.foldDropping(root, added.run(), drops, 3, noPause)).root;
+      const started = threads.started;
+      threads.dieAt = threads.messages + dieAt;
+      let made: RebuiltTree | undefined;
+      const rebuild = { root, run: added.run(), drops, seq: 4, pause: noPause, progress: () => undefined };
+      await store.rebuildDropping(rebuild, (rebuilt) => (made = rebuilt));
+      expect([hexOf(made!.root), made!.root.entries], `${dieAt}`).toEqual([hexOf(expected), 40]);
+      expect(threads.started - started).toBe(0);
+      await store.removeSuperseded();
+      expect(check(store, made!.root).problems).toEqual([]);
+      // What a thread that died has left is gone as well.
+      expect(machine.files.list(DIRECTORY).length, `${dieAt}`).toBe(made!.files.length + 1);
+      expect(hexOf(await fold(made!.root, 4))).not.toBe(hexOf(made!.root));
+      store.close();
+    }
+  });
+
   it('makes the root a fold here makes, and its nodes are read here', async () => {
     const { machine, threads, host, store, fold } = await fixture();
     let root: TreeRoot | undefined;
