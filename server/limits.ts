@@ -13,7 +13,7 @@ export interface Limits {
   readonly maxPageBytes: number;
   /** Request bodies being gathered or committed, over all connections. */
   readonly bodyMemoryBytes: number;
-  /** NDJSON lines of one request on their way to the disk at a time, and their bytes. */
+  /** NDJSON lines of one request on their way to the disk at a time, and their bytes: half of them gather while the others are synced. */
   readonly linesInFlight: number;
   readonly lineBytesInFlight: number;
   /** Bytes of a streamed answer that a slow reader may leave unread before the stream waits for it. */
@@ -62,7 +62,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxLineBytes: MIB + 64 * KIB,
   maxPageBytes: 8 * MIB,
   bodyMemoryBytes: 256 * MIB,
-  linesInFlight: 1024,
+  linesInFlight: 4096,
   lineBytesInFlight: 4 * MIB,
   answerBufferBytes: MIB,
   maxConnections: 1024,
