@@ -18,7 +18,7 @@
 import { WasmCode, wasmModule } from './wasm-code.js';
 
 /** What we use of the global, which has no types without a browser's. */
-export interface WebAssemblyGlobal {
+interface WebAssemblyGlobal {
   validate(bytes: Uint8Array): boolean;
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object) => { readonly exports: object };
@@ -317,7 +317,7 @@ export function laneKernel(): LaneKernel | undefined {
   const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WebAssemblyGlobal };
   const code = wasmModule(Math.ceil((KERNEL_BYTES + WORK_BYTES) / PAGE_BYTES), [
     { name: 'hash', parameters: PARAMETERS, returns: false, locals: LOCALS, wideLocals: WIDE_LOCALS, code: hashCode() },
-    { name: 'crc', parameters: 3, returns: true, locals: 2, code: crcCode() },
+    { name: 'crc', parameters: 3, returns: true, locals: 2, wideLocals: 0, code: crcCode() },
   ]);
   if (!WebAssembly.validate(code)) return undefined;
   const { memory, hash, crc } = new WebAssembly.Instance(new WebAssembly.Module(code)).exports as Exports;

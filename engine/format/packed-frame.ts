@@ -8,8 +8,7 @@
  * several. A record larger than a block should be has one of its own. Decoding takes any bytes.
  */
 import { BATCH_TAG, decodeBatchHead } from './batch.js';
-import { getU32, view } from './bytes.js';
-import { BlockDeflater } from './deflate.js';
+import { getU32 } from './bytes.js';
 import { FRAME_HEAD_BYTES, type FrameHead, frameBytes } from './frame.js';
 import { encodePackedBlock, PACKED_BLOCK_BYTES, packedBlockLengthAt, unpackBlockInto } from './packed-block.js';
 import { RECORD_TAG, recordLengthAt } from './record.js';
@@ -27,45 +26,21 @@ export interface BlockPlace {
   readonly offset: number;
 }
 
-/** What is worth making a deflater for: it takes as long as zlib takes for these. Counted anew for each packer, so that what that writes depends on its frames alone. */
-const BYTES_BEFORE_DEFLATER = 512 * 1024;
-
+/** Packs the batches in `image[FRAME_HEAD_BYTES, end)`, which are sound, for the frame at `offset`. What it returns lasts until the next one. */
 export class FramePacker {
   #bytes = Buffer.allocUnsafeSlow(64 * 1024);
-  #packed = 0;
-  #deflater: BlockDeflater | undefined;
 
-  /** Packs the batches in `image[FRAME_HEAD_BYTES, end)`, which are sound, for the frame at `offset`. What it returns lasts until the next one. */
   pack(image: Buffer, end: number, place: SegmentPlace, offset: number) {
-    const cuts = [FRAME_HEAD_BYTES];
-    for (let from = FRAME_HEAD_BYTES; from < end; cuts.push(from)) from = blockEnd(image, from, end);
     const blocks: BlockPlace[] = [];
     let into = FRAME_HEAD_BYTES;
-    const deflater = this.#deflaterFor(end);
-    const put = (block: number, deflated?: Uint8Array): void => {
-      const from = cuts[block]!;
-      const to = cuts[block + 1]!;
+    for (let from = FRAME_HEAD_BYTES; from < end; ) {
+      const to = blockEnd(image, from, end);
       this.#makeRoom(into, to - from);
       blocks.push({ at: from, offset: offset + into });
-      into = encodePackedBlock(this.#bytes, into, image, from, to, seedAt(place, offset + into), deflated);
-    };
-    for (let block = 0; block < cuts.length - 1; ) {
-      const first = block;
-      deflater?.begin();
-      while (block < cuts.length - 1 && deflater?.add(view(image, cuts[block]!, cuts[block + 1]!)) === true) block++;
-      for (let i = first; i < block; i++) put(i, deflater!.deflated(i - first));
-      // Too long for it.
-      if (block === first) put(block++);
+      into = encodePackedBlock(this.#bytes, into, image, from, to, seedAt(place, offset + into));
+      from = to;
     }
     return { bytes: this.#bytes, packedBytes: into - FRAME_HEAD_BYTES, blocks };
-  }
-
-  #deflaterFor(bytes: number): BlockDeflater | undefined {
-    if (this.#packed < BYTES_BEFORE_DEFLATER) {
-      this.#packed += bytes;
-      if (this.#packed >= BYTES_BEFORE_DEFLATER) this.#deflater = BlockDeflater.make();
-    }
-    return this.#deflater;
   }
 
   #makeRoom(used: number, itemsBytes: number): void {

@@ -1,11 +1,10 @@
 /**
- * WebAssembly instructions, one after the other, and modules of them: as much of an assembler as lane-kernel.ts and deflate-kernel.ts need.
+ * WebAssembly instructions, one after the other, and modules of them: as much of an assembler as lane-kernel.ts needs.
  *
  * Every method appends what its name says and returns the code, so that a computation reads in the order the machine does it.
  * Source: the WebAssembly core specification 2.0, chapter 5 (binary format). Nothing is checked here: the runtime validates a module.
  */
 const I32 = 0x7f;
-const I64 = 0x7e;
 const V128 = 0x7b;
 const WORD_BYTES = [0, 1, 2, 3];
 
@@ -71,11 +70,6 @@ export class WasmCode {
     return this.#put(0x0d, levels);
   }
 
-  /** Of three: the first where the third is not 0, else the second. */
-  pick(): this {
-    return this.#put(0x1b);
-  }
-
   // ---- i32
 
   load(offset: number): this {
@@ -86,29 +80,6 @@ export class WasmCode {
     return this.#put(0x2d, 0).#unsigned(offset);
   }
 
-  loadHalf(offset: number): this {
-    return this.#put(0x2f, 0).#unsigned(offset);
-  }
-
-  /** Of an address and a value, as the others that store. */
-  store(offset: number): this {
-    return this.#put(0x36, 0).#unsigned(offset);
-  }
-
-  storeHalf(offset: number): this {
-    return this.#put(0x3b, 0).#unsigned(offset);
-  }
-
-  /** Of an address, a byte and a length. */
-  fill(): this {
-    return this.#put(0xfc, 0x0b, 0);
-  }
-
-  areEqual(): this {
-    return this.#put(0x46);
-  }
-
-  /** Unsigned, as `shiftRight`. */
   isBelow(): this {
     return this.#put(0x49);
   }
@@ -148,50 +119,6 @@ export class WasmCode {
 
   shiftRight(): this {
     return this.#put(0x76);
-  }
-
-  // ---- i64
-
-  loadLong(offset: number): this {
-    return this.#put(0x29, 0).#unsigned(offset);
-  }
-
-  storeLong(offset: number): this {
-    return this.#put(0x37, 0).#unsigned(offset);
-  }
-
-  /** Of 32 bits. */
-  long(): this {
-    return this.#put(0xad);
-  }
-
-  /** The lower 32 bits of it. */
-  short(): this {
-    return this.#put(0xa7);
-  }
-
-  isZeroLong(): this {
-    return this.#put(0x50);
-  }
-
-  trailingZerosLong(): this {
-    return this.#put(0x7a);
-  }
-
-  orLong(): this {
-    return this.#put(0x84);
-  }
-
-  xorLong(): this {
-    return this.#put(0x85);
-  }
-
-  shiftLongLeft(): this {
-    return this.#put(0x86);
-  }
-
-  shiftLongRight(): this {
-    return this.#put(0x88);
   }
 
   // ---- v128, as four words
@@ -301,10 +228,9 @@ export interface WasmFunction {
   readonly parameters: number;
   /** Whether it returns 32 bits, or nothing. */
   readonly returns: boolean;
-  /** Behind the parameters: words, then wide ones, then those of 64 bits. */
+  /** Behind the parameters: words, then wide ones. */
   readonly locals: number;
-  readonly wideLocals?: number;
-  readonly longLocals?: number;
+  readonly wideLocals: number;
   readonly code: WasmCode;
 }
 
@@ -317,8 +243,8 @@ export function wasmModule(pages: number, functions: readonly WasmFunction[]): U
   ]);
   const names = functions.flatMap(({ name }, i) => [...named(name), 0, i]);
   const bodies: number[] = [count];
-  for (const { locals, wideLocals = 0, longLocals = 0, code } of functions) {
-    const head = [3, locals, I32, wideLocals, V128, longLocals, I64];
+  for (const { locals, wideLocals, code } of functions) {
+    const head = [2, locals, I32, wideLocals, V128];
     append(bodies, unsigned(head.length + code.bytes.length + 1), head, code.bytes, [0x0b]);
   }
   const bytes = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
