@@ -61,6 +61,31 @@ describe('a database left to itself', () => {
     await db.close();
   });
 
+  it('makes the tree anew where most of it goes, says so, and answers as before, reopened too', async () => {
+    const { machine, db } = await opened({ automatic: false });
+    await rounds(db, 20);
+    await db.setRetention('c', { keep: 'last', versions: 1 });
+    await db.root(1);
+    const names = (): string[] => machine.files.list(TREE);
+    const [files, before] = [names(), treeBytes(machine)];
+    const ended = await db.jobEnded(db.compact().id);
+    expect(ended?.result).toMatchObject({ treesCopied: 1, versionsDropped: 380 });
+    expect(names().filter((name) => files.includes(name))).toEqual([]);
+    expect(treeBytes(machine)).toBeLessThan(before / 4);
+    expect(db.now().get('c', 'k7')?.body).toMatchObject({ round: 19 });
+    // Where little goes, it is not.
+    const left = names();
+    await db.put('c', 'k7', { round: 20 });
+    expect((await db.jobEnded(db.compact().id))?.result).toMatchObject({ treesCopied: 0, versionsDropped: 1 });
+    expect(names()).toEqual(left);
+    const { root, entries } = (await db.root(1))!;
+    await db.close();
+    const again = await openWith(machine.clone(), { upkeep: { automatic: false } });
+    expect(again.now().get('c', 'k7')?.body).toMatchObject({ round: 20 });
+    expect(await again.root(1)).toMatchObject({ root, entries });
+    await again.close();
+  });
+
   it('compacts the tree where nothing else is to be done, and then rests', { timeout: 60_000 }, async () => {
     const { machine, db } = await opened({ deadShare: 0.4 }, { segmentBytes: 64 * MB, checkpointRecords: 200 });
     for (let i = 0; i < 12_000; i += 250)
