@@ -116,7 +116,7 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
   refuseHeaders(exchange.req, ITEM_HEADERS, 'the body says it: "time", and "refs" and "expect" of each record');
   const options: InsertOptions = { ...readInsertOptions(exchange.req), json: AROUND_RECORDS };
   const { maxBatchBytes, maxBodyBytes } = exchange.context.limits;
-  const result = await withBody(exchange, 'batch', maxBatchBytes, async (bytes) => {
+  const insert = (bytes: Buffer): Promise<InsertResult | undefined> => {
     const plain = readPlainBatch(bytes, maxBodyBytes);
     if (plain !== undefined) {
       try {
@@ -127,9 +127,14 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
     }
     const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: BATCH_DEPTH }));
     return insertBatch(exchange, db, bytes, records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
+  };
+  const result = await withBody(exchange, 'batch', maxBatchBytes, async (bytes) => {
+    const inserted = await insert(bytes);
+    // What was inserted may look at the body's keys until it is answered.
+    if (inserted !== undefined && acks === 'quorum') await untilSafe(exchange, acks, inserted.records);
+    return inserted;
   });
   if (result === undefined) return; // passed on, and answered
-  if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
   const headers = { 'Content-Type': JSON_TYPE, ...(result.replayed ? { 'Idempotent-Replay': 'true' } : {}) };
   send(exchange.res, 201, headers, recordsJson(result, ...AROUND_RECORDS));
 }
