@@ -8,11 +8,11 @@
  * not held up. Cancelled or failed, the old files stand and the new ones go. A tree thrown away meanwhile ends it: the new one holds nothing dead.
  */
 import type { Platform } from '../platform/platform.js';
-import { copyTree, placeOf, type TreeCopyResult, type TreeCopyTask } from '../tree/tree-copy.js';
+import { placeOf, type TreeCopyResult, type TreeCopyTask } from '../tree/tree-copy.js';
 import { reachableBytes } from '../tree/tree-size.js';
 import type { TreeStore } from '../tree/tree-store.js';
 import type { TreeRoot } from '../tree/types.js';
-import type { Pace } from './pace.js';
+import { Pace } from './pace.js';
 
 export interface CompactedTree {
   readonly platform: Platform;
@@ -56,6 +56,8 @@ export const LEAST_DEAD_BYTES = 1024 * 1024;
 const LEAST_SHARE = 1 / 16;
 /** After so many passes folds wait for the last one. */
 const MOST_PASSES = 4;
+/** They do so at once where one copies more than this part of what the one before did. */
+const LEAST_PROGRESS = 1 / 2;
 
 export function isTreeWorthCompacting({ bytes, deadBytes }: TreeSize, thresholds: TreeThresholds): boolean {
   if (thresholds.force) return deadBytes > bytes * LEAST_SHARE;
@@ -91,12 +93,16 @@ export async function compactTree(
   const size = await measureTree(tree);
   if (size === undefined || !isTreeWorthCompacting(size, thresholds)) return undefined;
   await tree.settled();
-  const copy = new TreeCompaction(tree, host, pace);
+  const copy = new TreeCompaction(tree, host);
   try {
-    for (let pass = 1; ; pass++) {
-      const root = await tree.betweenFolds(() => copy.finish(pass > MOST_PASSES));
+    const bytes = size.bytes - size.deadBytes;
+    for (let pass = 1, isLast = false, before = Number.POSITIVE_INFINITY; ; pass++) {
+      const root = await tree.betweenFolds(() => copy.finish(isLast, bytes));
       if (root === undefined) break;
-      await copy.pass(root, size.bytes - size.deadBytes);
+      const nodes = await copy.pass(root, bytes, pace);
+      // Where folds make as much anew as a pass copies, passes lead nowhere.
+      isLast = pass === MOST_PASSES || nodes > before * LEAST_PROGRESS;
+      before = nodes;
     }
   } catch (error) {
     await copy.discard();
@@ -112,7 +118,6 @@ class TreeCompaction {
   nodes = 0;
   readonly #tree: CompactedTree;
   readonly #host: CopyHost;
-  readonly #pace: Pace;
   readonly #life: number;
   /** Given out, made or not. */
   readonly #numbers: number[] = [];
@@ -120,10 +125,9 @@ class TreeCompaction {
   readonly #places = new Map<number, number>();
   #reserved: { readonly from: number; readonly count: number } | undefined;
 
-  constructor(tree: CompactedTree, host: CopyHost, pace: Pace) {
+  constructor(tree: CompactedTree, host: CopyHost) {
     this.#tree = tree;
     this.#host = host;
-    this.#pace = pace;
     this.#life = tree.store.life;
   }
 
@@ -132,7 +136,7 @@ class TreeCompaction {
   }
 
   /** Between two folds. Changes over where all is copied, or `mustEnd`; else answers the root that the next pass is to copy. */
-  async finish(mustEnd: boolean): Promise<TreeRoot | undefined> {
+  async finish(mustEnd: boolean, bytes: number): Promise<TreeRoot | undefined> {
     const { store, platform } = this.#tree;
     const { root, seq } = this.#newest();
     let moved = this.#whereIs(root);
@@ -142,17 +146,24 @@ class TreeCompaction {
     }
     if (moved === undefined) {
       if (!mustEnd) return root;
-      const task = this.#task(root);
-      moved = this.#add(await copyTree(platform, task, () => platform.clock.yield()));
+      // Folds wait for it: neither held back nor paused.
+      await this.pass(root, bytes, new Pace(platform.clock));
+      moved = this.#whereIs(root);
       this.#newest();
+      if (moved === undefined) throw new Error('a pass has not copied the root it was made for');
     }
     const here = moved;
     await store.changeOver(this.#numbers[0]!, this.#files, here, seq, () => this.#tree.moved(here));
     return undefined;
   }
 
-  async pass(root: TreeRoot, bytes: number): Promise<void> {
-    this.#add(await this.#host.copy(this.#task(root), bytes, this.#pace));
+  /** Answers how many nodes it copied. */
+  async pass(root: TreeRoot, bytes: number, pace: Pace): Promise<number> {
+    const { copied, files, nodes } = await this.#host.copy(this.#task(root), bytes, pace);
+    for (let i = 0; i < copied.length; i += 2) this.#places.set(copied[i]!, copied[i + 1]!);
+    this.#files.push(...files);
+    this.nodes += nodes;
+    return nodes;
   }
 
   async discard(): Promise<void> {
@@ -173,14 +184,6 @@ class TreeCompaction {
       known[at++] = to;
     }
     return this.#tree.store.copyTask(root, this.#numbers[0]!, this.#reserved!, known);
-  }
-
-  /** Answers the root at its new place. */
-  #add({ root, copied, files, nodes }: TreeCopyResult): TreeRoot {
-    for (let i = 0; i < copied.length; i += 2) this.#places.set(copied[i]!, copied[i + 1]!);
-    this.#files.push(...files);
-    this.nodes += nodes;
-    return root;
   }
 
   /** Where a pass has put this root. */

@@ -16,6 +16,8 @@ export class HeldTree {
   readonly model: Model = new Map();
   root: TreeRoot | undefined;
   seq = 0;
+  /** Folds wait. */
+  isHeld = false;
   #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(machine: MemoryPlatform, store: TreeStore) {
@@ -62,7 +64,13 @@ export class HeldTree {
       platform: this.machine,
       store: this.store,
       tree: () => this.root && { root: this.root, seq: this.seq },
-      betweenFolds: (work) => this.exclusively(work),
+      betweenFolds: (work) =>
+        this.exclusively(async () => {
+          this.isHeld = true;
+          return work().finally(() => {
+            this.isHeld = false;
+          });
+        }),
       settled: () => Promise.resolve(),
       moved: (root) => {
         this.root = root;
