@@ -55,7 +55,7 @@ async function cutAndHeal(trio: Trio, network: Network): Promise<{ mayBeAside: b
     random,
   );
   story.tell(next.name, 'promoted on the side of the majority');
-  await trio.promote(next);
+  const owner = await trio.promote(next);
   await load!.more(15);
   story.tell(old.name, 'joined again');
   network.join(old.name);
@@ -65,7 +65,7 @@ async function cutAndHeal(trio: Trio, network: Network): Promise<{ mayBeAside: b
 
   story.tell('', 'all three cut off from each other');
   for (const { name } of trio.nodes) network.cut(name);
-  const answer = await next.ask(
+  const answer = await owner.ask(
     'POST',
     '/v1/records?acks=quorum',
     JSON.stringify({ records: [{ collection: 'alone', key: 'k', body: 1 }] }),

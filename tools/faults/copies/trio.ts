@@ -105,7 +105,7 @@ export class Trio {
   }
 
   /** As `varve promote` does: again where no majority could be asked yet, and of the node that is named where that one is ahead. */
-  async promote(node: CopyNode): Promise<void> {
+  async promote(node: CopyNode): Promise<CopyNode> {
     let candidate = node;
     let last = '';
     await until(`${node.name}, or one ahead of it, is promoted`, async () => {
@@ -120,6 +120,7 @@ export class Trio {
       candidate = this.nodes.find(({ url }) => url === ahead?.url) ?? candidate;
       return false;
     });
+    return candidate;
   }
 
   async killAll(): Promise<void> {
