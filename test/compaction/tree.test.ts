@@ -56,27 +56,24 @@ describe('a compaction of the tree', () => {
     { folds: [90, 0], free: 2, held: 0 },
     { folds: [90, 90, 90, 90, 90, 90, 90], free: 2, held: 1 },
     { folds: [45, 3], free: 3, held: 0 },
-  ])(
-    'copies what folds of $folds keys add meanwhile, and holds up none but for a last pass where passes lead nowhere',
-    async (expected) => {
-      const tree = await HeldTree.open();
-      await tree.fold(15);
-      const copies = { free: 0, held: 0 };
-      const copy = async (task: Parameters<typeof copyTree>[1]) => {
-        const pass = await copyTree(tree.machine, task, () => Promise.resolve());
-        const keys = expected.folds[copies.free + copies.held] ?? 0;
-        copies[tree.isHeld ? 'held' : 'free']++;
-        if (!tree.isHeld && keys > 0) await tree.fold(1, keys);
-        return pass;
-      };
-      const done = await compactTree(tree.compacted, { copy }, tree.pace, FORCED);
-      expect(copies).toEqual({ free: expected.free, held: expected.held });
-      expect(done!.bytesAfter).toBe(tree.store.bytes);
-      await isWhole(tree);
-      await tree.fold(2);
-      await isWhole(tree);
-    },
-  );
+  ])('copies what folds add meanwhile, pass after pass, and holds up none but for the last where passes lead nowhere', async (expected) => {
+    const tree = await HeldTree.open();
+    await tree.fold(15);
+    const copies = { free: 0, held: 0 };
+    const copy = async (task: Parameters<typeof copyTree>[1]) => {
+      const pass = await copyTree(tree.machine, task, () => Promise.resolve());
+      const keys = expected.folds[copies.free + copies.held] ?? 0;
+      copies[tree.isHeld ? 'held' : 'free']++;
+      if (!tree.isHeld && keys > 0) await tree.fold(1, keys);
+      return pass;
+    };
+    const done = await compactTree(tree.compacted, { copy }, tree.pace, FORCED);
+    expect(copies).toEqual({ free: expected.free, held: expected.held });
+    expect(done!.bytesAfter).toBe(tree.store.bytes);
+    await isWhole(tree);
+    await tree.fold(2);
+    await isWhole(tree);
+  });
 
   it('shrinks the empty tree to a root', async () => {
     const tree = await HeldTree.open();
