@@ -4,6 +4,6 @@ import type { ThreadStart } from './node-thread.js';
 import { beginThread } from './node-thread-port.js';
 import type { ServeThread } from './platform.js';
 
-const { root, module } = workerData as ThreadStart;
-const { serve } = (await import(new URL(`../${module}.js`, import.meta.url).href)) as { readonly serve: ServeThread };
-beginThread(root, serve);
+const start = workerData as ThreadStart;
+const { serve } = (await import(new URL(`../${start.module}.js`, import.meta.url).href)) as { readonly serve: ServeThread };
+beginThread(start, serve);

@@ -3,4 +3,4 @@ import { workerData } from 'node:worker_threads';
 import { thread } from './load.mjs';
 
 const { beginThread } = thread('platform/node-thread-port');
-beginThread(workerData.root, thread(workerData.module).serve);
+beginThread(workerData, thread(workerData.module).serve);
