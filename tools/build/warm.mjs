@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 
 const [out, name] = process.argv.slice(2);
 const WARM = { engine: warmEngine, program: warmProgram, threads: warmThreads };
@@ -28,8 +29,11 @@ if (name === undefined) {
 } else {
   const { engine, keep, program, thread } = await import(pathToFileURL(join(out, 'load.mjs')).href);
   const scratch = mkdtempSync(join(tmpdir(), 'varve-warm-'));
+  // What got hot here V8 would mark, and compile to machine code at its first call in every process to come, where it runs once.
+  setFlagsFromString('--no-sparkplug');
   try {
     await WARM[name]({ engine, program, thread, data: join(scratch, 'data') });
+    setFlagsFromString('--sparkplug'); // bytecode is for one set of flags
     const file = join(out, `${name}.cache`);
     writeFileSync(`${file}.tmp`, keep(name));
     renameSync(`${file}.tmp`, file);
