@@ -8,6 +8,7 @@
  */
 import { VarveError } from './errors.js';
 import { type Identity, NODE_FILE, newIdentity, readIdentity, writeIdentity } from './identity.js';
+import { namesIn } from './platform/paths.js';
 import type { FileSystem, Platform } from './platform/platform.js';
 import { shardDirectory } from './shard-contents.js';
 
@@ -18,9 +19,9 @@ export async function openDataDirectory(platform: Platform, shards: number | und
   if (found === undefined) {
     const identity = newIdentity(platform, shards ?? 1);
     // Whatever the number of shards asked for: the data may lie in one that it does not reach.
-    for (const name of namesIn(files, 'shards')) {
+    for (const name of namesIn(files, 'shards') ?? []) {
       const log = `shards/${name}/log`;
-      if (namesIn(files, log).length > 0)
+      if (isFilled(files, log))
         throw corrupt(NODE_FILE, `${NODE_FILE} is missing, but ${log} holds data: a new database is not begun over it`);
     }
     await layOut(platform, identity);
@@ -32,7 +33,7 @@ export async function openDataDirectory(platform: Platform, shards: number | und
       found: `${found.shards} shards`,
     });
   }
-  if (logsOf(found).every((log) => namesIn(files, log).length === 0)) await layOut(platform, found);
+  if (!logsOf(found).some((log) => isFilled(files, log))) await layOut(platform, found);
   return found;
 }
 
@@ -40,7 +41,7 @@ async function layOut(platform: Platform, identity: Identity): Promise<void> {
   const { files } = platform;
   const directories = logsOf(identity).map((log) => log.slice(0, log.lastIndexOf('/')));
   for (const directory of directories) {
-    if (namesIn(files, `${directory}/tree`).length > 0)
+    if (isFilled(files, `${directory}/tree`))
       throw corrupt(`${directory}/log`, `${directory}/tree holds a tree, but the log it was made from is gone`);
     for (const path of [`${directory}/log`, `${directory}/tree`, directory]) removeEmpty(files, path);
   }
@@ -59,12 +60,12 @@ function logsOf(identity: Identity): string[] {
   return Array.from({ length: identity.shards }, (_, i) => `${shardDirectory(i + 1)}/log`);
 }
 
-function namesIn(files: FileSystem, path: string): string[] {
-  return files.exists(path) ? files.list(path) : [];
+function isFilled(files: FileSystem, path: string): boolean {
+  return (namesIn(files, path)?.length ?? 0) > 0;
 }
 
 function removeEmpty(files: FileSystem, path: string): void {
-  if (files.exists(path) && files.list(path).length === 0) files.remove(path);
+  if (namesIn(files, path)?.length === 0) files.remove(path);
 }
 
 function corrupt(file: string, what: string): VarveError {

@@ -10,8 +10,10 @@
  */
 import type { Database, OpenOptions } from './database.js';
 import { Engine } from './engine.js';
-import { nodePlatform } from './platform/node.js';
+import { loadAddons, nodePlatform } from './platform/node.js';
 import type { Platform } from './platform/platform.js';
+
+loadAddons();
 
 /** Opens (creating) the database in a directory. Throws LOCKED, INCOMPATIBLE, NETWORK_FILE_SYSTEM, CORRUPT. */
 export function open(directory: string, options: OpenOptions = {}): Promise<Database> {

@@ -15,6 +15,7 @@ import { isVarveError } from '../errors.js';
 import { decodeTrailer, TRAILER_BYTES } from '../format/footer.js';
 import { decodeBatches, FRAME_DATA, finishFrame } from '../format/frame.js';
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, TEMPORARY_SUFFIX } from '../format/segment.js';
+import { namesIn } from '../platform/paths.js';
 import type { LogContext } from './context.js';
 import { endOfWritten } from './headroom.js';
 import { adoptFrames, type FrameAt, readFrame, type SegmentSurvey, surveySegment } from './segment-scan.js';
@@ -126,9 +127,8 @@ function concluded(
 
 function readSegments(context: LogContext): Segment[] {
   const { files } = context.platform;
-  if (!files.exists(context.directory)) return [];
   const segments: Segment[] = [];
-  for (const name of files.list(context.directory)) {
+  for (const name of namesIn(files, context.directory) ?? []) {
     const path = `${context.directory}/${name}`;
     if (name.endsWith(TEMPORARY_SUFFIX)) {
       files.remove(path);

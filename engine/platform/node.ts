@@ -93,6 +93,15 @@ function loadSqlite(): { readonly nativeBinding?: string } {
   return sqliteBinding;
 }
 
+/** With the modules of whoever is going to open a database, as addons are; what is wrong with it is told by opening. */
+export function loadAddons(): void {
+  try {
+    loadSqlite();
+  } catch {
+    // told where it is needed
+  }
+}
+
 /** Random bytes by the pool: one system call a thousand salts. */
 function randomPool(): (size: number) => Uint8Array {
   const pool = new Uint8Array(RANDOM_POOL_BYTES);

@@ -5,6 +5,7 @@
  * file outside the data directory, and so that the simulator refuses what the real disk refuses.
  */
 import { VarveError } from '../errors.js';
+import type { FileSystem } from './platform.js';
 
 /** The names along a path; none for the root. Throws INVALID for anything that could mean another place. */
 export function pathNames(path: string): string[] {
@@ -17,6 +18,16 @@ export function pathNames(path: string): string[] {
     }
   }
   return names;
+}
+
+/** What a directory holds, sorted; undefined where it is missing. */
+export function namesIn(files: Pick<FileSystem, 'list'>, path: string): string[] | undefined {
+  try {
+    return files.list(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** An error as Node's file functions throw it. */

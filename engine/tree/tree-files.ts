@@ -7,6 +7,7 @@
  * A crash leaves at worst a `.tmp`, deleted at the next open, or an unused tail.
  */
 import { isVarveError, VarveError } from '../errors.js';
+import { namesIn } from '../platform/paths.js';
 import type { File, FileSystem } from '../platform/platform.js';
 import {
   type CopyMark,
@@ -19,6 +20,8 @@ import {
   type TreeIdentity,
   treeFileName,
 } from './tree-file.js';
+
+const TEMPORARY = '.tmp';
 
 export class TreeFiles {
   readonly identity: TreeIdentity;
@@ -39,20 +42,27 @@ export class TreeFiles {
 
   /** Makes the directory if need be and deletes unfinished files. Answers the names that do not belong. */
   prepare(): string[] {
-    if (!this.#fileSystem.exists(this.#directory)) this.#fileSystem.makeDirectory(this.#directory);
+    const names = namesIn(this.#fileSystem, this.#directory);
+    if (names !== undefined) return this.#take(names);
+    this.#fileSystem.makeDirectory(this.#directory);
     return this.relist();
   }
 
   /** Looks what files there are, and deletes unfinished ones: nobody may be at work on them. */
   relist(): string[] {
+    return this.#take(this.#fileSystem.list(this.#directory));
+  }
+
+  #take(names: readonly string[]): string[] {
     const files = this.#fileSystem;
     const strays: string[] = [];
     this.#numbers = [];
-    for (const name of files.list(this.#directory)) {
-      const number = parseTreeFileName(name.replace(/\.tmp$/, ''));
+    for (const name of names) {
+      const isUnfinished = name.endsWith(TEMPORARY);
+      const number = parseTreeFileName(isUnfinished ? name.slice(0, -TEMPORARY.length) : name);
       if (number !== undefined) this.#highest = Math.max(this.#highest, number);
       if (number !== undefined && this.#apart.has(number)) continue;
-      if (number !== undefined && name.endsWith('.tmp')) files.remove(`${this.#directory}/${name}`);
+      if (number !== undefined && isUnfinished) files.remove(`${this.#directory}/${name}`);
       else if (number !== undefined) this.#numbers.push(number);
       else strays.push(`${this.#directory}/${name}`);
     }
