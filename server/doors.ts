@@ -18,6 +18,7 @@ import { openOutbox } from './outbox.js';
 import { Admission, type Client } from './overload.js';
 import { Problem, problemOf } from './problem.js';
 import { SlowReaders } from './slow-readers.js';
+import { UnderWay } from './under-way.js';
 
 const PEER = Symbol('peer');
 const EXEMPT = Symbol('exempt');
@@ -55,7 +56,7 @@ export class Doors {
   readonly slowReaders: SlowReaders;
   readonly #options: DoorsOptions;
   /** Answers that have not left whole. */
-  readonly #underWay = new Set<ServerResponse>();
+  readonly #underWay = new UnderWay();
   readonly #perAddress = new Map<string, number>();
   #connections = 0;
   /** Of them, those that carry a peer's stream. */
@@ -70,7 +71,7 @@ export class Doors {
     this.slowReaders = new SlowReaders(options.limits, options.logger, (res) => this.#clientName(res));
   }
 
-  get underWay(): ReadonlySet<ServerResponse> {
+  get underWay(): UnderWay {
     return this.#underWay;
   }
 

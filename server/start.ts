@@ -260,7 +260,7 @@ function listen(server: HttpServer | HttpsServer, host: string, port: number): P
 }
 
 /** Resolves when the set is empty or the time is up. */
-function settled(set: ReadonlySet<unknown>, timeoutMs: number, onIdle: (wake: () => void) => void): Promise<void> {
+function settled(set: { readonly size: number }, timeoutMs: number, onIdle: (wake: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, timeoutMs);
     onIdle(() => {
