@@ -9,6 +9,7 @@
  * Invariant: room for the longest a record can be, and a word more, is there before it is written.
  */
 import { HASH_BYTES } from './format/hash.js';
+import { SpareMemory } from './format/spare-memory.js';
 import type { InsertedBatch } from './record-view.js';
 import { recordId } from './types.js';
 
@@ -26,10 +27,17 @@ const REF_BYTES = 19;
 const MILLION = 1e6;
 const TWO_32 = 2 ** 32;
 
-/** The records of a batch between `open` and `close` (ASCII), commas between them. */
+const memory = new SpareMemory();
+
+/** Whoever got bytes of `insertedJson`, and is done with them, may say so. */
+export function giveBackJson(bytes: Uint8Array): void {
+  memory.giveBack(bytes);
+}
+
+/** The records of a batch between `open` and `close` (ASCII), commas between them. Whoever gets the bytes may keep them. */
 export function insertedJson(batch: InsertedBatch, open: string, close: string): Buffer {
   const { items, shard, firstSeq, supersedes, hashes } = batch;
-  const whole = Buffer.allocUnsafeSlow(roomFor(batch) + open.length + close.length);
+  const whole = memory.take(roomFor(batch) + open.length + close.length);
   const bytes = new Uint8Array(whole.buffer);
   const view = new DataView(whole.buffer);
   let at = putAscii(bytes, 0, open);

@@ -40,6 +40,14 @@ export function send(res: ServerResponse, status: number, headers: Headers, body
   res.end(body);
 }
 
+/** The same; `done` is called once nobody looks at the bytes any more. Where their connection breaks first it is not. */
+export function sendOnce(res: ServerResponse, status: number, headers: Headers, body: Uint8Array, done: (body: Uint8Array) => void): void {
+  const isCopied = body.length <= ONE_WRITE_BYTES;
+  if (!isCopied) res.once('finish', () => done(body));
+  send(res, status, headers, body);
+  if (isCopied) done(body);
+}
+
 const STATUS_LINES: Readonly<Record<number, string>> = { 200: 'HTTP/1.1 200 OK', 201: 'HTTP/1.1 201 Created' };
 const COMMON_LINES = `\r\n${linesOf(COMMON)}`;
 /** Of what node takes in a header: all that ours hold. */

@@ -6,6 +6,7 @@
  * not read into memory; the rest of it is let run out (node does that once the answer is sent), so that the client sees the answer.
  */
 import type { IncomingMessage } from 'node:http';
+import { SpareMemory } from '../engine/index.js';
 import type { Exchange, ServerContext } from './exchange.js';
 import { Incoming } from './incoming.js';
 import { Problem } from './problem.js';
@@ -71,10 +72,15 @@ export function requireMediaType(req: IncomingMessage, supported: readonly strin
 
 const NOTHING = Buffer.alloc(0);
 
+/** Bodies that came in several pieces are put together here. */
+const memory = new SpareMemory();
+
 export interface HeldBody {
   readonly bytes: Buffer;
   /** Gives the memory back to the budget. */
   release(): void;
+  /** The same, and nobody looks at the bytes, nor at what was made of them in place, any more: their memory is used again. */
+  recycle(): void;
 }
 
 /** The whole body. 413 over `limitBytes`, 408 past the deadline, 503 where the memory for bodies is used up. */
@@ -174,7 +180,7 @@ class BodyReader implements HeldBody {
   end(): void {
     if (this.#over) return;
     this.#settle();
-    if (this.#chunks !== undefined) this.bytes = Buffer.concat(this.#chunks, this.#received);
+    if (this.#chunks !== undefined) this.bytes = together(this.#chunks, this.#received);
     this.#chunks = undefined;
     this.#resolve(this);
   }
@@ -188,6 +194,11 @@ class BodyReader implements HeldBody {
     this.#context.bodyMemory.give(this.#taken);
     this.#taken = 0;
     this.bytes = NOTHING;
+  }
+
+  recycle(): void {
+    memory.giveBack(this.bytes);
+    this.release();
   }
 
   #take(bytes: number): boolean {
@@ -219,6 +230,16 @@ class BodyReader implements HeldBody {
     this.#over = true;
     clearTimeout(this.#deadline);
   }
+}
+
+function together(chunks: readonly Buffer[], length: number): Buffer {
+  const whole = memory.take(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 function onData(this: Read, chunk: Buffer): void {

@@ -12,7 +12,7 @@ import type { File } from '../platform/platform.js';
 import { BlockTable } from './block-table.js';
 import { BodyDigest } from './body-digest.js';
 import type { LogContext } from './context.js';
-import { scanFrames } from './frame-scanner.js';
+import { ScanMemory, scanFrames } from './frame-scanner.js';
 import { IdempotencyMap, IdempotencyTable } from './idempotency.js';
 import type { Segment } from './segment-state.js';
 
@@ -96,7 +96,7 @@ export class Sealer {
       if (decodeSegmentHeader(header, segment.place, segment.path) === undefined) return undefined;
       digest.update(header);
       let pause = SLICE_BYTES;
-      for (const scanned of scanFrames(file, segment.place, SEGMENT_HEADER_BYTES, end)) {
+      for (const scanned of scanFrames(file, segment.place, SEGMENT_HEADER_BYTES, end, new ScanMemory())) {
         if (scanned.kind === 'bad') return undefined;
         for (let from = 0; from < scanned.head.length; from += SLICE_BYTES) {
           const to = Math.min(from + SLICE_BYTES, scanned.head.length);

@@ -16,6 +16,8 @@ import { Headroom, zerosOf } from './headroom.js';
 import type { Segment } from './segment-state.js';
 
 const NO_ROOM: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+/** Up to this a frame is copied into the page cache by this thread. */
+const DIRECT_BYTES = 1024 * 1024;
 const CANNOT_WRITE = 'the log cannot be written';
 const CANNOT_SYNC = 'the log cannot be synced';
 
@@ -74,7 +76,9 @@ export async function appendFrame(active: ActiveSegment, frame: Uint8Array): Pro
   const { segment, file, headroom } = active;
   const end = segment.dataEnd + frame.length;
   const ahead = headroom.behind(segment.dataEnd, end);
-  await writeWhole(file, frame, segment.dataEnd, 'maybe');
+  // Held up by the copy, and not by the way to another thread and back: whoever waits for the sync may do something of his own meanwhile.
+  if (file.now !== undefined && frame.length <= DIRECT_BYTES) writeWholeNow(file.now, frame, segment.dataEnd);
+  else await writeWhole(file, frame, segment.dataEnd, 'maybe');
   if (ahead > 0) {
     // What there is no room for is done without.
     const zeros = zerosOf(ahead);
@@ -91,14 +95,7 @@ export function isPlainAppend({ segment, headroom }: ActiveSegment, bytes: numbe
 
 /** A plain append, before it returns. */
 export function appendFrameNow(active: ActiveSegment, file: BlockingWrites, frame: Uint8Array): void {
-  const written = stepNow(CANNOT_WRITE, 'write', 'maybe', () => {
-    try {
-      return file.write(frame, 0, frame.length, active.segment.dataEnd);
-    } catch (error) {
-      return withoutRoom(error);
-    }
-  });
-  checkWhole(written, frame.length);
+  writeWholeNow(file, frame, active.segment.dataEnd);
   stepNow(CANNOT_SYNC, 'sync', 'maybe', () => file.sync());
   active.headroom.appended(frame.length);
 }
@@ -115,6 +112,18 @@ export async function appendMark(active: ActiveSegment, epoch: number, attestedS
 /** One write; a short one is a failure that leaves the frame provably incomplete, for its checksum comes last. */
 async function writeWhole(file: File, bytes: Uint8Array, position: number, reachedDisk: 'no' | 'maybe'): Promise<void> {
   const written = await step(CANNOT_WRITE, 'write', reachedDisk, () => file.write(bytes, 0, bytes.length, position).catch(withoutRoom));
+  checkWhole(written, bytes.length);
+}
+
+/** The same, before it returns; part of it may have reached the disk. */
+function writeWholeNow(file: BlockingWrites, bytes: Uint8Array, position: number): void {
+  const written = stepNow(CANNOT_WRITE, 'write', 'maybe', () => {
+    try {
+      return file.write(bytes, 0, bytes.length, position);
+    } catch (error) {
+      return withoutRoom(error);
+    }
+  });
   checkWhole(written, bytes.length);
 }
 

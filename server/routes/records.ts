@@ -3,6 +3,7 @@
  */
 import {
   type Database,
+  giveBackJson,
   InsertImages,
   type InsertItem,
   type InsertOptions,
@@ -11,9 +12,9 @@ import {
   parseStrict,
   recordsJson,
 } from '../../engine/index.js';
-import { JSON_TYPE, NDJSON_TYPE, send } from '../answers.js';
+import { JSON_TYPE, NDJSON_TYPE, sendOnce } from '../answers.js';
 import { requireCollection } from '../auth.js';
-import { requireMediaType, withBody } from '../body.js';
+import { readBody, requireMediaType } from '../body.js';
 import { type Elsewhere, elsewhere, elsewhereWhole, FIRST_SHARD, passOn, untilSafe } from '../copies.js';
 import { database, type Exchange, parseEnvelope, parseQuery, type Route } from '../exchange.js';
 import { type InsertLines, insertStream } from '../insert-stream.js';
@@ -128,15 +129,18 @@ async function postBatch(exchange: Exchange, acks: 'local' | 'quorum'): Promise<
     const { time, records } = parseEnvelope(batchEnvelope, parseStrict(bytes, { maxDepth: BATCH_DEPTH }));
     return insertBatch(exchange, db, bytes, records.map(insertItem), { ...options, ...(time === undefined ? {} : { time }) });
   };
-  const result = await withBody(exchange, 'batch', maxBatchBytes, async (bytes) => {
-    const inserted = await insert(bytes);
-    // What was inserted may look at the body's keys until it is answered.
-    if (inserted !== undefined && acks === 'quorum') await untilSafe(exchange, acks, inserted.records);
-    return inserted;
-  });
-  if (result === undefined) return; // passed on, and answered
-  const headers = { 'Content-Type': JSON_TYPE, ...(result.replayed ? { 'Idempotent-Replay': 'true' } : {}) };
-  send(exchange.res, 201, headers, recordsJson(result, ...AROUND_RECORDS));
+  const held = await readBody(exchange, 'batch', maxBatchBytes);
+  try {
+    const result = await insert(held.bytes);
+    if (result === undefined) return; // passed on, and answered
+    if (acks === 'quorum') await untilSafe(exchange, acks, result.records);
+    const headers = { 'Content-Type': JSON_TYPE, ...(result.replayed ? { 'Idempotent-Replay': 'true' } : {}) };
+    sendOnce(exchange.res, 201, headers, recordsJson(result, ...AROUND_RECORDS), giveBackJson);
+    // What was inserted looks at the body's keys until it is answered; with a key, whoever sends that again meanwhile is answered from it.
+    if (options.idempotencyKey === undefined) held.recycle();
+  } finally {
+    held.release();
+  }
 }
 
 /** Undefined once it was passed on, and answered. What it needs of the items' bodies it has when it returns. */

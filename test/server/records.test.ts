@@ -26,6 +26,31 @@ describe('a batch', () => {
     expect(await bodyOf('b2')).toBeNull();
   });
 
+  it('is answered with its own keys, however many large ones come at a time', async () => {
+    const batch = (name: string) => {
+      const keys = Array.from({ length: 300 }, (_, i) => `${name}/${i}/${'k'.repeat(i % 7)}`);
+      return { keys, records: keys.map((key) => item(key, { text: `${key} ${'x'.repeat(400)}` })) };
+    };
+    for (let round = 0; round < 3; round++) {
+      const batches = [0, 1, 2, 3, 4, 5].map((n) => batch(`large/${round}/${n}`));
+      // On one connection at once, every second one twice under one idempotency key: all are there before the first is answered.
+      const sent = batches.flatMap((each, n) => (n % 2 === 0 ? [each] : [each, each]));
+      const requests = sent.map(({ keys, records }, n) => {
+        const body = JSON.stringify({ records });
+        const key = batches.indexOf(sent[n]!) % 2 === 0 ? '' : `Idempotency-Key: ${keys[0]}\r\n`;
+        const last = n === sent.length - 1 ? 'Connection: close\r\n' : '';
+        const length = `Content-Length: ${body.length}\r\n`;
+        return `POST /v1/records HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${length}${key}${last}\r\n${body}`;
+      });
+      const answers = (await s.raw(requests.join(''))).split('HTTP/1.1 201 Created\r\n').slice(1);
+      expect(answers.length).toBe(sent.length);
+      const keysOf = (answer: string) =>
+        batchAnswer.parse(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')))).records.map(({ key }) => key);
+      for (const [n, { keys }] of sent.entries()) expect(keysOf(answers[n]!)).toEqual(keys);
+      for (const { keys, records } of batches) expect(await bodyOf(encodeURIComponent(keys[7]!))).toEqual(records[7]!.body);
+    }
+  });
+
   it('goes in whole or not at all', async () => {
     await s.put('b4', 1);
     for (const bad of [
