@@ -32,6 +32,7 @@ import { insertEach } from './insert-each.js';
 import { InsertImages } from './insert-images.js';
 import type { JobControl, JobInfo, JobKind } from './jobs.js';
 import type { CompactRequest, ConfirmErasure, EraseRequest } from './keep.js';
+import { lazily } from './lazily.js';
 import { type LogFile, listLogFiles, readLogFile } from './log-files.js';
 import { checkOptions, openShards } from './open-shards.js';
 import { PlacementDecisions } from './placement-decisions.js';
@@ -67,6 +68,8 @@ import { PositionsView, type ViewSource } from './view.js';
 type OneOptions = InsertOptions & Pick<InsertItem, 'refs' | 'expect'>;
 
 const LOCK_FILE = 'lock.sqlite';
+/** More than promises hand on what they wait for, from opening to whoever asked for it. */
+const MICRO_TURNS = 32;
 
 export class Engine implements Database, ViewSource {
   readonly databaseId: string;
@@ -78,9 +81,9 @@ export class Engine implements Database, ViewSource {
   readonly #placements: Placements;
   readonly #lock: { release(): void };
   readonly #foldHost: FoldHost;
-  readonly #decisions: PlacementDecisions;
-  readonly #keeping: Keeping;
-  readonly #upkeep: Upkeep;
+  readonly #decisions: () => PlacementDecisions;
+  readonly #keeping: () => Keeping;
+  readonly #upkeep: () => Upkeep;
   readonly #verifications = new Map<number, ShardVerification>();
   readonly #following = new Following(() => this.#loadLogged());
   #closed: Promise<void> | undefined;
@@ -104,20 +107,15 @@ export class Engine implements Database, ViewSource {
     const { maxBodyBytes = DEFAULT_MAX_BODY_BYTES, maxBatchBytes = DEFAULT_MAX_BATCH_BYTES } = parts.options;
     this.#limits = { maxBodyBytes, maxBatchBytes };
     this.#placements = new Placements(parts.shards.length, databaseIdOf(parts.identity));
-    this.#decisions = new PlacementDecisions({
-      shards: parts.shards,
-      placements: this.#placements,
-      limits: this.#limits,
-      versions: async (collection) => (await this.collection(collection))?.versions ?? 0,
+    const { platform, shards, options } = parts;
+    this.#decisions = lazily(() => {
+      const versions = async (collection: string) => (await this.collection(collection))?.versions ?? 0;
+      return new PlacementDecisions({ shards, placements: this.#placements, limits: this.#limits, versions });
     });
-    this.#keeping = new Keeping({ shards: parts.shards, limits: this.#limits });
-    this.#upkeep = new Upkeep({
-      platform: parts.platform,
-      shards: parts.shards,
-      keeping: this.#keeping,
-      limits: this.#limits,
-      options: parts.options.upkeep ?? {},
-      shardFor: (collection, key) => this.#shard(this.shardOf(collection, key)),
+    this.#keeping = lazily(() => new Keeping({ shards, limits: this.#limits }));
+    this.#upkeep = lazily(() => {
+      const shardFor = (collection: string, key: string) => this.#shard(this.shardOf(collection, key));
+      return new Upkeep({ platform, shards, keeping: this.#keeping(), limits: this.#limits, options: options.upkeep ?? {}, shardFor });
     });
   }
 
@@ -136,7 +134,7 @@ export class Engine implements Database, ViewSource {
       const engine = new Engine({ platform, options, identity, catalog, shards, lock, foldHost });
       await engine.#loadLogged(true);
       for (const shard of shards) shard.replica.onChange = () => engine.#following.changed();
-      engine.#upkeep.start();
+      void engine.#startUpkeep();
       return engine;
     } catch (error) {
       await Promise.allSettled(shards.map((shard) => shard.close()));
@@ -165,7 +163,7 @@ export class Engine implements Database, ViewSource {
     try {
       this.checkOpen();
       const batch = this.#batchOf(items);
-      const wait = this.#decisions.pending(batch.items);
+      const wait = this.#decisions().pending(batch.items);
       return wait === undefined ? this.#shardOf(batch).insert(batch, options) : this.#insertAfter(wait, batch, options);
     } catch (error) {
       return Promise.reject(error);
@@ -179,7 +177,7 @@ export class Engine implements Database, ViewSource {
   }
 
   async #insertAfter(decision: Promise<unknown>, batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
-    for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions.pending(batch.items)) await wait;
+    for (let wait: Promise<unknown> | undefined = decision; wait !== undefined; wait = this.#decisions().pending(batch.items)) await wait;
     return this.#shardOf(batch).insert(batch, options);
   }
 
@@ -189,7 +187,7 @@ export class Engine implements Database, ViewSource {
       shards: this.shardCount,
       limits: this.#limits,
       shardOf: (collection, key) => this.shardOf(collection, key),
-      mustWait: (some) => this.#decisions.pending(some) !== undefined,
+      mustWait: (some) => this.#decisions().pending(some) !== undefined,
       insert: (batch) => this.#shardOf(batch).insert(batch, {}),
     });
   }
@@ -297,44 +295,51 @@ export class Engine implements Database, ViewSource {
     this.checkOpen();
     checkCollection(collection);
     checkPlacement(collection, placement);
-    await this.#decisions.decide(collection, placement);
+    await this.#decisions().decide(collection, placement);
     return (await this.collection(collection)) as CollectionInfo;
   }
 
   // ---- keeping, and giving back
+
+  /** Erasures go on at once. Else whoever waited for the opening asks first: Node takes its time over a process's first timer. */
+  async #startUpkeep(): Promise<void> {
+    const mayBeBehind = !this.shardList.every((shard) => shard.saysNothing);
+    for (let i = 0; i < MICRO_TURNS && !mayBeBehind; i++) await undefined;
+    if (this.#closed === undefined) this.#upkeep().start();
+  }
 
   /** Damaged shards tell nothing; they refuse what rests on it. */
   async #loadLogged(isFirst = false): Promise<void> {
     for (const shard of this.shardList) await shard.replica.lookAtOwnRecords();
     // Where no log says anything, what has just been made is how things are.
     const isPlain = isFirst && this.shardList.every((shard) => shard.saysNothing);
-    if (!isPlain) await this.#decisions.load();
+    if (!isPlain) await this.#decisions().load();
     for (const shard of this.shardList) if (shard.tells) await shard.upkeep.load(this.#limits);
-    if (!isPlain) await this.#keeping.load();
-    this.#upkeep.resume();
+    if (!isPlain) await this.#keeping().load();
+    if (!isFirst) this.#upkeep().resume();
   }
 
   retention(collection: string): Retention {
     checkCollection(collection);
-    return this.#keeping.retentionOf(collection);
+    return this.#keeping().retentionOf(collection);
   }
 
   async setRetention(collection: string, retention: JsonValue): Promise<Retention> {
     this.checkOpen();
-    return this.#keeping.setRetention(collection, retention);
+    return this.#keeping().setRetention(collection, retention);
   }
 
   snapshots(): readonly Snapshot[] {
-    return this.#keeping.snapshots;
+    return this.#keeping().snapshots;
   }
 
   snapshot(name: string): Snapshot | undefined {
-    return this.#keeping.snapshot(name);
+    return this.#keeping().snapshot(name);
   }
 
   async createSnapshot(name: string, asOf: Point): Promise<Snapshot> {
     this.checkOpen();
-    return this.#keeping.createSnapshot(name, asOf, async () => {
+    return this.#keeping().createSnapshot(name, asOf, async () => {
       const { positions } = await this.asOf(asOf);
       refuseBeforeHorizons(this.shardList, positions);
       return positions;
@@ -343,54 +348,54 @@ export class Engine implements Database, ViewSource {
 
   async deleteSnapshot(name: string): Promise<boolean> {
     this.checkOpen();
-    return this.#keeping.deleteSnapshot(name);
+    return this.#keeping().deleteSnapshot(name);
   }
 
   compact(request: CompactRequest = {}): JobInfo {
     this.checkOpen();
-    return this.#upkeep.compact(request);
+    return this.#upkeep().compact(request);
   }
 
   async erase(request: EraseRequest): Promise<JobInfo> {
     this.checkOpen();
-    return this.#upkeep.erase(request);
+    return this.#upkeep().erase(request);
   }
 
   confirmErasures(confirm: ConfirmErasure): void {
-    this.#upkeep.confirmErasure = confirm;
+    this.#upkeep().confirmErasure = confirm;
   }
 
   jobs(): readonly JobInfo[] {
-    return this.#upkeep.jobs.all;
+    return this.#upkeep().jobs.all;
   }
 
   job(id: string): JobInfo | undefined {
-    return this.#upkeep.jobs.get(id);
+    return this.#upkeep().jobs.get(id);
   }
 
   cancelJob(id: string): JobInfo | undefined {
-    return this.#upkeep.jobs.cancel(id);
+    return this.#upkeep().jobs.cancel(id);
   }
 
   pauseJob(id: string, isPaused: boolean): JobInfo | undefined {
-    return this.#upkeep.jobs.pause(id, isPaused);
+    return this.#upkeep().jobs.pause(id, isPaused);
   }
 
   startJob(kind: JobKind, request: JsonValue, work: (control: JobControl) => Promise<JsonValue>): JobInfo {
     this.checkOpen();
-    return this.#upkeep.jobs.start(kind, request, work);
+    return this.#upkeep().jobs.start(kind, request, work);
   }
 
   watchJob(id: string, tell: (job: JobInfo) => void): () => void {
-    return this.#upkeep.jobs.watch(id, tell);
+    return this.#upkeep().jobs.watch(id, tell);
   }
 
   jobEnded(id: string): Promise<JobInfo | undefined> {
-    return this.#upkeep.jobs.ended(id);
+    return this.#upkeep().jobs.ended(id);
   }
 
   get upkeepFailure(): string | undefined {
-    return this.#upkeep.failure;
+    return this.#upkeep().failure;
   }
 
   // ---- shards
@@ -447,7 +452,7 @@ export class Engine implements Database, ViewSource {
 
   async #close(): Promise<void> {
     await this.#following.close();
-    await this.#upkeep.close();
+    await this.#upkeep().close();
     for (const verification of this.#verifications.values()) verification.close();
     const results = await Promise.allSettled(this.shardList.map((shard) => shard.close()));
     await this.#foldHost.close();

@@ -18,6 +18,7 @@ import type { IndexEntry } from './format/leaf-value.js';
 import { GroupCommit } from './group-commit.js';
 import { IndexHealing } from './index-healing.js';
 import { isTreeDamage } from './index-loading.js';
+import { lazily } from './lazily.js';
 import type { BlockCache, Finding, ShardLog } from './log/index.js';
 import { StoredVersion } from './record-view.js';
 import { ReplicaControl } from './replica/replica-shard.js';
@@ -63,7 +64,7 @@ export class Shard {
   readonly #recovery: ShardRecovery;
   readonly #healing: IndexHealing;
   readonly #contents: ShardContents;
-  readonly #roots: ShardRoots;
+  readonly #roots: () => ShardRoots;
   #reader!: ShardReader;
   #closing = false;
   /** What was answered for by who was at home before. */
@@ -144,18 +145,21 @@ export class Shard {
       },
       watchRefs: (told) => this.#writer.watchRefs(told),
     });
-    this.#roots = new ShardRoots({
-      shard: options.shard,
-      catalog: options.catalog,
-      contents: this.#contents,
-      chain: this.#chain,
-      folder: this.#folder,
-      healing: this.#healing,
-      erasures: this.upkeep.erasures,
-      mayLog: () => this.replica.takesWrites,
-      stopped: () => this.stopped,
-      insertEvent: (event) => this.#writer.insertEvent(event),
-    });
+    this.#roots = lazily(
+      () =>
+        new ShardRoots({
+          shard: options.shard,
+          catalog: options.catalog,
+          contents: this.#contents,
+          chain: this.#chain,
+          folder: this.#folder,
+          healing: this.#healing,
+          erasures: this.upkeep.erasures,
+          mayLog: () => this.replica.takesWrites,
+          stopped: () => this.stopped,
+          insertEvent: (event) => this.#writer.insertEvent(event),
+        }),
+    );
     this.replica = new ReplicaControl({
       shard: this,
       options,
@@ -394,33 +398,33 @@ export class Shard {
 
   /** Folds, logs the checkpoint event and notes it in the catalog. Does nothing where nothing is newer. */
   checkpoint(): Promise<void> {
-    return this.#roots.checkpoint();
+    return this.#roots().checkpoint();
   }
 
   /** Everything visible is in the tree when this resolves, logged trims carried out. */
   fold(): Promise<void> {
-    return this.#roots.fold();
+    return this.#roots().fold();
   }
 
   /** Root over everything visible now. */
   root(): Promise<{ seq: number; hash: Uint8Array; entries: number }> {
-    return this.#roots.root();
+    return this.#roots().root();
   }
 
   /** The record's proof under the newest root, which is made to hold it; undefined where there is no such record. Logs nothing. */
   async prove(seq: number): Promise<RecordProof | undefined> {
     this.#contents.checkWhole();
-    return this.record(seq) === undefined ? undefined : this.#roots.prove(seq);
+    return this.record(seq) === undefined ? undefined : this.#roots().prove(seq);
   }
 
   /** The checkpoint that covers exactly up to `throughSeq`; undefined only where there is surely none. */
   checkpointAt(throughSeq: number): Promise<LoggedCheckpoint | undefined> {
-    return this.#roots.checkpointAt(throughSeq);
+    return this.#roots().checkpointAt(throughSeq);
   }
 
   /** Entities alive and versions, per collection, of everything visible. */
   counts(): Promise<Counts> {
-    return this.#roots.counts();
+    return this.#roots().counts();
   }
 
   // ---- opening, healing, closing

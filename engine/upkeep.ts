@@ -55,8 +55,6 @@ const DEFAULT_DEAD_SHARE = 0.3;
 /** Threads for less are not started before it is known that there is work for them. */
 const WORTH_PREPARING_BYTES = 32 * 1024 * 1024;
 const EVERY_MS = 60_000;
-/** More than promises hand on what they wait for, from opening to whoever asked for it. */
-const MICRO_TURNS = 32;
 const LAST_RETRY_MS = 3_600_000;
 /** Trims are looked for again once so much has changed: planning reads the whole tree. */
 const PLAN_SHARE = 16;
@@ -96,12 +94,6 @@ export class Upkeep {
   start(): void {
     this.#started = true;
     this.resume();
-    void this.#lookAfterOthers();
-  }
-
-  /** Node takes its time over a process's first timer: whoever waited for the opening asks first. */
-  async #lookAfterOthers(): Promise<void> {
-    for (let i = 0; i < MICRO_TURNS; i++) await undefined;
     this.#lookLater();
   }
 

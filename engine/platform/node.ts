@@ -26,7 +26,6 @@ import {
   open as openFile,
   openSync,
   readdirSync,
-  readFileSync,
   readSync,
   realpathSync,
   renameSync,
@@ -52,7 +51,12 @@ const DIRECT_WRITE_BYTES = 32 * 1024;
 /** Found here once: better-sqlite3 would search several places for it, which took longer than everything else an open does. */
 const SQLITE_FILE = sqliteFile();
 let sqliteBinding: { readonly nativeBinding?: string } | undefined;
-const OPEN_FLAGS: Record<OpenMode, string> = { read: 'r', update: 'r+', create: 'wx+' };
+/** As numbers, which Node takes as they are. */
+const OPEN_FLAGS: Record<OpenMode, number> = {
+  read: constants.O_RDONLY,
+  update: constants.O_RDWR,
+  create: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+};
 
 /** Lock files held by this process, over all platforms in it; and the last names among them, which cost nothing to ask about. */
 const heldLocks = new Set<string>();
@@ -136,7 +140,7 @@ class NodeFileSystem implements FileSystem {
 
   open(path: string, mode: OpenMode): File {
     const absolute = this.#unlockedPath(path);
-    const fd = openSync(absolute, OPEN_FLAGS[mode], 0o600);
+    const fd = mode === 'create' ? openSync(absolute, OPEN_FLAGS.create, 0o600) : openSync(absolute, OPEN_FLAGS[mode]);
     if (mode === 'read' && (fstatSync(fd).mode & constants.S_IFMT) === constants.S_IFDIR) {
       closeSync(fd);
       throw ioError('EISDIR', 'open', path);
@@ -180,7 +184,13 @@ class NodeFileSystem implements FileSystem {
   }
 
   readFile(path: string): Buffer {
-    return readFileSync(this.#unlockedPath(path));
+    const file = this.open(path, 'read');
+    try {
+      const bytes = Buffer.allocUnsafe(file.size());
+      return bytes.subarray(0, file.read(bytes, 0, bytes.length, 0));
+    } finally {
+      file.close();
+    }
   }
 
   lock(path: string, isEmptied = false): { release(): void } {
@@ -228,7 +238,7 @@ class NodeFileSystem implements FileSystem {
 
   #unlockedPath(path: string): string {
     const absolute = this.#absolute(path);
-    if (heldNames.has(basename(absolute)) && heldLocks.has(identityOf(absolute) ?? absolute)) throw ioError('EBUSY', 'open', path);
+    if (heldNames.has(path.slice(path.lastIndexOf('/') + 1)) && heldLocks.has(identityOf(absolute) ?? absolute)) throw ioError('EBUSY', 'open', path);
     return absolute;
   }
 

@@ -9,6 +9,7 @@ import { assert, isVarveError, VarveError } from '../errors.js';
 import { FRAME_HEAD_BYTES } from '../format/frame.js';
 import { hex } from '../format/hash.js';
 import type { IndexHealing } from '../index-healing.js';
+import { lazily } from '../lazily.js';
 import type { LogEvent } from '../log/index.js';
 import type {
   EpochSpan,
@@ -61,7 +62,7 @@ export class ReplicaControl implements ReplicaShard {
   readonly #parts: ReplicaParts;
   readonly #ownership: Ownership;
   readonly #applier: Applier;
-  readonly #checks: RootChecks;
+  readonly #checks: () => RootChecks;
   readonly #watchers = new Set<(slice: LogSlice) => void>();
   readonly #rewinds: Rewinding;
   /** Set where the shard's own system records cannot be read. */
@@ -76,8 +77,8 @@ export class ReplicaControl implements ReplicaShard {
     const { options, contents, queue, chain, healing, folder } = parts;
     const { platform, shard, nodeId } = options;
     this.#ownership = new Ownership({ platform, shard, directory: shardDirectory(shard), nodeId });
-    this.#checks = new RootChecks({ contents, folder, healing, checked: (check, isSame) => this.#checked(check, isSame) });
-    const settled = () => Promise.all([this.#drained(), this.#checks.settled()]).then(() => undefined);
+    this.#checks = lazily(() => new RootChecks({ contents, folder, healing, checked: (check, isSame) => this.#checked(check, isSame) }));
+    const settled = () => Promise.all([this.#drained(), this.#checks().settled()]).then(() => undefined);
     this.#rewinds = new Rewinding(parts, { settled, changed: () => this.#updateRefusal() });
     this.#applier = new Applier({
       shard,
@@ -242,18 +243,18 @@ export class ReplicaControl implements ReplicaShard {
   }
 
   onRootCheck(told: (check: RootCheck) => void): void {
-    this.#checks.onCheck(told);
+    this.#checks().onCheck(told);
   }
 
   async rebuildTree(): Promise<RootCheck | undefined> {
     const { contents, healing } = this.#parts;
-    await this.#checks.settled();
-    const { newest } = this.#checks;
+    await this.#checks().settled();
+    const { newest } = this.#checks();
     contents.rootWanted = newest?.seq;
     try {
       await healing.rebuild();
       const { rootFound } = contents;
-      return newest === undefined || rootFound === undefined ? undefined : this.#checks.conclude(newest, rootFound);
+      return newest === undefined || rootFound === undefined ? undefined : this.#checks().conclude(newest, rootFound);
     } finally {
       contents.rootWanted = contents.rootFound = undefined;
     }
@@ -339,7 +340,7 @@ export class ReplicaControl implements ReplicaShard {
     const { durableSeq } = this;
     const aside = await this.#rewinds.rewind(seq);
     if (this.durableSeq < durableSeq) {
-      this.#checks.newest = undefined;
+      this.#checks().newest = undefined;
       this.#divergedAt = undefined;
     }
     this.#applier.startFromLog();
@@ -424,7 +425,7 @@ export class ReplicaControl implements ReplicaShard {
 
   #met(event: LogEvent, seq: number): void {
     this.#parts.shard.upkeep.met(event, seq);
-    if (event.type === 'checkpoint') this.#checks.met(event.throughSeq, event.root);
+    if (event.type === 'checkpoint') this.#checks().met(event.throughSeq, event.root);
     if (event.type === 'epoch') {
       this.#ownership.follow({ node: hex(event.node), url: Buffer.from(event.url).toString() });
     }

@@ -28,6 +28,7 @@ export const INNER_VALUE_BYTES = 38;
 export const ADDRESS_BYTES = 12;
 /** A tree of 2^48 entries whose inner nodes hold two each is lower. */
 export const MAX_LEVEL = 60;
+const SEARCHES_WITHOUT_HEADS = 2;
 
 const LEAF_TAG = Buffer.from('varve tree leaf 1\0', 'latin1');
 const INNER_TAG = Buffer.from('varve tree inner 1\0', 'latin1');
@@ -56,7 +57,7 @@ export class Node {
 
   /** The first four bytes of every rest as a number: a search compares these, in memory that lies together, before it looks at keys. */
   #heads: Uint32Array | undefined = undefined;
-  #wasSearched = false;
+  #searches = 0;
 
   /** Only `parseNode` makes nodes. */
   constructor(bytes: Buffer, start: number, hashedBytes: number, restBytes: number) {
@@ -75,9 +76,9 @@ export class Node {
 
   /** Index of the first entry whose key is >= `key[0, length)`, from `from` on; `count` where there is none. */
   search(key: Uint8Array, length: number, from = 0): number {
-    if (!this.#wasSearched) {
-      // One search costs less than all heads, and many nodes see no other.
-      this.#wasSearched = true;
+    if (this.#searches < SEARCHES_WITHOUT_HEADS) {
+      // A few cost less than all heads, and many nodes see no more.
+      this.#searches++;
       return this.searchOnce(key, length, from);
     }
     const { prefixBytes } = this;
