@@ -40,6 +40,8 @@ const VERBS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   bench: async () => (await import('./commands/bench.js')).addBench,
 };
 
+const VERSION_FLAGS: readonly (string | undefined)[] = ['-V', '--version'];
+
 const START = `
 Start here:
   $ varve serve                                  a server on 127.0.0.1:7411, data in ./varve-data
@@ -51,13 +53,17 @@ Start here:
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   try {
-    const asked = Object.hasOwn(VERBS, args[0] ?? '') ? [VERBS[args[0] ?? '']] : Object.values(VERBS);
-    const verbs = await Promise.all(asked.map((load) => load?.()));
+    const verbs = await Promise.all(askedFor(args[0]).map((load) => load?.()));
     await program(io, verbs).parseAsync([...args], { from: 'user' });
     return 0;
   } catch (error) {
     return tell(error, io);
   }
+}
+
+function askedFor(first: string | undefined): readonly ((() => Promise<AddCommand>) | undefined)[] {
+  if (VERSION_FLAGS.includes(first)) return [];
+  return Object.hasOwn(VERBS, first ?? '') ? [VERBS[first ?? '']] : Object.values(VERBS);
 }
 
 function program(io: Io, verbs: readonly (AddCommand | undefined)[]): Command {

@@ -76,6 +76,7 @@ async function warmProgram({ program, data }) {
     ['get', 'warm', 'alice'],
     ['history', 'warm', 'alice'],
     ['list', 'warm'],
+    ['--help'],
   ]) {
     const code = await run(verb, io);
     if (code !== 0) throw new Error(`${verb.join(' ')} ended with ${code}`);
