@@ -7,7 +7,7 @@
 import { contentHash, headEach, type PreparedBatch, type PreparedItem, type PreparedRef } from './batch.js';
 import type { CommitQueue, Group } from './commit-queue.js';
 import { EntityBytes } from './entity-bytes.js';
-import { assert, isVarveError, VarveError } from './errors.js';
+import { assert, isVarveError, messageOf, VarveError } from './errors.js';
 import { MAX_IDEMPOTENCY_KEY_CHARS, SALT_BYTES } from './format/limits.js';
 import { putImageRefs } from './format/record.js';
 import { storedRecordHash } from './format/record-hash.js';
@@ -97,7 +97,7 @@ export class ShardWriter {
       // The first was refused, and only successes are remembered: this one is on its own.
       if (this.#inFlight.get(key) === racing) this.#inFlight.delete(key);
     }
-    const earlier = this.#replay(key, hash);
+    const earlier = this.#earlier(key, hash);
     if (earlier !== undefined) return earlier;
     const result = this.#commit(batch, options, { key, contentHash: hash });
     const inFlight = { contentHash: hash, result };
@@ -232,6 +232,18 @@ export class ShardWriter {
     return ref.seq;
   }
 
+  /** Where the disk does not tell whether there was a first answer, nothing is inserted, and that is what is said. */
+  #earlier(key: string, hash: Uint8Array): InsertResult | undefined {
+    try {
+      return this.#replay(key, hash);
+    } catch (error) {
+      if (!isIoError(error)) throw error;
+      const reason = messageOf(error);
+      const { shard } = this.#deps;
+      throw new VarveError('NOT_WRITTEN', `whether the idempotency key was used cannot be read: ${reason}`, { shard, reason }, error);
+    }
+  }
+
   /** The first answer to this key again, from the log. */
   #replay(key: string, hash: Uint8Array): InsertResult | undefined {
     const since = Math.max(this.#deps.platform.clock.nowMicros(), this.#lastTime) - IDEMPOTENCY_MEMORY_MICROS;
@@ -299,6 +311,10 @@ async function replayRacing(racing: InFlight, key: string, hash: Uint8Array): Pr
   }
   if (!same) throw mismatch(key);
   return { records: first.records, replayed: true };
+}
+
+function isIoError(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).syscall !== undefined;
 }
 
 function timeBehind(given: string, newestTime: number): VarveError {
