@@ -33,6 +33,8 @@ export interface IndexParts {
   readonly index: ShardIndex;
   readonly chain: CheckpointChain;
   readonly upkeep: Pick<ShardUpkeep, 'met'>;
+  /** What is counted from here on: folds on the way take from it what trims drop. */
+  counting(counts: ShardCounts): void;
   /** Whether the memtable has grown enough to be folded on the way. */
   foldIsDue(): boolean;
   /** A seq that the tree is to stop at on the way, so that its root can be told. */
@@ -41,9 +43,10 @@ export interface IndexParts {
 }
 
 export interface LoadedIndex {
-  readonly counts: ShardCounts;
   /** The first seqs behind the tree that could not be read. */
   readonly gap: SeqRange | undefined;
+  /** Compaction had taken versions out of what was replayed: who was alive between those that are left was not to be seen. */
+  readonly sawPart: boolean;
 }
 
 /** True for bytes of a tree that are not what they should be: what a rebuild mends. */
@@ -58,7 +61,9 @@ export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
   const treeSeq = usable?.seq ?? 0;
   index.startFrom(usable?.root, treeSeq);
   chain.startFrom(usable === undefined);
+  const sawPart = treeSeq < parts.log.compactedThrough;
   const counts = new ShardCounts(() => countTree(parts, usable?.root, treeSeq));
+  parts.counting(counts);
   const gap = await replayFrom(parts, counts, treeSeq + 1);
   // The event of the tree's own checkpoint, if there is one, comes behind what the tree covers: the replay has met it.
   const logged = chain.known;
@@ -68,7 +73,7 @@ export async function loadIndex(parts: IndexParts): Promise<LoadedIndex> {
   }
   // Its event was logged when it was durable. Else its writer may have been killed before.
   if (usable !== undefined && logged?.throughSeq !== treeSeq) await store.makeDurable();
-  return { counts, gap };
+  return { gap, sawPart };
 }
 
 /** Takes a batch of the log into index, counts and checkpoints. */
@@ -130,7 +135,11 @@ async function replayFrom(parts: IndexParts, counts: ShardCounts, fromSeq: numbe
 async function countTree({ shard, catalog, clock, index }: IndexParts, root: TreeRoot | undefined, seq: number): Promise<Counts> {
   if (root === undefined) return new Map();
   const remembered = catalog.counts(shard, seq);
-  if (remembered !== undefined) return remembered;
+  return remembered ?? countEntries({ clock, index }, root);
+}
+
+/** The same, counted whatever the catalog says. */
+export async function countEntries({ clock, index }: Pick<IndexParts, 'clock' | 'index'>, root: TreeRoot): Promise<Counts> {
   const counter = new TreeCounter();
   let seen = 0;
   for (const { entity, entry } of index.treeEntries(root)) {

@@ -8,11 +8,11 @@
  */
 import type { Catalog } from './catalog.js';
 import type { CheckpointChain } from './checkpoint-chain.js';
-import { VarveError } from './errors.js';
-import { isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
+import { messageOf, VarveError } from './errors.js';
+import { countEntries, isTreeDamage, loadIndex, replayBatch } from './index-loading.js';
 import { type BlockCache, type Finding, isGap, LogFailure, type SeqRange, ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
-import type { ShardCounts } from './shard-counts.js';
+import { ShardCounts } from './shard-counts.js';
 import { ShardIndex } from './shard-index.js';
 import type { ShardUpkeep } from './shard-upkeep.js';
 import { EMPTY_ROOT_HASH, type FoldHost, type NodeCache, TreeStore } from './tree/tree-store.js';
@@ -59,6 +59,8 @@ export class ShardContents {
   store!: TreeStore;
   index!: ShardIndex;
   counts!: ShardCounts;
+  /** They were taken from versions some of which were gone: to be counted anew once everything is in the tree. */
+  countsInDoubt = false;
   visibleSeq = 0;
   /** Why nothing is answered although the log is sound, or undefined. */
   refusal: VarveError | undefined;
@@ -157,6 +159,16 @@ export class ShardContents {
     return root === undefined ? undefined : { seq: this.index.treeSeq, root };
   }
 
+  /** Counts what there is, if all of it is in the tree. */
+  recount(): void {
+    const { index } = this;
+    const { root } = index;
+    if (index.memoryCount > 0 || index.hasDrops) return;
+    const { clock } = this.#deps.options.platform;
+    this.counts = new ShardCounts(async () => (root === undefined ? new Map() : countEntries({ clock, index }, root)));
+    this.countsInDoubt = false;
+  }
+
   /** Seqs behind the tree that could not be read: nothing from there on can be answered exactly. */
   get gap(): SeqRange | undefined {
     return this.#gap;
@@ -200,15 +212,35 @@ export class ShardContents {
       index: this.index,
       chain,
       upkeep,
+      counting: (counts) => {
+        this.counts = counts;
+      },
       foldIsDue: () => this.#deps.foldIsDue(),
       rootWanted: this.rootWanted,
       rootFound: (root) => {
         this.rootFound = root?.hash ?? EMPTY_ROOT_HASH;
       },
     });
-    this.counts = loaded.counts;
     this.#gap = loaded.gap;
+    this.countsInDoubt = loaded.sawPart;
+    await this.#payDrops();
     this.visibleSeq = this.log.durableSeq;
+  }
+
+  /**
+   * Where compaction has carried a trim out in some segments, the log alone says less than was so before it (a tombstone is gone, what it
+   * ended is there), and more than is so after it: the tree has to be rid of the rest before anything is answered.
+   */
+  async #payDrops(): Promise<void> {
+    if (!this.index.owesDrops(this.log.compactedThrough)) return;
+    try {
+      await this.index.fold(this.log.durableSeq);
+    } catch (error) {
+      if (isTreeDamage(error)) throw error;
+      const { shard } = this.#deps.options;
+      const reason = `what a trim dropped cannot be taken out of the tree: ${messageOf(error)}`;
+      throw new VarveError('NOT_WRITTEN', `shard ${shard}: ${reason}`, { shard, reason }, error);
+    }
   }
 
   /** Damage that reopening met counts as it does at open: where no tree covers it, the log cannot say again what it said. */

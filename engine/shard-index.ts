@@ -147,6 +147,12 @@ export class ShardIndex {
     return this.#drops.length > 0;
   }
 
+  /** Whether a trim logged at or before this seq waits for its fold. Where files are rid of a part of what it lists, the rest must not answer before. */
+  owesDrops(throughSeq: number): boolean {
+    const [first] = this.#drops;
+    return first !== undefined && first.eventSeq <= throughSeq;
+  }
+
   /** Whether logged trims that wait for their fold list so much that the tree may be made anew. */
   get dropsMost(): boolean {
     const entries = this.#root?.entries ?? 0;

@@ -35,6 +35,9 @@ export interface ShardRootsDeps {
   insertEvent(event: CheckpointEvent): Promise<number>;
 }
 
+/** Under writes that never stop the counts stay as they are. */
+const MOST_RECOUNTS = 3;
+
 export class ShardRoots {
   readonly #deps: ShardRootsDeps;
   #checkpointing: Promise<void> = Promise.resolve();
@@ -105,11 +108,17 @@ export class ShardRoots {
   async counts(): Promise<Counts> {
     const { contents } = this.#deps;
     contents.checkWhole();
+    for (let tries = 0; contents.countsInDoubt && tries < MOST_RECOUNTS; tries++) {
+      await this.fold();
+      contents.recount();
+    }
     return contents.counts.total();
   }
 
   async #saveCounts(): Promise<void> {
     const { shard, catalog, contents } = this.#deps;
+    if (contents.countsInDoubt) contents.recount();
+    if (contents.countsInDoubt) return;
     const counts = await contents.counts.total();
     // Counts go with the tree they describe; where more has become visible meanwhile, the next checkpoint saves them.
     if (contents.index.memoryCount === 0) catalog.saveCounts(shard, contents.index.treeSeq, counts);

@@ -71,6 +71,8 @@ export class ReplicaControl implements ReplicaShard {
   #divergedAt: number | undefined;
   #mending = false;
   #isBeginning = false;
+  /** A fold is under way that takes out what a trim lists. */
+  #isPaying = false;
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
@@ -92,6 +94,7 @@ export class ReplicaControl implements ReplicaShard {
       committed: (seq, counts) => {
         parts.committed(seq, counts);
         this.#updateRefusal();
+        this.#payDrops();
       },
     });
   }
@@ -440,6 +443,23 @@ export class ReplicaControl implements ReplicaShard {
     this.#updateRefusal();
   }
 
+  /** The trim that its source has carried out has come: what is left of what it lists goes before anything is answered. */
+  #payDrops(): void {
+    const { contents, folder, healing } = this.#parts;
+    const seq = this.#applier.compactedThrough;
+    if (this.#isPaying || seq > contents.visibleSeq || !contents.index.owesDrops(seq)) return;
+    this.#isPaying = true;
+    contents.countsInDoubt = true;
+    void healing
+      .healing(() => folder.fold())
+      // A disk that takes no tree: with the next that comes.
+      .catch(() => undefined)
+      .then(() => {
+        this.#isPaying = false;
+        this.#updateRefusal();
+      });
+  }
+
   #updateRefusal(): void {
     const { contents } = this.#parts;
     const before = contents.refusal;
@@ -460,7 +480,7 @@ export class ReplicaControl implements ReplicaShard {
     }
     if (this.#untold !== undefined) return this.#untold;
     const seq = this.#applier.compactedThrough;
-    if (seq <= contents.visibleSeq) return undefined;
+    if (seq <= contents.visibleSeq && !contents.index.owesDrops(seq)) return undefined;
     const before = contents.refusal;
     if (before?.code === 'BEHIND' && (before as VarveError<'BEHIND'>).details.seq === seq) return before;
     return new VarveError('BEHIND', `shard ${shard}: what its source dropped is not known before seq ${seq}`, { shard, seq });

@@ -8,6 +8,12 @@ import { runKeepSeed } from '../support/keep-driver.js';
 const SECONDS = 4;
 
 describe('what is kept, whatever happens', () => {
+  test('is answered so where the tree is lost amid a compaction that has taken an ending away, and not yet what it ended', {
+    timeout: 120_000,
+  }, async () => {
+    await runKeepSeed({ seed: 910_072, shards: 2, steps: 80 });
+  });
+
   test.each([1, 2])('is answered exactly or refused on %d shards', { timeout: 120_000 }, async (shards) => {
     const end = performance.now() + SECONDS * 1000;
     let dropped = 0;

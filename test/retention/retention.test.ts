@@ -26,6 +26,35 @@ async function code(work: () => unknown): Promise<string> {
 }
 
 describe('retention', () => {
+  it('leaves nobody alive whose ending compaction has taken, and not yet what it ended, where the tree is lost', async () => {
+    const { machine, db } = await opened();
+    const pad = 'x'.repeat(100);
+    await db.put('mixed', 'gone', { pad });
+    for (let i = 0; i < 60; i++) await db.put('kept', `k${i}`, { pad });
+    for (let i = 0; i < 60; i++) {
+      await db.put('mixed', 'busy', { i, pad });
+      if (i === 30) await db.delete('mixed', 'gone');
+    }
+    await db.setRetention('mixed', { keep: 'for', duration: 'PT1H' });
+    machine.advance(2 * 3600e6);
+    // What is mostly dead is rewritten; the segment that 'gone' lived in stays.
+    expect(await compacted(db)).toMatchObject({ versionsDropped: 61 });
+    expect(db.shards()[0]!.deadBytes).toBeGreaterThan(0);
+    await db.close();
+    for (const name of machine.files.list('shards/0001/tree')) machine.files.remove(`shards/0001/tree/${name}`);
+    machine.files.remove('catalog.sqlite');
+    const again = await openWith(machine, OPTIONS);
+    expect(again.now().get('mixed', 'gone')).toBeUndefined();
+    expect(
+      again
+        .now()
+        .list('mixed', { limit: 10 })
+        .map(({ key }) => key),
+    ).toEqual(['busy']);
+    expect(await again.collection('mixed')).toMatchObject({ entities: 1, versions: 1 });
+    await again.close();
+  });
+
   it('gives back what is not kept, and every other answer stays', async () => {
     const { machine, db } = await opened();
     const ids: string[][] = [];

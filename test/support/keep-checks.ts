@@ -47,6 +47,10 @@ export async function checkKept(world: KeepWorld): Promise<void> {
   for (const time of points) await checkPoint(world, time);
   for (const [entity, history] of histories) checkHistory(world, entity, history);
   for (const { time, micros } of snapshots.values()) await checkSnapshot(world, time, micros);
+  for (const collection of COLLECTIONS) {
+    const alive = [...histories].filter(([entity, history]) => entity.startsWith(`${collection}/`) && history.at(-1)?.deleted === false);
+    assert.equal((await db.collection(collection))?.entities ?? 0, alive.length, `entities alive in ${collection}`);
+  }
   for (let shard = 1; shard <= shards; shard++) {
     const root = await db.root(shard);
     assert.deepEqual({ root: root?.root, entries: root?.entries }, await freshRoot(db, shard, root?.seq ?? 0), `root of shard ${shard}`);
