@@ -238,7 +238,8 @@ class NodeFileSystem implements FileSystem {
 
   #unlockedPath(path: string): string {
     const absolute = this.#absolute(path);
-    if (heldNames.has(path.slice(path.lastIndexOf('/') + 1)) && heldLocks.has(identityOf(absolute) ?? absolute)) throw ioError('EBUSY', 'open', path);
+    if (heldNames.has(path.slice(path.lastIndexOf('/') + 1)) && heldLocks.has(identityOf(absolute) ?? absolute))
+      throw ioError('EBUSY', 'open', path);
     return absolute;
   }
 
