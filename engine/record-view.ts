@@ -103,7 +103,16 @@ export class StoredVersion implements VersionRecord {
   }
 
   get hash(): HashHex {
-    return hex(this.#indexed?.hash ?? storedRecordHash(this.shard, this.#stored));
+    return hex(this.#indexed?.hash ?? this.#computedHash());
+  }
+
+  #computedHash(): Uint8Array {
+    const { known, seq } = this.#stored;
+    const kept = known?.of(seq);
+    if (kept !== undefined) return kept;
+    const hash = storedRecordHash(this.shard, this.#stored);
+    known?.keep(seq, hash);
+    return hash;
   }
 
   get bodyBytes(): Uint8Array | undefined {

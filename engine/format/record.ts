@@ -7,7 +7,7 @@
  * Decoding takes any bytes: `undefined` means they are no whole, sound record; nothing is believed beyond `end`.
  */
 import { assert } from '../errors.js';
-import type { NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/types.js';
+import type { KnownHashes, NewRecord, ReadRecord, RecordKind, StoredRecord } from '../log/types.js';
 import { KIND_PUT, KIND_TOMBSTONE } from '../log/types.js';
 import { type JsonValue, MAX_SEQ } from '../types.js';
 import type { ByteArena } from './byte-arena.js';
@@ -285,6 +285,7 @@ class DecodedRecord implements ReadRecord {
   readonly batchEndSeq: number;
   readonly supersedes: number;
   readonly refs: readonly number[];
+  known: KnownHashes | undefined = undefined;
   readonly #bytes: Buffer;
   readonly #flags: number;
   readonly #collectionAt: number;

@@ -15,11 +15,13 @@
 import { getU32, getU48 } from '../format/bytes.js';
 import { crc32 } from '../format/checksum.js';
 import { BLOCK_BYTES } from '../format/footer.js';
+import { HASH_BYTES } from '../format/hash.js';
 import { RECORD_MIN_BYTES, RECORD_SEQ_AT, RECORD_TAG } from '../format/record.js';
 import type { File } from '../platform/platform.js';
 import { NO_START } from './block-table.js';
 import { afterItem } from './item-walk.js';
 import type { Segment } from './segment-state.js';
+import type { KnownHashes } from './types.js';
 
 /** Records a block tells the places of. The smallest record has 44 bytes. */
 const MAX_PLACES = 1024;
@@ -54,6 +56,7 @@ export class CachedBlock {
   /** Of these, how many may there be. */
   readonly maxPlaces: number;
   used = true;
+  #known: BlockHashes | undefined;
   #count = 0;
   /** Its own from `#placesAt` on, others' before and behind. */
   readonly #places: Uint16Array;
@@ -92,6 +95,12 @@ export class CachedBlock {
     return index >= 0 && index < this.#count ? this.#places[this.#placesAt + index]! : 0;
   }
 
+  /** What records of this block keep of themselves: no way from them back to the block, which they may outlive. */
+  get known(): KnownHashes {
+    this.#known ??= new BlockHashes(this.firstSeq, this.#count);
+    return this.#known;
+  }
+
   setPlace(seq: number, place: number): void {
     this.#places[this.#placesAt + seq - this.firstSeq] = place;
   }
@@ -100,6 +109,34 @@ export class CachedBlock {
   extendPlaces(index: number): void {
     if (index > this.#count) this.#places.fill(0, this.#placesAt + this.#count, this.#placesAt + index);
     this.#count = index + 1;
+  }
+}
+
+/** A flag and a hash. */
+const KNOWN_BYTES = 1 + HASH_BYTES;
+
+/** Computing a record's hash costs more than all else of a read from memory. Room for those of a block is taken when one is first kept. */
+class BlockHashes implements KnownHashes {
+  readonly #firstSeq: number;
+  readonly #count: number;
+  #bytes: Uint8Array | undefined;
+
+  constructor(firstSeq: number, count: number) {
+    this.#firstSeq = firstSeq;
+    this.#count = count;
+  }
+
+  of(seq: number): Uint8Array | undefined {
+    const at = (seq - this.#firstSeq) * KNOWN_BYTES;
+    return this.#bytes?.[at] === 1 ? this.#bytes.subarray(at + 1, at + KNOWN_BYTES) : undefined;
+  }
+
+  keep(seq: number, hash: Uint8Array): void {
+    const index = seq - this.#firstSeq;
+    if (index < 0 || index >= this.#count) return;
+    this.#bytes ??= new Uint8Array(this.#count * KNOWN_BYTES);
+    this.#bytes.set(hash, index * KNOWN_BYTES + 1);
+    this.#bytes[index * KNOWN_BYTES] = 1;
   }
 }
 

@@ -22,7 +22,7 @@ import { walkToSeq } from './item-walk.js';
 import { loadPackedBlock } from './packed-reader.js';
 import type { PackedTable } from './packed-table.js';
 import type { Segment } from './segment-state.js';
-import type { ReadRecord } from './types.js';
+import type { KnownHashes, ReadRecord } from './types.js';
 
 /**
  * Reads are synchronous. Short ones go to memory that is used again and again, and what was looked for is copied to the free end of a
@@ -36,7 +36,7 @@ let slabUsed = 0;
 const MAX_READ_BYTES = 512 * 1024 * 1024;
 
 /** Where the last walk found its record. */
-const found = { bytes: scratch, at: 0, length: 0 };
+const found = { bytes: scratch, at: 0, length: 0, known: undefined as KnownHashes | undefined };
 
 /** What reads of one log share. */
 export interface ReadContext {
@@ -53,7 +53,10 @@ export function readRecord(
 ): ReadRecord | undefined {
   if (locateInBlock(segment, context, seq) || locateByIndex(segment, context, seq, loadIndex)) {
     const record = decodeRecord(found.bytes, found.at, found.length);
-    if (record !== undefined) return record;
+    if (record !== undefined) {
+      record.known = found.known;
+      return record;
+    }
   }
   loadIndex(segment);
   return readVerified(segment, context.pool.use(segment), seq);
@@ -91,6 +94,7 @@ function locateInBlock(segment: Segment, { pool, cache }: ReadContext, seq: numb
   found.bytes = block.bytes;
   found.at = at;
   found.length = length;
+  found.known = block.known;
   return true;
 }
 
@@ -107,6 +111,7 @@ function locateInPackedBlock(segment: Segment, table: PackedTable, { pool, cache
   found.bytes = block.bytes;
   found.at = at;
   found.length = length;
+  found.known = block.known;
   return true;
 }
 
@@ -138,6 +143,7 @@ function foundIntact(segment: Segment, bytes: Buffer, at: number, end: number): 
     found.at = at;
   }
   found.length = length;
+  found.known = undefined;
   return true;
 }
 

@@ -35,8 +35,17 @@ export interface ReadRecord extends StoredRecord {
   readonly bodyText: string;
   /** What the text stands for, made anew each time. */
   readonly bodyValue: JsonValue;
+  /** Where it was read from memory that stays: what was computed of the records there. */
+  known: KnownHashes | undefined;
   /** Whether it is of this entity, named by its key bytes, one char a byte. */
   isOf(entity: string): boolean;
+}
+
+/** Record hashes of a run of seqs. */
+export interface KnownHashes {
+  /** 32 bytes, not to be changed; undefined where nobody has kept it. */
+  of(seq: number): Uint8Array | undefined;
+  keep(seq: number, hash: Uint8Array): void;
 }
 
 /** A record to append. */

@@ -4,11 +4,15 @@ import { describe, expect, it } from 'vitest';
 import { isVarveError } from '../../engine/errors.js';
 import { crc32 } from '../../engine/format/checksum.js';
 import { BLOCK_BYTES, BLOCK_ENTRY_BYTES } from '../../engine/format/footer.js';
+import { hex } from '../../engine/format/hash.js';
+import { storedRecordHash } from '../../engine/format/record-hash.js';
 import { BlockTable, NO_START } from '../../engine/log/block-table.js';
 import { BodyDigest } from '../../engine/log/body-digest.js';
 import { BlockCache, ShardLog } from '../../engine/log/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { MAX_SEQ } from '../../engine/types.js';
+import { StoredVersion } from '../../engine/record-view.js';
+import { Erasures } from '../../engine/retention/erasures.js';
+import { MAX_SEQ, type ShardId } from '../../engine/types.js';
 import { Ledger, logOptions, showRecord } from './support.js';
 
 const MIB = 1024 * 1024;
@@ -38,6 +42,23 @@ describe('a log with a block cache', () => {
       for (let round = 0; round < 3; round++) ledger.check(again);
       await again.close();
     }
+  });
+
+  it('keeps with a block the hashes of its records, each that of its own record', async () => {
+    const { machine, log, ledger } = await severalBlocks(MIB);
+    await log.close();
+    const again = await ShardLog.open(options(machine, MIB));
+    let kept = 0;
+    for (let round = 0; round < 2; round++)
+      for (let seq = 1; seq <= ledger.lastSeq; seq++) {
+        const record = again.read(seq);
+        if (record === undefined) continue;
+        const { hash } = new StoredVersion(1 as ShardId, record, undefined, new Erasures());
+        expect(hash).toBe(hex(storedRecordHash(1, record)));
+        if (record.known?.of(seq) !== undefined) kept++;
+      }
+    expect(kept).toBeGreaterThan(ledger.lastSeq);
+    await again.close();
   });
 
   it('reads a sealed segment from its block table and its blocks alone', async () => {
