@@ -187,12 +187,15 @@ const open = (title: string, workload: string): Row => ({
 
 export const HTTP_ROWS: readonly Row[] = [
   rate('GET newest, 1 connection', 'httpGet1'),
-  rate('GET newest, 64 in flight', 'httpGet64'),
+  rate('GET newest, 64 in flight (16 × 4)', 'httpGet64'),
+  rate('GET newest, 64 clients', 'httpGet64Clients'),
   ...RATES.get.map((perSecond) => open(`GET at ${perSecond}/s: p99, ms`, `httpGetAt${perSecond}`)),
   rate('PUT, 1 connection', 'httpPut1'),
-  rate('PUT, 64 in flight', 'httpPut64'),
+  rate('PUT, 64 in flight (16 × 4)', 'httpPut64'),
+  rate('PUT, 64 clients', 'httpPut64Clients'),
   ...RATES.put.map((perSecond) => open(`PUT at ${perSecond}/s: p99, ms`, `httpPutAt${perSecond}`)),
-  rate('bulk, 1000 in a request, documents', 'httpBulk', { detail: () => '' }),
+  rate('bulk of 1000, 1 client, documents', 'httpBulk', { detail: () => '' }),
+  rate('bulk of 1000, 64 clients, documents', 'httpBulk64Clients', { detail: () => '' }),
   rate('bulk as a stream of lines, documents', 'httpStream', { detail: () => '' }),
   { title: 'peak memory of the server, MB', workload: 'httpMemory', better: 'less', value: figure('peakMB') },
 ];

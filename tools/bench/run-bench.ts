@@ -1,6 +1,6 @@
 /**
  * A whole run: installs what is missing, measures every data set of every size and then HTTP, and leaves three files behind. They
- * are written again after every peer, so that an hour's run that is interrupted is not lost.
+ * are written again after every peer and every turn of the servers, so that an hour's run that is interrupted is not lost.
  *
  *     results.json    every figure, machine, versions, command
  *     table.md        the tables with percentiles
@@ -13,7 +13,7 @@ import { loadAdapter } from './adapter.js';
 import { chart } from './chart.js';
 import { type DataSettings, dataSet, extract } from './data/index.js';
 import { HTTP_KINDS, type HttpKind } from './http/result.js';
-import { HttpKindRun } from './http/run.js';
+import { HttpKindRun, repeatHttp } from './http/run.js';
 import { DIALECTS } from './http/servers.js';
 import type { Phase } from './job.js';
 import { installPeers, Packages } from './packages.js';
@@ -118,11 +118,10 @@ async function runHttp(options: BenchOptions, directory: string, results: Result
   const settings = { entities, capMs, reps, seed, directory, peersDirectory, log };
   const kinds = HTTP_KINDS.filter((kind) => options.http.includes(kind)).map((kind) => new HttpKindRun(kind, settings));
   for (let rep = 1; rep <= reps; rep++) {
-    for (const run of kinds) {
-      await run.repeat();
-      results.http.kinds[run.kind] = run.result();
-      leave(options, results);
-    }
+    log(`HTTP, run ${rep} of ${reps}`);
+    await repeatHttp(kinds, settings);
+    for (const run of kinds) results.http.kinds[run.kind] = run.result();
+    leave(options, results);
   }
 }
 

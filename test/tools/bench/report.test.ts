@@ -122,7 +122,7 @@ describe('the report', () => {
       workloads: { httpPut64: { perSecond } },
     });
     const { rows, notes } = compareHttp({ entities: 10, capSeconds: 1, reps: 1, kinds: { varve: kind('V', 50), node: kind('N', 100) } });
-    expect(rows).toMatchObject([{ title: 'PUT, 64 in flight, /s', ratio: 0.5 }]);
+    expect(rows).toMatchObject([{ title: 'PUT, 64 in flight (16 × 4), /s', ratio: 0.5 }]);
     expect(notes[0]).toMatch(/only varve serve has its writes on disk/);
   });
 });

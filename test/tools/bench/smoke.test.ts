@@ -54,7 +54,7 @@ describe('varve bench', () => {
       expect(kind.errors).toEqual([]);
       expect(kind.workloads['httpPutAt500']).toMatchObject({ failed: 0, unanswered: 0 });
     }
-    expect(out).toContain('GET newest, 64 in flight, /s');
+    expect(out).toContain('GET newest, 64 in flight (16 × 4), /s');
   });
 
   it('says what it cannot do before it begins', async () => {

@@ -1,58 +1,45 @@
 /**
- * Two ways of asking a server.
+ * Two ways of asking a server, for one slice of time. Connections are made before it begins.
  *
  * Closed loop: so many requests are always in flight; the next is sent when one is answered. Tells what the server can do, and
- * flatters its latencies: while it stalls, nobody asks.
+ * flatters its latencies: while it stalls, nobody asks. Requests that fall due by one chunk of answers leave in one write.
  *
  * Open loop: requests fall due at a constant rate, whatever the server does. A request's latency counts from the moment it was due,
  * not from when a connection was free for it, so a stall is felt by everyone who would have come meanwhile (no coordinated
  * omission). What is due and could not be sent before the end still counts, with the time it has waited.
  *
- * Latencies go to an HDR histogram (three digits) in nanoseconds.
+ * Both add to a tally and answer what it then says.
  */
 import { connect, type Socket } from 'node:net';
-import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { round } from '../measure.js';
+import { type LoadFigures, type OpenFigures, OpenTally, Tally } from './tally.js';
 import { ResponseReader } from './wire.js';
-
-export type LoadFigures = {
-  readonly ops: number;
-  readonly perSecond: number;
-  readonly p50Us: number;
-  readonly p90Us: number;
-  readonly p99Us: number;
-  readonly p999Us: number;
-  readonly maxUs: number;
-  /** Answers that were no success. */
-  readonly failed: number;
-};
-
-export type OpenFigures = LoadFigures & {
-  readonly rate: number;
-  /** Due and not answered when the generator gave up. */
-  readonly unanswered: number;
-  /** How late the generator itself was, p99. */
-  readonly generatorP99Us: number;
-};
 
 type MakeRequest = () => Buffer;
 
 const GRACE_MS = 3000;
-const LONGEST_NS = 3_600_000_000_000;
 
-class Connection {
-  readonly socket: Socket;
+export class Connection<S extends { write(bytes: Buffer): unknown } = Socket> {
+  readonly socket: S;
   /** When each request in flight was due or sent, oldest first. */
   readonly #since: number[] = [];
   #head = 0;
+  readonly #unsent: Buffer[] = [];
 
-  constructor(socket: Socket) {
+  constructor(socket: S) {
     this.socket = socket;
   }
 
+  /** Leaves with the next `flush`. */
   send(bytes: Buffer, since: number): void {
     this.#since.push(since);
-    this.socket.write(bytes);
+    this.#unsent.push(bytes);
+  }
+
+  flush(): void {
+    const [first] = this.#unsent;
+    if (first === undefined) return;
+    this.socket.write(this.#unsent.length === 1 ? first : Buffer.concat(this.#unsent));
+    this.#unsent.length = 0;
   }
 
   answered(): number {
@@ -69,39 +56,6 @@ class Connection {
   }
 }
 
-class Tally {
-  readonly #histogram: RecordableHistogram = histogram();
-  failed = 0;
-
-  record(ms: number, ok = true): void {
-    this.#histogram.record(nanoseconds(ms));
-    if (!ok) this.failed++;
-  }
-
-  figures(wallMs: number): LoadFigures {
-    const us = (share: number) => round(this.#histogram.percentile(share) / 1000);
-    const { count, max } = this.#histogram;
-    return {
-      ops: count,
-      perSecond: round((count / wallMs) * 1000),
-      p50Us: us(50),
-      p90Us: us(90),
-      p99Us: us(99),
-      p999Us: us(99.9),
-      maxUs: round(count === 0 ? 0 : max / 1000),
-      failed: this.failed,
-    };
-  }
-}
-
-function histogram(): RecordableHistogram {
-  return createHistogram({ lowest: 1, highest: LONGEST_NS, figures: 3 });
-}
-
-function nanoseconds(ms: number): number {
-  return Math.min(LONGEST_NS, Math.max(1, Math.round(ms * 1e6)));
-}
-
 async function connectAll(port: number, count: number, onAnswer: (connection: Connection, status: number) => void): Promise<Connection[]> {
   return Promise.all(
     Array.from(
@@ -111,7 +65,10 @@ async function connectAll(port: number, count: number, onAnswer: (connection: Co
           const socket = connect({ port, host: '127.0.0.1', noDelay: true });
           const connection = new Connection(socket);
           const reader = new ResponseReader((status) => onAnswer(connection, status));
-          socket.on('data', (chunk) => reader.push(chunk));
+          socket.on('data', (chunk) => {
+            reader.push(chunk);
+            connection.flush();
+          });
           socket.once('error', reject);
           socket.once('connect', () => resolve(connection));
         }),
@@ -132,9 +89,8 @@ export interface ClosedOptions {
   readonly maxOps?: number;
 }
 
-export async function closedLoop(make: MakeRequest, options: ClosedOptions): Promise<LoadFigures> {
+export async function closedLoop(make: MakeRequest, options: ClosedOptions, tally = new Tally()): Promise<LoadFigures> {
   const { port, connections, depth, ms, maxOps = Number.POSITIVE_INFINITY } = options;
-  const tally = new Tally();
   let sent = 0;
   let open = 0;
   let end = Number.POSITIVE_INFINITY;
@@ -157,11 +113,14 @@ export async function closedLoop(make: MakeRequest, options: ClosedOptions): Pro
   const failure = failureOf(all);
   const started = performance.now();
   end = started + ms;
-  for (let i = 0; i < depth; i++) for (const connection of all) if (sent < maxOps) send(connection, performance.now());
+  for (const connection of all) {
+    for (let i = 0; i < depth && sent < maxOps; i++) send(connection, performance.now());
+    connection.flush();
+  }
   await Promise.race([done, failure]);
-  const wall = performance.now() - started;
+  tally.took(performance.now() - started);
   close(all);
-  return tally.figures(wall);
+  return tally.figures();
 }
 
 export interface OpenOptions {
@@ -174,9 +133,8 @@ export interface OpenOptions {
   readonly graceMs?: number;
 }
 
-export async function openLoop(make: MakeRequest, { port, connections, rate, ms, graceMs = GRACE_MS }: OpenOptions): Promise<OpenFigures> {
-  const tally = new Tally();
-  const lag = histogram();
+export async function openLoop(make: MakeRequest, options: OpenOptions, tally = new OpenTally(options.rate)): Promise<OpenFigures> {
+  const { port, connections, rate, ms, graceMs = GRACE_MS } = options;
   const total = Math.max(1, Math.round((rate * ms) / 1000));
   const free: Connection[] = [];
   let sent = 0;
@@ -200,8 +158,10 @@ export async function openLoop(make: MakeRequest, { port, connections, rate, ms,
       const now = performance.now();
       while (sent < total && free.length > 0 && dueAt(sent) <= now) {
         const due = dueAt(sent++);
-        lag.record(nanoseconds(now - due));
-        free.pop()!.send(make(), due);
+        tally.late(now - due);
+        const connection = free.pop()!;
+        connection.send(make(), due);
+        connection.flush();
       }
       if (answered === total || now > giveUp) resolve();
       else setImmediate(turn);
@@ -210,18 +170,12 @@ export async function openLoop(make: MakeRequest, { port, connections, rate, ms,
   });
   await Promise.race([run, failure]);
   const now = performance.now();
-  const unanswered = total - answered;
+  tally.unanswered += total - answered;
   for (const connection of all) for (const due of connection.inFlight) tally.record(now - due);
   for (; sent < total; sent++) tally.record(now - dueAt(sent));
   close(all);
-  const wall = Math.max(ms, now - started);
-  return {
-    ...tally.figures(wall),
-    perSecond: round((answered / wall) * 1000),
-    rate,
-    unanswered,
-    generatorP99Us: round(lag.percentile(99) / 1000),
-  };
+  tally.took(Math.max(ms, now - started));
+  return tally.figures();
 }
 
 /** Rejects when a server closes a connection on us. */

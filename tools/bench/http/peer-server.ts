@@ -17,10 +17,13 @@ interface Document {
   readonly [field: string]: JsonValue;
 }
 
-const [kind = '', directory = '', peersDirectory = ''] = process.argv.slice(2);
+const [kind = '', ...places] = process.argv.slice(2);
+const [directory = '', peersDirectory] = places.filter((place) => place !== '').map((place) => path.resolve(place));
 const bodies = new Map<string, JsonValue>();
 const SERVERS: Readonly<Record<string, () => RequestListener>> = { node: bareNode, express: withExpress, pouchdb: pouchServer };
 
+// What PouchDB leaves where it runs belongs there, too.
+process.chdir(directory);
 const listener = SERVERS[kind];
 if (listener === undefined) throw new Error(`there is no server '${kind}'`);
 const server = createServer(listener());
@@ -60,7 +63,7 @@ function withExpress(): RequestListener {
 
 /** What `pouchdb-server` runs, without its log and its console. */
 function pouchServer(): RequestListener {
-  const packages = new Packages(peersDirectory === '' ? undefined : peersDirectory);
+  const packages = new Packages(peersDirectory);
   const PouchDB = packages.require<{ defaults(options: object): unknown }>('pouchdb-node').defaults({ prefix: directory + path.sep });
   const expressPouch = packages.require<(pouch: unknown, options: object) => RequestListener>('express-pouchdb');
   // It wants the Express it was written for.

@@ -29,11 +29,10 @@ export interface HttpKindResult {
   readonly workloads: Measured;
 }
 
-/** What the process that makes the load is told; `port` is on loopback. */
+/** What the process that makes the load is started with; `port` is on loopback. */
 export interface HttpJob {
   readonly kind: HttpKind;
   readonly port: number;
   readonly entities: number;
-  readonly capMs: number;
   readonly seed: number;
 }

@@ -84,7 +84,6 @@ export function startHttpServer(kind: HttpKind, directory: string, peersDirector
 async function startPeer(kind: HttpKind, directory: string, peersDirectory: string | undefined): Promise<HttpServer> {
   const { file, flags } = processFile('http/peer-server');
   const child = fork(file, [kind, directory, peersDirectory ?? ''], {
-    cwd: directory,
     execArgv: flags,
     env: { ...process.env, NODE_ENV: 'production' },
     stdio: ['ignore', 'ignore', 2, 'ipc'],
@@ -111,12 +110,15 @@ async function startVarve(directory: string): Promise<HttpServer> {
       () => false,
     );
     if (ready) return { port, pid: child.pid ?? 0, stop: () => end(child, 'SIGTERM') };
-    if (child.exitCode !== null || performance.now() > until) throw new Error(`varve serve did not start: ${said}`);
+    if (child.exitCode !== null || performance.now() > until) {
+      await end(child, 'SIGKILL');
+      throw new Error(`varve serve did not start: ${said}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+export async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
   child.kill(signal);
