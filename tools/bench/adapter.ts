@@ -79,6 +79,8 @@ export interface Meta {
 export interface Adapter {
   readonly meta: Meta;
   open(directory: string, packages: Packages): Promise<Store>;
+  /** Reads what the bench keeps for itself beside the store, before any time is taken. */
+  prepare?(directory: string): void;
   /** For a peer with a server of its own. */
   setup?(directory: string, packages: Packages): Promise<Server>;
 }

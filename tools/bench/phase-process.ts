@@ -35,6 +35,7 @@ async function run(): Promise<Answer> {
     await packages.load(adapter.meta.packages);
     const directory = path.join(job.directory, 'data');
     mkdirSync(directory, { recursive: true });
+    adapter.prepare?.(directory);
     const context: Context = {
       job,
       adapter,

@@ -22,12 +22,13 @@ export const varve: Adapter = {
     equalHow: 'root hashes of both',
   },
   open: openVarve,
+  prepare: (directory) => void seqRunsOf(directory),
 };
 
 async function openVarve(directory: string, packages: Packages): Promise<VarveStore> {
   const { open } = await packages.varve();
   const db = await open(path.join(directory, 'varve'), { blockCacheBytes: BLOCK_CACHE_BYTES });
-  return new VarveStore(db, new SeqRuns(path.join(directory, 'bench-seqs.json')));
+  return new VarveStore(db, seqRunsOf(directory));
 }
 
 class VarveStore implements Store {
@@ -128,10 +129,18 @@ class VarveStore implements Store {
   }
 }
 
+const seqRuns = new Map<string, SeqRuns>();
+
+function seqRunsOf(directory: string): SeqRuns {
+  let runs = seqRuns.get(directory);
+  if (runs === undefined) seqRuns.set(directory, (runs = new SeqRuns(path.join(directory, 'bench-seqs.json'))));
+  return runs;
+}
+
 /**
  * The bench numbers versions itself; Varve gives out its own seqs, and its events (checkpoints) take some too. Between two
- * events the difference is constant, so a short list of runs maps one to the other. Kept in a file beside the database, read at
- * open and written at close: bookkeeping of the bench, not data.
+ * events the difference is constant, so a short list of runs maps one to the other. Kept in a file beside the database and
+ * written at close: bookkeeping of the bench, not data.
  */
 class SeqRuns {
   readonly #file: string;
