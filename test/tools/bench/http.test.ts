@@ -8,10 +8,11 @@ import { createServer as createNetServer } from 'node:net';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Connection, closedLoop, openLoop } from '../../../tools/bench/http/load.js';
-import { inTurn, plan } from '../../../tools/bench/http/plan.js';
+import { inTurn, plan, type Step } from '../../../tools/bench/http/plan.js';
 import { HttpKindRun, repeatHttp } from '../../../tools/bench/http/run.js';
 import { OpenTally, Tally } from '../../../tools/bench/http/tally.js';
 import { ResponseReader, request } from '../../../tools/bench/http/wire.js';
+import { Workloads } from '../../../tools/bench/http/workloads.js';
 import { temporaryDirectory } from '../cli.js';
 
 const servers: { close(): unknown }[] = [];
@@ -200,6 +201,28 @@ describe('the plan', () => {
 });
 
 describe('servers side by side', () => {
+  it('are warmed up off the record, and asked no more of what took far too long', async () => {
+    let asked = 0;
+    const port = await serve((_req, res) => {
+      asked++;
+      res.end('{}');
+    });
+    const workloads = new Workloads({ kind: 'node', port, entities: 10, seed: 1 });
+    // Whatever is sent takes longer than a microsecond.
+    const step: Step = {
+      workload: 'httpGet1',
+      shape: { kind: 'closed', asks: 'get', connections: 1, depth: 1 },
+      slices: 2,
+      sliceMs: 0.001,
+    };
+    await workloads.slice(step, false);
+    expect(workloads.measured()).toEqual({});
+    const warm = asked;
+    for (let slice = 0; slice < 5; slice++) await workloads.slice(step, true);
+    expect(asked).toBe(warm + 1);
+    expect(workloads.measured()).toMatchObject({ httpGet1: { ops: 1, failed: 0 } });
+  });
+
   it('go on without the one that fails', async () => {
     const lines: string[] = [];
     const settings = {

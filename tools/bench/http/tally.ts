@@ -49,6 +49,11 @@ export class Tally {
     this.#wallMs += ms;
   }
 
+  /** All slices so far. */
+  get wallMs(): number {
+    return this.#wallMs;
+  }
+
   figures(): LoadFigures {
     const us = (share: number) => round(this.#histogram.percentile(share) / 1000);
     const { count, max } = this.#histogram;
