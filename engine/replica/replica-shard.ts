@@ -253,7 +253,8 @@ export class ReplicaControl implements ReplicaShard {
     const { contents, healing } = this.#parts;
     await this.#checks().settled();
     const { newest } = this.#checks();
-    contents.rootWanted = newest?.seq;
+    // Of before what the files have let go they cannot tell the root any more.
+    if (newest !== undefined && newest.seq >= this.compactedThrough) contents.rootWanted = newest.seq;
     try {
       await healing.rebuild();
       const { rootFound } = contents;

@@ -114,6 +114,31 @@ describe('a follower', () => {
     await db.close();
   });
 
+  it('does not hold a tree built anew to a root from before what its files have let go', async () => {
+    const { db, copy } = await pair();
+    await fill(db, 60);
+    await db.checkpoint();
+    await catchUp(db, copy);
+    await settled(copy);
+    expect(await copy.replica(1).rebuildTree()).toMatchObject({ seq: 60 });
+    await db.setRetention('c', { keep: 'last', versions: 2 });
+    await catchUp(db, copy);
+    db.compact({ force: true });
+    await done(db);
+    await catchUp(db, copy);
+    await settled(copy);
+    copy.replica(1).setQuorumSeq(copy.replica(1).durableSeq);
+    copy.compact({ force: true });
+    await done(copy);
+    expect(copy.shards()[0]!.deadBytes).toBe(0);
+    expect(copy.replica(1).compactedThrough).toBeGreaterThan(60);
+    await copy.replica(1).rebuildTree();
+    expect(copy.replica(1).unreadable).toBeUndefined();
+    expect(await agree(db, copy)).toBe(true);
+    await db.close();
+    await copy.close();
+  });
+
   it('answers nothing while the records of a compacted source leave gaps that no trim explains yet', async () => {
     const { db, machine, copy } = await pair();
     await fill(db, 60);
