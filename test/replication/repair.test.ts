@@ -1,51 +1,18 @@
-import { once } from 'node:events';
+/** A copy that lost some of its files, or a bit of them, is given back what others have; what its tree does not vouch for, only by those who may say so. */
 import { afterEach, describe, expect, it } from 'vitest';
-import { recordSeedOf } from '../../engine/copying.js';
 import { openWith } from '../../engine/index.js';
 import { MemoryPlatform } from '../../engine/platform/memory.js';
-import { encodeMessage, MessageDecoder, type StreamMessage } from '../../replication/message.js';
-import type { PeerService } from '../../replication/transport.js';
-import { Copies, type Copy } from '../support/copies.js';
+import type { Copies, Copy } from '../support/copies.js';
 import { Random } from '../support/random.js';
-import { compacted, contents, OPTIONS, RECORDS, type Result, segmentsOf, subject, verify } from './mending.js';
+import { begun, closeClusters, cluster, flip, SEGMENT } from './hurt-follower.js';
+import { compacted, contents, OPTIONS, RECORDS, segmentsOf, subject, verify } from './mending.js';
 
 /** More by hand: `FLIPS=1000 SEED=2 npx vitest run test/replication/repair.test.ts`. */
 const FLIPS = Number(process.env['FLIPS'] ?? 12);
 const seed = Number(process.env['SEED'] ?? 1);
 
-const open: Copies[] = [];
-afterEach(async () => {
-  for (const copies of open.splice(0)) await copies.close();
-});
+afterEach(closeClusters);
 
-interface Cluster {
-  readonly copies: Copies;
-  readonly owner: Copy;
-  readonly hurt: Copy;
-  readonly expected: readonly string[];
-}
-
-/** The owner, and a follower that lost something before it was opened. */
-async function cluster(damage: (machine: MemoryPlatform) => void, made?: MemoryPlatform): Promise<Cluster> {
-  const machine = made ?? (await subject());
-  const copies = new Copies();
-  open.push(copies);
-  const other = machine.clone({ seed: 4 });
-  const owner = await copies.add('http://owner', machine, OPTIONS);
-  const expected = await contents(owner.db);
-  damage(other);
-  const hurt = await copies.add('http://hurt', other, OPTIONS);
-  await hurt.db.replica(1).follow({ node: owner.db.nodeId, url: owner.url });
-  return { copies, owner, hurt, expected };
-}
-
-const SEGMENT = 3;
-const flip =
-  (at: (size: number) => number, pick = SEGMENT) =>
-  (machine: MemoryPlatform) => {
-    const path = segmentsOf(machine)[pick]!;
-    machine.flipBit(path, 8 * at(machine.contents(path).length) + 3);
-  };
 const cut = (machine: MemoryPlatform, path: string, size: number): void => {
   const kept = machine.contents(path).subarray(0, size);
   machine.files.remove(path);
@@ -134,8 +101,7 @@ describe('repair of a follower', () => {
       expect(result.replicas, context).toMatchObject([{ same: true }]);
       const again = await verify(copies.verifier(hurt, owner.url, { peers: [] }), hurt, { deep: true });
       expect(again.findings, context).toEqual([]);
-      await copies.close();
-      open.length = 0;
+      await closeClusters();
     }
   });
 
@@ -187,7 +153,6 @@ describe('repair of a follower', () => {
     expect(told?.detail).toContain('nobody answers');
     expect(result).toMatchObject({ repaired: 0, unrepairable: 1 });
     expect(hurt.db.now().get('c', 'k1')?.body).toMatchObject({ i: 51 });
-    open.push(copies);
     await owner.db.close();
   });
 
@@ -209,93 +174,6 @@ describe('repair of a follower', () => {
   });
 });
 
-describe('a follower with other content than its owner', () => {
-  async function apart(): Promise<Cluster> {
-    const made = await cluster(() => undefined);
-    const { owner, hurt } = made;
-    await hurt.db.replica(1).lead();
-    for (const [copy, body] of [
-      [owner, 'right'],
-      [hurt, 'wrong'],
-    ] as const) {
-      await copy.db.put('c', 'k3', body);
-      await copy.db.put('c', 'k4', 'both');
-      await copy.db.put('c', body, 'a key of its own');
-    }
-    await hurt.db.replica(1).follow({ node: owner.db.nodeId, url: owner.url });
-    return { ...made, expected: await contents(owner.db) };
-  }
-
-  it("is found, and takes the owner's", async () => {
-    const { copies, owner, hurt, expected } = await apart();
-    const found = await verify(copies.verifier(hurt, owner.url), hurt, {});
-    expect(found.replicas[0]?.differing).toHaveLength(4);
-    expect(found.repaired).toBe(0);
-    const result = await verify(copies.verifier(hurt, owner.url), hurt, { repair: true });
-    expect(result.replicas).toMatchObject([{ same: true }]);
-    expect(result).toMatchObject({ damaged: 4, repaired: 4, unrepairable: 0 });
-    expect(await contents(hurt.db)).toEqual(expected);
-    expect(hurt.db.now().get('c', 'k3')?.body).toBe('right');
-    expect(hurt.db.now().get('c', 'wrong')).toBeUndefined();
-    expect(copies.log.some((line) => line.includes('records that differed were taken from the owner'))).toBe(true);
-  });
-
-  it('is left alone where the owner says one thing in its tree and another in its log', async () => {
-    const { copies, owner, hurt } = await apart();
-    const before = await contents(hurt.db);
-    // Its log is that of another, sound in itself.
-    const liar = await copies.add('http://liar', (await subject()).clone({ seed: 4 }), OPTIONS);
-    await liar.db.put('c', 'k3', 'liars');
-    await liar.db.put('c', 'k4', 'both');
-    await liar.db.put('c', 'right', 'a key of its own');
-    copies.byUrl.delete(liar.url);
-    const honest = owner.service;
-    owner.service = { handle: (call) => (call.path.endsWith('/log') ? liar.service : honest).handle(call) };
-    const lied = await verify(copies.verifier(hurt, owner.url), hurt, { repair: true });
-    expect(lied.repaired).toBe(0);
-    expect(lied.findings.find(({ kind }) => kind === 'refused')?.detail).toContain('not what our tree has');
-    expect(await contents(hurt.db)).toEqual(before);
-    await liar.db.close();
-    owner.service = honest;
-    owner.service = lying(owner.service, owner.db.databaseId, (message) => {
-      const batches = Buffer.from(message.batches);
-      return batches.includes('right')
-        ? { ...message, batches: Buffer.from(batches.toString('latin1').replaceAll('right', 'liars'), 'latin1') }
-        : message;
-    });
-    const result = await verify(copies.verifier(hurt, owner.url), hurt, { repair: true });
-    expect(result.repaired).toBe(0);
-    expect(result.findings.some(({ kind }) => kind === 'refused')).toBe(true);
-    expect(await contents(hurt.db)).toEqual(before);
-  });
-
-  it('answers nothing from the checkpoint that tells, and is mended without being asked', async () => {
-    const { copies, owner, hurt } = await apart();
-    const replica = hurt.db.replica(1);
-    const verifier = copies.verifier(hurt, owner.url);
-    verifier.start();
-    const after = replica.durableSeq;
-    await owner.db.checkpoint();
-    for (const slice of owner.db.replica(1).slices(after + 1)) await replica.apply(slice);
-    const told = new Promise<void>((resolve) => replica.onRootCheck(({ expected, found }) => expected === found && resolve()));
-    await hurt.machine.advanceAndSettle(1_000_000);
-    await Promise.all(hurt.db.jobs().map(({ id }) => hurt.db.jobEnded(id)));
-    await told;
-    verifier.close();
-    expect(copies.log[0]).toContain('another root than its owner');
-    expect(replica.unreadable).toBeUndefined();
-    expect(await contents(hurt.db)).toEqual(await contents(owner.db));
-  });
-
-  it('keeps its own where it is the owner', async () => {
-    const { copies, owner, hurt } = await apart();
-    const before = await contents(owner.db);
-    const result = await verify(copies.verifier(owner), owner, { repair: true });
-    expect(result.replicas).toMatchObject([{ url: hurt.url, same: false }]);
-    expect(await contents(owner.db)).toEqual(before);
-  });
-});
-
 describe('damage behind the tree', () => {
   /** The process died before anything was folded: no tree has what the log holds. */
   async function unfolded(count: number): Promise<{ copies: Copies; all: Copy[]; expected: string[] }> {
@@ -303,8 +181,7 @@ describe('damage behind the tree', () => {
     const db = await openWith(machine, OPTIONS);
     for (let i = 0; i < RECORDS; i++) await db.put('c', `k${i % 50}`, { i, pad: 'p'.repeat(100) });
     const dead = machine.killProcess();
-    const copies = new Copies();
-    open.push(copies);
+    const copies = begun();
     const all: Copy[] = [];
     for (let i = 0; i < count; i++) {
       const own = dead.clone({ seed: 10 + i });
@@ -362,167 +239,3 @@ describe('damage behind the tree', () => {
     expect(await contents(hurt.db)).toEqual(expected);
   });
 });
-
-/** A donor whose stream says something else. */
-function lying(honest: PeerService, database: string, lie: (message: StreamMessage) => StreamMessage | undefined): PeerService {
-  const seed = recordSeedOf(database, 1);
-  return {
-    async handle(call) {
-      const answer = await honest.handle(call);
-      const { stream } = answer;
-      if (!call.path.endsWith('/log') || stream === undefined) return answer;
-      const decoder = new MessageDecoder(seed);
-      return {
-        ...answer,
-        stream: (async function* () {
-          for await (const chunk of stream) {
-            decoder.push(chunk);
-            for (let message = decoder.next(); message !== undefined; message = decoder.next()) {
-              const told = message.kind === 'batches' ? lie(message) : message;
-              if (told !== undefined) yield encodeMessage(told, seed);
-            }
-          }
-        })(),
-      };
-    },
-  };
-}
-
-describe('a donor', () => {
-  const bent = (message: StreamMessage): StreamMessage => {
-    const batches = Buffer.from(message.batches);
-    batches[batches.length - 20]! ^= 1;
-    return { ...message, batches };
-  };
-
-  it('with bytes that fail their checksum gives nothing', async () => {
-    const { copies, owner, hurt } = await cluster(flip(() => 1500));
-    owner.service = lying(owner.service, owner.db.databaseId, bent);
-    const result = await verify(copies.verifier(hurt, owner.url), hurt);
-    expect(result).toMatchObject({ repaired: 0, unrepairable: 1 });
-    expect(result.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toContain('fails its checksum');
-    expect(hurt.db.replica(1).gaps).toHaveLength(1);
-  });
-
-  it('with sound records of other content gives nothing', async () => {
-    const { copies, hurt } = await cluster(flip(() => 1500));
-    // The same history but for one body: every checksum is right.
-    const forger = await copies.add('http://forger', await subject(undefined, 'q'), OPTIONS);
-    expect(forger.db.databaseId).toBe(hurt.db.databaseId);
-    const result = await verifyNoCompare(copies, hurt, forger);
-    expect(result.unrepairable).toBeGreaterThan(0);
-    expect(result.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toContain('not what our tree has');
-    expect(hurt.db.replica(1).gaps).toHaveLength(1);
-  });
-
-  it('that leaves records out gives nothing', async () => {
-    const { copies, owner, hurt } = await cluster(flip(() => 1500));
-    owner.service = lying(owner.service, owner.db.databaseId, (message) => ({ ...message, batches: message.batches.subarray(0, 0) }));
-    const result = await verify(copies.verifier(hurt, owner.url), hurt);
-    expect(result).toMatchObject({ repaired: 0, unrepairable: 1 });
-    expect(hurt.db.replica(1).gaps).toHaveLength(1);
-  });
-
-  it('that only lives, and never gives the range, is left', async () => {
-    const { copies, owner, hurt } = await cluster(flip(() => 1500));
-    const honest = owner.service;
-    let asked = () => {};
-    const isAsked = new Promise<void>((resolve) => (asked = resolve));
-    owner.service = {
-      async handle(call) {
-        const answer = await honest.handle(call);
-        if (!call.path.endsWith('/log')) return answer;
-        const hungUp = once(call.signal, 'abort');
-        const stream = (async function* () {
-          asked();
-          await hungUp;
-          yield await Promise.reject(new Error('hung up'));
-        })();
-        return { ...answer, stream };
-      },
-    };
-    const verified = verify(copies.verifier(hurt, owner.url), hurt);
-    await isAsked;
-    await hurt.machine.advanceAndSettle(31_000_000);
-    const result = await verified;
-    expect(result).toMatchObject({ repaired: 0, unrepairable: 1 });
-    expect(result.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toContain('nothing of the range');
-  });
-
-  it('that has not come as far gives nothing', async () => {
-    const { copies, hurt } = await cluster((machine) => flip(() => 300, segmentsOf(machine).length - 1)(machine));
-    const machine = new MemoryPlatform({ seed: 3 });
-    const db = await openWith(machine, OPTIONS);
-    await db.put('c', 'k0', 1);
-    await db.close();
-    const stale = await copies.add('http://stale', machine, OPTIONS);
-    const job = await verifyNoCompare(copies, hurt, stale);
-    expect(job.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toMatch(/it has come to seq \d+ only/);
-  });
-
-  it('of another database gives nothing', async () => {
-    const { copies, hurt } = await cluster(flip(() => 1500));
-    const other = await copies.add('http://other', new MemoryPlatform({ seed: 99 }), OPTIONS);
-    const job = await verifyNoCompare(copies, hurt, other);
-    expect(job.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toContain('it holds another database');
-  });
-
-  it('of another epoch gives nothing', async () => {
-    const { copies, owner, hurt } = await cluster(flip(() => 1500));
-    const honest = owner.service;
-    owner.service = {
-      async handle(call) {
-        const answer = await honest.handle(call);
-        if (!call.path.endsWith('/state')) return answer;
-        const state = answer.json as { epochs: [number, number, number][] };
-        return { ...answer, json: { ...state, epochs: state.epochs.map(([epoch, first, last]) => [epoch + 1, first, last]) } };
-      },
-    };
-    const result = await verify(copies.verifier(hurt, owner.url), hurt);
-    expect(result.findings.find(({ kind }) => kind === 'unrepairable')?.detail).toContain('its epoch 1 is not ours');
-  });
-
-  it('does not bring back bodies that were erased', async () => {
-    const made = await subject((db) => db.put('c', 'secret', 'a body to be forgotten'));
-    const before = made.clone({ seed: 8 });
-    const db = await openWith(made, OPTIONS);
-    const job = await db.erase({ collection: 'c', key: 'secret', reason: 'asked' });
-    expect((await db.jobEnded(job.id))?.state).toBe('done');
-    await db.close();
-    // The copy is hurt where the erased record is; the donor still has the body.
-    const { copies, hurt } = await cluster((machine) => {
-      machine.files.remove(segmentsOf(machine)[0]!);
-    }, made);
-    const stale = await copies.add('http://stale', before, OPTIONS);
-    const result = await verifyNoCompare(copies, hurt, stale);
-    expect(result.repaired).toBeGreaterThan(0);
-    for (const path of segmentsOf(hurt.machine)) expect(hurt.machine.contents(path).includes('to be forgotten')).toBe(false);
-    expect(hurt.db.replica(1).gaps).toEqual([]);
-  });
-
-  it('does not bring back versions that were dropped', async () => {
-    const before = await subject();
-    const made = await compacted();
-    const { copies, hurt, expected } = await cluster((machine) => machine.files.remove(segmentsOf(machine)[0]!), made);
-    const stale = await copies.add('http://stale', before, OPTIONS);
-    const gaps = hurt.db.replica(1).gaps;
-    expect(gaps).toHaveLength(1);
-    const result = await verifyNoCompare(copies, hurt, stale);
-    expect(result).toMatchObject({ repaired: 1, unrepairable: 0 });
-    expect(await contents(hurt.db)).toEqual(expected);
-    // What is written anew is not packed: the bodies would show.
-    const holdsFirst = (machine: MemoryPlatform) => segmentsOf(machine).some((path) => machine.contents(path).includes('"i":0,'));
-    expect([holdsFirst(stale.machine), holdsFirst(hurt.machine)]).toEqual([true, false]);
-  });
-});
-
-/** Without the comparison, which would wait for a peer that is behind. */
-async function verifyNoCompare(copies: Copies, hurt: Copy, donor: Copy): Promise<Result> {
-  const honest = donor.service;
-  donor.service = {
-    async handle(call) {
-      return call.path.endsWith('/root') ? { status: 503, json: { error: 'unavailable' } } : honest.handle(call);
-    },
-  };
-  return verify(copies.verifier(hurt, 'http://owner', { peers: [donor.url] }), hurt);
-}
