@@ -1,5 +1,6 @@
 /**
- * What one shard does for its space: trims, compaction, erasure; and what it knows of them.
+ * What one shard does for its space: trims and compaction; and what it knows of these and of erasures. Erasing is shard-erasing.ts, the
+ * tree's part tree-upkeep.ts.
  *
  *   _horizons    collection -> the point from which on its answers are exact
  *   _trims       the events of one trim -> how to find what was dropped, until no file holds it any more
@@ -13,36 +14,24 @@ import type { BatchLimits } from './batch.js';
 import type { Catalog } from './catalog.js';
 import type { CompactHost } from './compaction/compact-host.js';
 import { type Certificate, type CompactOptions, compactShard } from './compaction/compact-shard.js';
-import {
-  type CompactedTree,
-  type CompactedTreeFiles,
-  compactTree,
-  isTreeWorthCompacting,
-  LEAST_DEAD_BYTES,
-  measureTree,
-  type TreeSize,
-} from './compaction/compact-tree.js';
+import type { CompactedTreeFiles } from './compaction/compact-tree.js';
 import type { Pace } from './compaction/pace.js';
-import type { ErasedEntity } from './compaction/task.js';
 import { VarveError } from './errors.js';
 import { hex } from './format/hash.js';
 import { entityKey } from './format/keys.js';
-import { isTreeDamage } from './index-loading.js';
-import type { JobControl } from './jobs.js';
 import { isGap, type LogEvent, type ShardLog } from './log/index.js';
 import type { Platform } from './platform/platform.js';
-import { type AsideFiles, eraseAside, hasAside } from './replica/aside.js';
-import { ERASURES, type Erasure, Erasures, erasureBody, erasureKey } from './retention/erasures.js';
+import { ERASURES, type Erasure, Erasures } from './retention/erasures.js';
 import { KnownDrops } from './retention/known-drops.js';
 import type { PlanInput } from './retention/plan.js';
 import { SeqSet } from './retention/seq-set.js';
 import { HORIZONS, type TrimReport, trimShard } from './retention/trimming.js';
 import type { Shard } from './shard.js';
-import { shardDirectory } from './shard-contents.js';
+import { ShardErasing } from './shard-erasing.js';
 import type { ShardIndex } from './shard-index.js';
 import { forgetSystemEntity, logSystemItems, systemEntities } from './system-records.js';
 import type { TreeStore } from './tree/tree-store.js';
-import type { TreeRoot } from './tree/types.js';
+import { TreeUpkeep } from './tree-upkeep.js';
 import { type InsertItem, MAX_SEQ, parseRecordId, recordId } from './types.js';
 
 export const TRIMS = '_trims';
@@ -78,11 +67,28 @@ export class ShardUpkeep {
   readonly #going = new SeqSet();
   readonly #waiting = new Set<() => void>();
   #limits: BatchLimits | undefined;
-  #measured: { readonly root: TreeRoot; readonly size: TreeSize } | undefined;
+  /** Made when first asked for, both. */
+  #erasing: ShardErasing | undefined;
+  #tree: TreeUpkeep | undefined;
 
   constructor(deps: ShardUpkeepDeps) {
     this.#deps = deps;
     this.#drops = new KnownDrops(() => deps.log(), deps.hold ? 0 : Number.POSITIVE_INFINITY);
+  }
+
+  get erasing(): ShardErasing {
+    this.#erasing ??= new ShardErasing({
+      ...this.#deps,
+      erasures: this.erasures,
+      drops: this.#drops,
+      compact: (host, pace, options, progress) => this.compact(host, pace, options, progress),
+    });
+    return this.#erasing;
+  }
+
+  get tree(): TreeUpkeep {
+    this.#tree ??= new TreeUpkeep(this.#deps);
+    return this.#tree;
   }
 
   /** An event met in a replay, or logged. */
@@ -115,10 +121,10 @@ export class ShardUpkeep {
       const erasure = body as unknown as Erasure;
       const entity = entityKey(erasure.collection, erasure.key);
       // What is done elsewhere may be left to do here.
-      const isAside = !shard.replica.takesWrites && hasAside(this.#aside);
+      const isAside = !shard.replica.takesWrites && this.erasing.hasAside;
       const known = this.erasures.get(entity);
       const isDoneHere = known?.seq === erasure.seq && known.done;
-      const done = isDoneHere || (erasure.done && (isAlone || !(isAside || this.#holdsBodies(entity, erasure))));
+      const done = isDoneHere || (erasure.done && (isAlone || !(isAside || this.erasing.holdsBodies(entity, erasure))));
       this.erasures.set(entity, { ...erasure, done });
     }
     const known = new Set<number>();
@@ -243,18 +249,6 @@ export class ShardUpkeep {
     return this.#drops.isWorthCompacting(thresholds);
   }
 
-  /** Whether enough of the tree files is dead. Reads inner nodes, once for each state of the tree. */
-  async isTreeWorthCompacting(thresholds: Thresholds): Promise<boolean> {
-    const root = this.#deps.index().root;
-    if (root === undefined || this.#deps.tree().bytes < LEAST_DEAD_BYTES) return false;
-    if (this.#measured?.root !== root) {
-      const size = await this.#deps.shard.healing(() => measureTree(this.#compactedTree()));
-      if (size === undefined) return false;
-      this.#measured = { root, size };
-    }
-    return isTreeWorthCompacting(this.#measured.size, { ...thresholds, force: false });
-  }
-
   /** As if records were all of a size. */
   get deadBytes(): number {
     return this.#drops.deadBytes;
@@ -324,9 +318,9 @@ export class ShardUpkeep {
         segmentBytes,
         drops,
         trimmedThrough,
-        erasures: this.#erasedEntities(),
+        erasures: this.erasing.erasedEntities(),
         applied: async () => {
-          made = await this.#foldAnew();
+          made = await this.tree.foldAnew();
         },
         root: async () => {
           const { seq, hash, entries } = await shard.root();
@@ -343,143 +337,8 @@ export class ShardUpkeep {
     // An erasure takes nothing out of the tree.
     if (options.urgentSeqs !== undefined || pace.cancelled) return certificate;
     if (made !== undefined) await pace.spend(2 * made.bytesAfter);
-    const tree = (await this.#compactTree(host, pace, options)) ?? made;
+    const tree = (await this.tree.compact(host, pace, options)) ?? made;
     return tree === undefined ? certificate : { ...certificate, tree };
-  }
-
-  /** Folds, and tells what became of the tree's files where that made it anew. */
-  async #foldAnew(): Promise<CompactedTreeFiles | undefined> {
-    const { shard, tree } = this.#deps;
-    const index = this.#deps.index();
-    const store = tree();
-    let made: CompactedTreeFiles | undefined;
-    if (!index.dropsMost) {
-      await shard.fold();
-      return undefined;
-    }
-    // Counting what the tree held at open reads the root of then.
-    await shard.counts();
-    index.onMoved = (bytesBefore, nodes) => (made = { bytesBefore, bytesAfter: store.bytes, nodes });
-    try {
-      await shard.fold();
-    } finally {
-      index.onMoved = undefined;
-    }
-    if (made !== undefined) await store.removeSuperseded();
-    return made;
-  }
-
-  async #compactTree(host: CompactHost, pace: Pace, options: CompactOptions): Promise<CompactedTreeFiles | undefined> {
-    let damage: unknown;
-    try {
-      return await compactTree(this.#compactedTree(), host, pace, options);
-    } catch (error) {
-      if (!isTreeDamage(error)) throw error;
-      damage = error;
-    }
-    // The tree is built anew, and holds nothing dead then.
-    await this.#deps.shard.healing(() => {
-      const met = damage;
-      damage = undefined;
-      if (met !== undefined) throw met;
-    });
-    return undefined;
-  }
-
-  #compactedTree(): CompactedTree {
-    const { shard, platform, tree, index, betweenFolds } = this.#deps;
-    return {
-      platform,
-      store: tree(),
-      tree: () => shard.tree,
-      betweenFolds,
-      // Counting what the tree held at open reads the root of then.
-      settled: async () => void (await shard.counts()),
-      moved: (root) => index().moved(root),
-    };
-  }
-
-  /** From here on no answer holds the bodies. Throws INVALID where there is nothing to erase. */
-  async logErasure(collection: string, key: string, reason: string, limits: BatchLimits): Promise<void> {
-    const { shard, insertEvent } = this.#deps;
-    const entity = entityKey(collection, key);
-    if (shard.entry(entity, shard.visibleSeq) === undefined) {
-      const expected = 'an entity that has versions';
-      throw new VarveError('INVALID', `${collection}/${key} has never existed: there is nothing to erase`, { path: 'key', expected });
-    }
-    const event = { type: 'erasure' as const, collection: Buffer.from(collection), key: Buffer.from(key), reason: Buffer.from(reason) };
-    const seq = await insertEvent(event);
-    const erasure = { collection, key, reason, seq, done: false };
-    await logSystemItems(shard, [{ collection: ERASURES, key: erasureKey(entity), body: erasureBody(erasure) }], limits);
-    this.erasures.set(entity, erasure);
-  }
-
-  /** Takes the bodies out of every file of this replica. Throws where a damaged segment still holds some. */
-  async carryOutErasure(
-    collection: string,
-    key: string,
-    host: CompactHost,
-    pace: Pace,
-    limits: BatchLimits,
-    control: JobControl,
-  ): Promise<{ readonly certificate: Certificate; readonly versions: number }> {
-    const { shard } = this.#deps;
-    const entity = entityKey(collection, key);
-    const erasure = this.erasures.get(entity);
-    if (erasure === undefined) throw new VarveError('INVALID', 'this entity was not erased', { path: 'key', expected: 'an erased entity' });
-    // First: the log is what tells after a crash that this erasure is not done.
-    await eraseAside(this.#aside, this.#erasedEntities(), (bytes) => pace.spend(bytes));
-    const seqs = this.#seqsOf(entity, collection, key, erasure.seq);
-    const options = { deadShare: 1, deadBytes: Number.POSITIVE_INFINITY, force: false, urgentSeqs: seqs };
-    const certificate = await this.compact(host, pace, options, (share) => control.progress(share));
-    const left = seqs.filter((seq) => (this.#deps.log().read(seq)?.body.length ?? 0) > 0);
-    if (left.length > 0) {
-      const ids = left.slice(0, 10).map((seq) => recordId(shard.id, seq));
-      throw new Error(
-        `${left.length} bodies could not be erased, for their segments are damaged or the job was cancelled: ${ids.join(', ')}`,
-      );
-    }
-    this.#removeSetAside();
-    if (!shard.replica.takesWrites) {
-      this.erasures.set(entity, { ...erasure, done: true });
-      return { certificate, versions: seqs.length };
-    }
-    const done = { ...erasure, done: true };
-    await logSystemItems(shard, [{ collection: ERASURES, key: erasureKey(entity), body: erasureBody(done) }], limits);
-    this.erasures.set(entity, done);
-    return { certificate, versions: seqs.length };
-  }
-
-  /** Versions whose bodies may still be in a file, dropped ones not yet compacted away included. */
-  #seqsOf(entity: string, collection: string, key: string, beforeSeq: number): number[] {
-    const seqs = new Set<number>();
-    for (const { seq } of this.#deps.index().newestFirst(entity, 1, beforeSeq, Number.POSITIVE_INFINITY)) seqs.add(seq);
-    for (const seq of this.#drops.values()) {
-      const record = seq < beforeSeq ? this.#deps.log().read(seq) : undefined;
-      if (record !== undefined && equalText(record.collection, collection) && equalText(record.key, key)) seqs.add(seq);
-    }
-    return [...seqs].sort((a, b) => a - b);
-  }
-
-  get #aside(): AsideFiles {
-    const { shard, platform, databaseId } = this.#deps;
-    return { platform, directory: `${shardDirectory(shard.id)}/aside`, shard: shard.id, databaseId };
-  }
-
-  #holdsBodies(entity: string, { collection, key, seq }: Erasure): boolean {
-    return this.#seqsOf(entity, collection, key, seq).some((each) => (this.#deps.log().read(each)?.body.length ?? 0) > 0);
-  }
-
-  /** Files that recovery kept because nothing in them could be believed may hold anything. */
-  #removeSetAside(): void {
-    const { files } = this.#deps.log().context.platform;
-    const { directory } = this.#deps.log().context;
-    for (const name of files.list(directory)) if (name.endsWith('.damaged')) files.remove(`${directory}/${name}`);
-  }
-
-  #erasedEntities(): ErasedEntity[] {
-    const safe = this.erasures.all.filter(({ seq }) => seq <= this.quorumSeq);
-    return safe.map(({ collection, key, seq }) => ({ collection: Buffer.from(collection), key: Buffer.from(key), seq }));
   }
 
   #noteTrim(key: string, events: readonly number[], limits: BatchLimits): Promise<void> {
@@ -504,8 +363,4 @@ export class ShardUpkeep {
       throw new VarveError('UNAVAILABLE', 'the shard is damaged or not open yet', { shard: this.#deps.shard.id, reason: 'not open' });
     return this.#limits;
   }
-}
-
-function equalText(bytes: Uint8Array, text: string): boolean {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).equals(Buffer.from(text));
 }

@@ -140,7 +140,7 @@ export class Upkeep {
     if (reason === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES)
       throw new VarveError('INVALID', 'an erasure needs a reason', { path: 'reason', expected: `1 to ${MAX_REASON_BYTES} bytes of text` });
     const shard = this.#parts.shardFor(collection, key);
-    await shard.upkeep.logErasure(collection, key, reason, this.#parts.limits);
+    await shard.upkeep.erasing.logErasure(collection, key, reason, this.#parts.limits);
     return this.#startErasing(shard, collection, key);
   }
 
@@ -153,7 +153,7 @@ export class Upkeep {
     const carryOut = async (control: JobControl) => {
       if (control.cancelled) return null;
       const pace = this.#pace(control);
-      const erased = await shard.upkeep.carryOutErasure(collection, key, this.#host, pace, this.#parts.limits, control);
+      const erased = await shard.upkeep.erasing.carryOut(collection, key, this.#host, pace, this.#parts.limits, control);
       return { ...certificateJson(erased.certificate), versions: erased.versions, outstanding: [] };
     };
     const settling: Settling = async (control, result, tell) => {
@@ -271,7 +271,7 @@ export class Upkeep {
     let isDue = this.#parts.shards.some((shard) => this.#isDue(shard));
     for (const shard of this.#parts.shards) {
       if (this.#closing) return;
-      isDue ||= shard.stopped === undefined && shard.tells && (await shard.upkeep.isTreeWorthCompacting(this.#thresholds));
+      isDue ||= shard.stopped === undefined && shard.tells && (await shard.upkeep.tree.isWorthCompacting(this.#thresholds));
     }
     // What comes of it says when to look again.
     if (isDue && !this.#isBusy) await this.jobs.ended(this.compact().id);
