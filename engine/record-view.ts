@@ -6,7 +6,6 @@ import { formatTime } from './format/time.js';
 import { insertedJson } from './inserted-json.js';
 import { KIND_TOMBSTONE, type ReadRecord } from './log/types.js';
 import type { Erasures } from './retention/erasures.js';
-import type { ListedEntry } from './shard-index.js';
 import {
   type HashHex,
   type InsertResult,
@@ -19,6 +18,7 @@ import {
   type Timestamp,
   type VersionRecord,
 } from './types.js';
+import type { ListedEntry } from './version-ranges.js';
 
 /** The names of an entity, made once for all of its versions, when first asked for. */
 export class EntityNames {

@@ -25,6 +25,7 @@ import { shardDirectory } from './shard-contents.js';
 import type { ShardIndex } from './shard-index.js';
 import { logSystemItems } from './system-records.js';
 import { recordId } from './types.js';
+import { newestFirst } from './version-ranges.js';
 
 export interface ShardErasingDeps {
   readonly shard: Shard;
@@ -116,7 +117,7 @@ export class ShardErasing {
   /** Versions whose bodies may still be in a file, dropped ones not yet compacted away included. */
   #seqsOf(entity: string, collection: string, key: string, beforeSeq: number): number[] {
     const seqs = new Set<number>();
-    for (const { seq } of this.#deps.index().newestFirst(entity, 1, beforeSeq, Number.POSITIVE_INFINITY)) seqs.add(seq);
+    for (const { seq } of newestFirst(this.#deps.index(), entity, 1, beforeSeq, Number.POSITIVE_INFINITY)) seqs.add(seq);
     for (const seq of this.#deps.drops.values()) {
       const record = seq < beforeSeq ? this.#deps.log().read(seq) : undefined;
       if (record !== undefined && equalText(record.collection, collection) && equalText(record.key, key)) seqs.add(seq);

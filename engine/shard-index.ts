@@ -7,55 +7,34 @@
  *
  * A version lies in exactly one of the three, newest on top, so a search may stop at the first that answers.
  * In front of them stands a table of every entity's newest version, for as long as it is complete and fits.
+ * Versions in order are read by version-ranges.ts; what moves from layer to layer, and when, is index-fold.ts.
  * Everything is derived from the log: a crash loses the memtables and at worst an unfinished fold.
  */
-
 import { EntityBytes } from './entity-bytes.js';
 import { EntityHash } from './entity-hash.js';
-import { latin1ToText, treeKey } from './format/keys.js';
 import type { IndexEntry } from './format/leaf-value.js';
-import { MAX_TREE_KEY_BYTES } from './format/limits.js';
-import { countOfRuns, type SeqRun } from './format/seq-runs.js';
-import { KIND_PUT } from './log/index.js';
+import type { SeqRun } from './format/seq-runs.js';
+import { dropsMost, type FrozenMemtable, foldIndex, type IndexFoldParts, type PendingDrop } from './index-fold.js';
 import { Memtable, NO_SLOT } from './memtable.js';
-import { addCounts, keptOf } from './memtable-drops.js';
 import { NewestFill } from './newest-fill.js';
 import { ABSENT, NewestTable } from './newest-table.js';
 import type { Platform } from './platform/platform.js';
-import { SeqSet } from './retention/seq-set.js';
-import type { Cursor } from './tree/cursor.js';
 import type { LeafScan } from './tree/leaf-scan.js';
 import type { TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
-import { versionsInLeaf } from './tree/version-key.js';
 import { MAX_SEQ } from './types.js';
+import { MemtableEntry, type VersionLayers } from './version-ranges.js';
 
 /** Some twelve million entities. */
 const DEFAULT_NEWEST_BYTES = 256 * 1024 * 1024;
-/** A tree is made anew where no more than this part of it is left, one in so many. */
-const LEFT_SHARE = 2;
 /** The table pays for being filled where so many were not in it. */
 const SEARCHES_BEFORE_FILL = 2000;
-const SCRATCH = new Uint8Array(MAX_TREE_KEY_BYTES);
 
-/** A version as a listing finds it. */
-export interface ListedEntry extends IndexEntry {
-  /** Key bytes of its entity, one char a byte. */
-  readonly entity: string;
-  /** The entity's names from a byte on, without the zero that ends them. */
-  text(from: number): string;
-}
-
-interface PendingDrop {
-  readonly eventSeq: number;
-  readonly runs: readonly SeqRun[];
-}
-
-export class ShardIndex {
+export class ShardIndex implements VersionLayers {
   readonly #platform: Platform;
-  readonly #store: TreeStore;
+  readonly store: TreeStore;
   #active: Memtable;
-  #frozen: { readonly table: Memtable; readonly throughSeq: number } | undefined;
+  #frozen: FrozenMemtable | undefined;
   #root: TreeRoot | undefined;
   #treeSeq = 0;
   /** Made with the first hash. */
@@ -86,7 +65,7 @@ export class ShardIndex {
     newestBytes = DEFAULT_NEWEST_BYTES,
   ) {
     this.#platform = platform;
-    this.#store = store;
+    this.store = store;
     this.#dropped = dropped;
     this.#hash = new EntityHash(() => {
       this.#hashKey = platform.randomBytes(16);
@@ -126,6 +105,16 @@ export class ShardIndex {
     return this.#root;
   }
 
+  /** Takes what is added. */
+  get active(): Memtable {
+    return this.#active;
+  }
+
+  /** Being folded. */
+  get frozen(): Memtable | undefined {
+    return this.#frozen?.table;
+  }
+
   /**
    * Where this is set, a fold that takes most of a tree out may make it anew in files of its own, and tells how large the old ones were and
    * how many nodes it made: whoever sets it has seen to it that nobody reads a root from before without holding it.
@@ -155,10 +144,7 @@ export class ShardIndex {
 
   /** Whether logged trims that wait for their fold list so much that the tree may be made anew. */
   get dropsMost(): boolean {
-    const entries = this.#root?.entries ?? 0;
-    let listed = 0;
-    for (const { runs } of this.#drops) listed += countOfRuns(runs);
-    return listed * LEFT_SHARE > entries && listed > 0;
+    return dropsMost(this.#drops, this.#root);
   }
 
   /** Versions newer than the tree. */
@@ -224,7 +210,7 @@ export class ShardIndex {
 
   #fillNewest(): void {
     if (this.#filling !== undefined || !this.#learns || this.#root === undefined || this.#newest.hasLost || this.#hasEnded) return;
-    const fill = new NewestFill(this.#newest, this.#store, this.#root, this.#hashKey, this.#platform.clock);
+    const fill = new NewestFill(this.#newest, this.store, this.#root, this.#hashKey, this.#platform.clock);
     this.#filling = fill;
     this.#filled = fill.run().finally(() => {
       if (this.#filling === fill) this.#filling = undefined;
@@ -240,7 +226,7 @@ export class ShardIndex {
 
   /** False: no entity in [from, until) has or had a version. True: one may have. Cheap where nothing is in memory. */
   mayHold(from: Uint8Array, until: Uint8Array): boolean {
-    return this.memoryCount > 0 || (this.#root !== undefined && this.#store.hasKeyBetween(this.#root, from, until));
+    return this.memoryCount > 0 || (this.#root !== undefined && this.store.hasKeyBetween(this.#root, from, until));
   }
 
   /** Takes away what was queued above `seq` and failed. */
@@ -264,7 +250,7 @@ export class ShardIndex {
       if (slot !== NO_SLOT) return new MemtableEntry(table, slot, entity);
     }
     if (this.#root === undefined) return undefined;
-    const found = this.#store.ceiling(this.#root, entity, seq);
+    const found = this.store.ceiling(this.#root, entity, seq);
     if (!this.#wasSearched) this.#wasSearched = true;
     else if (found !== undefined && this.#learns && seq >= this.#treeSeq && !this.#isInMemory(entity))
       this.#newest.set(this.#hash.of(entity), found.seq, found.kind);
@@ -276,11 +262,6 @@ export class ShardIndex {
     return table === this.#active ? this.#frozen?.table : undefined;
   }
 
-  /** Newest first. */
-  #tables(): Memtable[] {
-    return this.#frozen === undefined ? [this.#active] : [this.#active, this.#frozen.table];
-  }
-
   /** Queued versions count. */
   #isInMemory(entity: string): boolean {
     for (let table: Memtable | undefined = this.#active; table !== undefined; table = this.#below(table))
@@ -288,89 +269,12 @@ export class ShardIndex {
     return false;
   }
 
-  /** The newest `limit` versions of an entity with seqs within [fromSeq, toSeq], newest first. */
-  newestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
-    const found: IndexEntry[] = [];
-    for (const table of this.#tables()) {
-      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && found.length < limit; slot = table.previousOf(slot)) {
-        if (table.seqAt(slot) < fromSeq) return found;
-        found.push(new MemtableEntry(table, slot, entity));
-      }
-    }
-    if (this.#root === undefined || found.length >= limit) return found;
-    const inLeaf = versionsInLeaf(this.#store.reader, this.#root, entity, fromSeq, toSeq, SCRATCH);
-    if (inLeaf !== undefined) {
-      for (let i = 0; i < inLeaf.length && found.length < limit; i++) found.push(inLeaf[i]!);
-      return found;
-    }
-    const cursor = this.#store.cursor(this.#root);
-    cursor.seek(treeKey(entity, toSeq));
-    for (; found.length < limit && cursor.valid && cursor.isAt(entity) && cursor.seq() >= fromSeq; cursor.next())
-      found.push(cursor.entry());
-    return found;
-  }
-
-  /** The oldest `limit` of them, oldest first. */
-  oldestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
-    const found = this.#root === undefined ? [] : this.#oldestInTree(this.#root, entity, fromSeq, toSeq, limit);
-    for (let table = this.#frozen?.table ?? this.#active; found.length < limit; table = this.#active) {
-      const newer: IndexEntry[] = [];
-      for (let slot = table.find(entity, toSeq); slot !== NO_SLOT && table.seqAt(slot) >= fromSeq; slot = table.previousOf(slot))
-        newer.push(new MemtableEntry(table, slot, entity));
-      for (let i = newer.length - 1; i >= 0 && found.length < limit; i--) found.push(newer[i]!);
-      if (table === this.#active) break;
-    }
-    return found;
-  }
-
-  #oldestInTree(root: TreeRoot, entity: string, fromSeq: number, toSeq: number, limit: number): IndexEntry[] {
-    const inLeaf = versionsInLeaf(this.#store.reader, root, entity, fromSeq, toSeq, SCRATCH)?.reverse();
-    if (inLeaf !== undefined) return inLeaf.length > limit ? inLeaf.slice(0, limit) : inLeaf;
-    const found: IndexEntry[] = [];
-    const cursor = this.#store.cursor(root);
-    // Lands on the oldest wanted version or just behind it.
-    if (!cursor.seek(treeKey(entity, fromSeq))) cursor.seekLast();
-    else if (!cursor.isAt(entity) || cursor.seq() < fromSeq) cursor.previous();
-    for (; found.length < limit && cursor.valid && cursor.isAt(entity); cursor.previous()) {
-      const seq = cursor.seq();
-      if (seq < fromSeq || seq > toSeq) break;
-      found.push(cursor.entry());
-    }
-    return found;
-  }
-
-  /**
-   * Versions as of `seq` of the entities from `from` on and before `until`, in key order, at most `limit`; entities without one,
-   * and those whose version is a tombstone, are left out.
-   */
-  alive(from: string, until: string, seq: number, limit: number): ListedEntry[] {
-    const found: ListedEntry[] = [];
-    const cursor = this.#root === undefined ? undefined : this.#store.cursor(this.#root);
-    cursor?.seek(bytesOf(from));
-    const runs = this.#tables()
-      .filter((table) => table.count > 0)
-      .map((table) => table.entitiesFrom(from));
-    const heads = runs.map((run) => run.next().value);
-    while (found.length < limit) {
-      // The tree alone tells everything before the next entity that a memtable knows.
-      let next = until;
-      for (const head of heads) if (head !== undefined && head < next) next = head;
-      if (cursor !== undefined) aliveInTree(cursor, bytesOf(next), seq, limit, found);
-      if (next === until || found.length >= limit) return found;
-      const entry = this.find(next, seq) as ListedEntry | undefined;
-      if (entry !== undefined && entry.kind === KIND_PUT) found.push(entry);
-      for (let i = 0; i < heads.length; i++) if (heads[i] === next) heads[i] = runs[i]!.next().value;
-      if (cursor?.valid === true && cursor.isAt(next)) cursor.nextEntity();
-    }
-    return found;
-  }
-
   /** Every entry of a tree in key order; its files stay until the last is read, or the reader turns away. */
   *treeEntries(root: TreeRoot | undefined): Generator<{ readonly entity: string; readonly entry: IndexEntry }, undefined> {
     if (root === undefined) return;
-    const letGo = this.#store.hold();
+    const letGo = this.store.hold();
     try {
-      const cursor = this.#store.cursor(root);
+      const cursor = this.store.cursor(root);
       for (cursor.seekFirst(); cursor.valid; cursor.next()) yield { entity: cursor.entity(), entry: cursor.entry() };
     } finally {
       letGo();
@@ -380,74 +284,29 @@ export class ShardIndex {
   /** The tree as it is now, to be walked as often as need be; its files stay until it is let go. */
   heldTree(): { leaves(): LeafScan; letGo(): void } {
     const root = this.#root;
-    const letGo = this.#store.hold();
-    return { leaves: () => this.#store.leaves(root), letGo };
+    const letGo = this.store.hold();
+    return { leaves: () => this.store.leaves(root), letGo };
   }
 
   /**
    * Folds the memtable into the tree up to `throughSeq`, which must be durable. Reads and additions go on meanwhile. If it
    * fails, nothing is lost: the frozen memtable stays and the next fold begins with it.
    */
-  async fold(throughSeq: number, progress?: (share: number) => void): Promise<void> {
-    // One that failed: with its trims, where it had some.
-    if (this.#frozen !== undefined && (this.#drops[0]?.eventSeq ?? Number.POSITIVE_INFINITY) <= this.#frozen.throughSeq)
-      await this.#foldDrops(this.#frozen.throughSeq, progress);
-    await this.#foldFrozen(progress);
-    if (throughSeq < this.#treeSeq) return;
-    // What came before a trim first: usually most, and done elsewhere. Then the trim and what is left in one step, for a tree that
-    // covers a trim's event without its effect would never see it again.
-    for (let [first] = this.#drops; first !== undefined && first.eventSeq <= throughSeq; [first] = this.#drops) {
-      if (first.eventSeq - 1 > this.#treeSeq) {
-        this.#freeze(first.eventSeq - 1);
-        await this.#foldFrozen(progress);
-      }
-      this.#freeze(throughSeq);
-      await this.#foldDrops(throughSeq, progress);
-    }
-    this.#freeze(throughSeq);
-    await this.#foldFrozen(progress);
-  }
-
-  async #foldDrops(throughSeq: number, progress: ((share: number) => void) | undefined): Promise<void> {
-    const { table } = this.#frozen!;
-    const pending = this.#drops.filter(({ eventSeq }) => eventSeq <= throughSeq);
-    const seqs = new SeqSet();
-    const pause = () => this.#platform.clock.yield();
-    for (const { runs } of pending) {
-      seqs.addRuns(runs);
-      await pause();
-    }
-    const { kept, dropped } = await keptOf(table, seqs, pause);
-    let versions = dropped;
-    this.#learns = false;
-    // What it reads may be gone when it is done.
-    this.#filling?.cancel();
-    try {
-      for (const _ of this.#newest.doubtThose(seqs)) await pause();
-      const root = this.#root;
-      const taken = (folded?: { readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }): void => {
-        if (folded !== undefined) {
-          this.#root = folded.root;
-          versions = addCounts(dropped, folded.dropped);
-        }
-        this.#treeSeq = throughSeq;
-        this.#frozen = undefined;
-        this.#drops = this.#drops.filter((drop) => !pending.includes(drop));
-      };
-      if (root !== undefined && this.onMoved !== undefined && seqs.size * LEFT_SHARE > root.entries) {
-        const { bytes } = this.#store;
-        const rebuild = { root, run: kept.run(), drops: seqs, seq: throughSeq, pause, progress: progress ?? (() => undefined) };
-        await this.#store.rebuildDropping(rebuild, (rebuilt) => {
-          taken(rebuilt);
-          this.onMoved?.(bytes, rebuilt.nodes);
-        });
-      } else if (kept.count > 0 || root !== undefined)
-        taken(await this.#store.foldDropping(root, kept.run(), seqs, throughSeq, pause, progress));
-      else taken();
-    } finally {
-      this.#learns = true;
-    }
-    this.#dropped(versions);
+  fold(throughSeq: number, progress: (share: number) => void = () => undefined): Promise<void> {
+    const parts: IndexFoldParts = {
+      clock: this.#platform.clock,
+      store: this.store,
+      newest: this.#newest,
+      index: this,
+      frozen: () => this.#frozen,
+      drops: () => this.#drops,
+      freeze: (seq) => this.#freeze(seq),
+      folded: (root, seq, carriedOut) => this.#folded(root, seq, carriedOut),
+      learns: (does) => this.#setLearns(does),
+      dropped: this.#dropped,
+      progress,
+    };
+    return foldIndex(parts, throughSeq);
   }
 
   /** What is queued above `throughSeq` stays in the active memtable. */
@@ -457,58 +316,16 @@ export class ShardIndex {
     this.#frozen = { table, throughSeq };
   }
 
-  async #foldFrozen(progress: ((share: number) => void) | undefined): Promise<void> {
-    const frozen = this.#frozen;
-    if (frozen === undefined) return;
-    if (frozen.table.count > 0) {
-      const { table, throughSeq } = frozen;
-      const pause = () => this.#platform.clock.yield();
-      this.#root = await this.#store.foldVersions(this.#root, table.run(), throughSeq, pause, progress);
-    }
-    this.#treeSeq = frozen.throughSeq;
+  #folded(root: TreeRoot | undefined, throughSeq: number, carriedOut: readonly PendingDrop[] = []): void {
+    this.#root = root;
+    this.#treeSeq = throughSeq;
     this.#frozen = undefined;
-  }
-}
-
-/** From where the cursor stands, the first entry of an entity, up to `until`: the cursor is left on the first entry of one not before it. */
-function aliveInTree(cursor: Cursor, until: Uint8Array, seq: number, limit: number, found: ListedEntry[]): void {
-  while (found.length < limit && cursor.valid && cursor.isBefore(until)) {
-    // Where the entity has no version up to `seq`, this leads to another's, which may lie beyond `until` and not be its first.
-    cursor.settle(seq);
-    if (!cursor.valid) return;
-    if (!cursor.isBefore(until)) {
-      cursor.seek(until);
-      return;
-    }
-    const entry = cursor.entry();
-    if (entry.kind === KIND_PUT) found.push(entry);
-    cursor.nextEntity();
-  }
-}
-
-function bytesOf(entity: string): Buffer {
-  return Buffer.from(entity, 'latin1');
-}
-
-/** A version in a memtable, whose slots keep what they hold for as long as anybody reads them. */
-class MemtableEntry implements ListedEntry {
-  readonly seq: number;
-  readonly time: number;
-  readonly kind: number;
-  readonly supersedes: number;
-  readonly hash: Uint8Array;
-  readonly entity: string;
-
-  constructor(table: Memtable, slot: number, entity: string) {
-    this.seq = table.seqAt(slot);
-    this.time = table.timeAt(slot);
-    this.kind = table.kindAt(slot);
-    this.supersedes = table.supersedesAt(slot);
-    this.hash = table.hashAt(slot);
-    this.entity = entity;
+    if (carriedOut.length > 0) this.#drops = this.#drops.filter((drop) => !carriedOut.includes(drop));
   }
 
-  text(from: number): string {
-    return latin1ToText(this.entity.slice(from, -1));
+  #setLearns(does: boolean): void {
+    this.#learns = does;
+    // What it reads may be gone when it is done.
+    if (!does) this.#filling?.cancel();
   }
 }

@@ -6,6 +6,7 @@ import { EntityNames, ListedVersion, StoredVersion } from './record-view.js';
 import type { Erasures } from './retention/erasures.js';
 import type { ShardIndex } from './shard-index.js';
 import type { ShardId } from './types.js';
+import { alive, newestFirst, oldestFirst } from './version-ranges.js';
 
 /** An entity of a listing. */
 export type ListedEntity = ListedVersion;
@@ -42,18 +43,18 @@ export class ShardReader {
 
   /** Versions newest first, seqs within [fromSeq, toSeq], at most `limit`. */
   newestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#readAll(entity, this.#index.newestFirst(entity, fromSeq, toSeq, limit));
+    return this.#readAll(entity, newestFirst(this.#index, entity, fromSeq, toSeq, limit));
   }
 
   /** The oldest `limit` of those, oldest first. */
   oldestFirst(entity: string, fromSeq: number, toSeq: number, limit: number): StoredVersion[] {
-    return this.#readAll(entity, this.#index.oldestFirst(entity, fromSeq, toSeq, limit));
+    return this.#readAll(entity, oldestFirst(this.#index, entity, fromSeq, toSeq, limit));
   }
 
   /** Entities alive at `seq`, from `from` on and before `until`, at most `limit`, in key order; bodies are read when asked for. */
   alive(from: string, until: string, seq: number, limit: number): ListedEntity[] {
     const keyAt = from.indexOf('\0') + 1;
-    return this.#index.alive(from, until, seq, limit).map((entry) => new ListedVersion(this.#shard, entry, keyAt, this.#readListed));
+    return alive(this.#index, from, until, seq, limit).map((entry) => new ListedVersion(this.#shard, entry, keyAt, this.#readListed));
   }
 
   /** The hinted record if it is the entity's. One that cannot be read may be another's: the index will tell. */
