@@ -1,12 +1,13 @@
 /**
- * A shard's replication face: hands each call to the part that does it, and keeps them from disturbing each other.
+ * A shard's replication face: hands each call to the part that does it, and says whether this copy may answer.
  *
- * Owns no bytes. See engine/replica.ts for what each call promises; what a crash does is told by the parts.
+ * Invariant: it answers nothing while its log is rewound, its tree differs from its owner's, what decides over answers cannot be read, or
+ * what its source dropped is not known. Owns no bytes. See engine/replica.ts for what each call promises; what a crash does is told by the
+ * parts.
  */
 import type { CheckpointChain } from '../checkpoint-chain.js';
 import type { CommitQueue } from '../commit-queue.js';
-import { assert, isVarveError, VarveError } from '../errors.js';
-import { FRAME_HEAD_BYTES } from '../format/frame.js';
+import { isVarveError, VarveError } from '../errors.js';
 import { hex } from '../format/hash.js';
 import type { IndexHealing } from '../index-healing.js';
 import { lazily } from '../lazily.js';
@@ -31,16 +32,17 @@ import type { ShardWriter } from '../shard-writer.js';
 import { EMPTY_ROOT_HASH } from '../tree/tree-store.js';
 import type { HashHex, ShardId } from '../types.js';
 import { Applier } from './applying.js';
-import { logEpoch } from './epoch-event.js';
 import { epochsOf, ownerOf } from './epochs.js';
-import { erasuresOf, gapsOf } from './gaps.js';
-import { mendLog, type Prove } from './mend.js';
+import { gapsOf } from './gaps.js';
+import type { Prove } from './mend.js';
+import { Mending } from './mending.js';
 import { Ownership } from './ownership.js';
+import { OwnershipChanges } from './ownership-changes.js';
 import { PROMISE_FILE } from './promise-file.js';
 import { finishRewind, REWIND_FILE } from './rewind.js';
 import { Rewinding } from './rewinding.js';
 import { RootChecks } from './root-checks.js';
-import { slicesOf } from './source.js';
+import { GroupWatchers, slicesOf } from './source.js';
 import { followSystem, readSystem, type SystemRecord } from './system-following.js';
 
 export interface ReplicaParts {
@@ -63,14 +65,14 @@ export class ReplicaControl implements ReplicaShard {
   readonly #ownership: Ownership;
   readonly #applier: Applier;
   readonly #checks: () => RootChecks;
-  readonly #watchers = new Set<(slice: LogSlice) => void>();
+  readonly #changes: () => OwnershipChanges;
+  readonly #mending: () => Mending;
+  readonly #groups: () => GroupWatchers;
   readonly #rewinds: Rewinding;
   /** Set where the shard's own system records cannot be read. */
   #untold: VarveError | undefined;
   /** Where the roots differ. */
   #divergedAt: number | undefined;
-  #mending = false;
-  #isBeginning = false;
   /** A fold is under way that takes out what a trim lists. */
   #isPaying = false;
 
@@ -80,7 +82,8 @@ export class ReplicaControl implements ReplicaShard {
     const { platform, shard, nodeId } = options;
     this.#ownership = new Ownership({ platform, shard, directory: shardDirectory(shard), nodeId });
     this.#checks = lazily(() => new RootChecks({ contents, folder, healing, checked: (check, isSame) => this.#checked(check, isSame) }));
-    const settled = () => Promise.all([this.#drained(), this.#checks().settled()]).then(() => undefined);
+    this.#groups = lazily(() => new GroupWatchers(contents.log));
+    const settled = () => Promise.all([queue.drained(), this.#checks().settled()]).then(() => undefined);
     this.#rewinds = new Rewinding(parts, { settled, changed: () => this.#updateRefusal() });
     this.#applier = new Applier({
       shard,
@@ -97,6 +100,21 @@ export class ReplicaControl implements ReplicaShard {
         this.#payDrops();
       },
     });
+    const changed = () => this.onChange();
+    this.#changes = lazily(
+      () =>
+        new OwnershipChanges({
+          parts,
+          ownership: this.#ownership,
+          applier: this.#applier,
+          rewinds: this.#rewinds,
+          changed,
+          rewound: (isShorter) => this.#rewound(isShorter),
+        }),
+    );
+    this.#mending = lazily(
+      () => new Mending(parts, { rebuildTree: () => this.rebuildTree(), isUntold: () => this.#untold !== undefined, changed }),
+    );
   }
 
   // ---- state
@@ -214,31 +232,13 @@ export class ReplicaControl implements ReplicaShard {
   }
 
   watchGroups(told: (slice: LogSlice) => void): () => void {
-    const watcher = (slice: LogSlice) => told(slice);
-    this.#watchers.add(watcher);
-    const { log } = this.#parts.contents;
-    log.onGroup = (frame, { epoch, firstSeq, lastSeq, payloadBytes }, { header }) => {
-      const batches = frame.subarray(FRAME_HEAD_BYTES, FRAME_HEAD_BYTES + payloadBytes);
-      const slice = { epoch, firstSeq, lastSeq, compactedThrough: header?.compactedThrough ?? 0, batches };
-      for (const each of this.#watchers) each(slice);
-    };
-    return () => {
-      this.#watchers.delete(watcher);
-      if (this.#watchers.size === 0) log.onGroup = undefined;
-    };
+    return this.#groups().watch(told);
   }
 
   // ---- follower
 
-  async follow(owner?: ShardOwner): Promise<void> {
-    const wasFollower = this.role === 'follower';
-    this.#ownership.follow(owner);
-    if (!wasFollower) {
-      // An owner was fenced first, perhaps: what it wrote is where others go on.
-      await this.#drained();
-      this.#applier.startFromLog();
-    }
-    this.onChange();
+  follow(owner?: ShardOwner): Promise<void> {
+    return this.#changes().follow(owner);
   }
 
   async apply(slice: LogSlice, sourceEpoch?: number): Promise<void> {
@@ -249,19 +249,8 @@ export class ReplicaControl implements ReplicaShard {
     this.#checks().onCheck(told);
   }
 
-  async rebuildTree(): Promise<RootCheck | undefined> {
-    const { contents, healing } = this.#parts;
-    await this.#checks().settled();
-    const { newest } = this.#checks();
-    // Of before what the files have let go they cannot tell the root any more.
-    if (newest !== undefined && newest.seq >= this.compactedThrough) contents.rootWanted = newest.seq;
-    try {
-      await healing.rebuild();
-      const { rootFound } = contents;
-      return newest === undefined || rootFound === undefined ? undefined : this.#checks().conclude(newest, rootFound);
-    } finally {
-      contents.rootWanted = contents.rootFound = undefined;
-    }
+  rebuildTree(): Promise<RootCheck | undefined> {
+    return this.#checks().rebuildTree();
   }
 
   setQuorumSeq(seq: number): void {
@@ -274,83 +263,32 @@ export class ReplicaControl implements ReplicaShard {
 
   // ---- ownership
 
-  async promise(epoch: number, candidate: string): Promise<boolean> {
-    const wasOwner = this.takesWrites;
-    const { log } = this.#parts.contents;
-    const given = await this.#ownership.promise(
-      epoch,
-      candidate,
-      () => log.epoch,
-      () => this.#drained(),
-    );
-    if (wasOwner && !this.takesWrites) this.onChange();
-    return given;
+  promise(epoch: number, candidate: string): Promise<boolean> {
+    return this.#changes().promise(epoch, candidate);
   }
 
   noteCaughtUp(floor = 0): Promise<void> {
     return this.#ownership.noteCaughtUp(true, floor);
   }
 
-  async fence(reason: string): Promise<void> {
-    this.#ownership.fence(reason);
-    await this.#drained();
-    this.onChange();
+  fence(reason: string): Promise<void> {
+    return this.#changes().fence(reason);
   }
 
-  async lead(): Promise<void> {
-    const { contents, options } = this.#parts;
-    if (this.takesWrites) return;
-    await this.#drained();
-    const owner = ownerOf(contents.log);
-    if (owner !== undefined && owner.node !== options.nodeId) {
-      const message = `shard ${this.id}: epoch ${this.epoch} is that of ${owner.url}`;
-      throw new VarveError('NOT_OWNER', message, { shard: this.id, owner: owner.node, url: owner.url });
-    }
-    await this.#ownership.noteCaughtUp();
-    this.#take(owner);
+  lead(): Promise<void> {
+    return this.#changes().lead();
   }
 
-  async beginEpoch(epoch: number, owner: ShardOwner, reason: string): Promise<void> {
-    const { options } = this.#parts;
-    this.#ownership.checkNotPromised(epoch);
-    assert(owner.node === options.nodeId, 'an epoch is begun by its owner');
-    if (epoch <= this.epoch) {
-      const message = `shard ${this.id}: epoch ${this.epoch} has begun meanwhile`;
-      throw new VarveError('NOT_OWNER', message, { shard: this.id, owner: this.owner?.node, url: this.owner?.url });
-    }
-    this.#checkNotTurning();
-    this.#isBeginning = true;
-    try {
-      this.#ownership.fence(`epoch ${epoch} begins`);
-      await this.#drained();
-      await logEpoch(this.#parts, epoch, owner, reason);
-      await this.#ownership.noteCaughtUp();
-      this.#take(owner);
-    } finally {
-      this.#isBeginning = false;
-    }
+  beginEpoch(epoch: number, owner: ShardOwner, reason: string): Promise<void> {
+    return this.#changes().beginEpoch(epoch, owner, reason);
   }
 
-  /** An event that is being written must not be what a rewind takes out, nor follow what one takes out. */
-  #checkNotTurning(): void {
-    const reason = this.#rewinds.reason ?? (this.#isBeginning ? 'an epoch of its own begins' : undefined);
-    if (reason !== undefined) throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
+  rewind(seq: number): Promise<SetAside | undefined> {
+    return this.#changes().rewind(seq);
   }
 
-  async rewind(seq: number): Promise<SetAside | undefined> {
-    const { id: shard } = this;
-    if (this.takesWrites) throw new VarveError('UNAVAILABLE', `shard ${shard}: it is the owner`, { shard, reason: 'it is the owner' });
-    if (this.#isBeginning) this.#checkNotTurning();
-    const { durableSeq } = this;
-    const aside = await this.#rewinds.rewind(seq);
-    if (this.durableSeq < durableSeq) {
-      this.#checks().newest = undefined;
-      this.#divergedAt = undefined;
-    }
-    this.#applier.startFromLog();
-    this.#updateRefusal();
-    this.onChange();
-    return aside;
+  get isRewindCutShort(): boolean {
+    return this.#rewinds.isCutShort;
   }
 
   // ---- verification and repair
@@ -364,57 +302,11 @@ export class ReplicaControl implements ReplicaShard {
     return { seq, root: hex(tree.root?.hash ?? EMPTY_ROOT_HASH), entries: tree.root?.entries ?? 0 };
   }
 
-  async mend(fromSeq: number, toSeq: number, slices: readonly LogSlice[], prove: Prove): Promise<MendReport> {
-    const { contents, folder, healing, options, shard } = this.#parts;
-    if (this.#mending) throw new VarveError('UNAVAILABLE', `shard ${this.id} is being mended`, { shard: this.id, reason: 'being mended' });
-    this.#mending = true;
-    try {
-      const mended = await mendLog(
-        {
-          shard: this.id,
-          clock: options.platform.clock,
-          log: contents.log,
-          store: contents.store,
-          erasures: contents.gap === undefined ? shard.upkeep.erasures : await erasuresOf(contents.log, shard.upkeep.erasures),
-          trimmedThrough: shard.upkeep.trimmedThrough,
-          wasTrimmed: !shard.exactness.isWhole || contents.log.compactedThrough > 0,
-          tree: () => ({ seq: contents.index.treeSeq, root: contents.index.root }),
-          betweenFolds: (work) => healing.healing(() => folder.betweenFolds(work)),
-        },
-        fromSeq,
-        toSeq,
-        slices,
-        prove,
-      );
-      if (mended.isTreeStale || contents.gap !== undefined) {
-        await this.rebuildTree();
-        this.onChange();
-      }
-      if (this.#untold !== undefined) this.onChange();
-      return mended;
-    } finally {
-      this.#mending = false;
-    }
-  }
-
-  get isRewindCutShort(): boolean {
-    return this.#rewinds.isCutShort;
+  mend(fromSeq: number, toSeq: number, slices: readonly LogSlice[], prove: Prove): Promise<MendReport> {
+    return this.#mending().mend(fromSeq, toSeq, slices, prove);
   }
 
   // ---- inside
-
-  /** What was queued is in the log, or has failed. */
-  async #drained(): Promise<void> {
-    await this.#parts.queue.drained();
-  }
-
-  #take(owner: ShardOwner | undefined): void {
-    const { contents, writer } = this.#parts;
-    const { log } = contents;
-    writer.startFrom(log.durableSeq, Math.max(log.lastTime, writer.lastTime));
-    this.#ownership.lead(log.epoch, owner);
-    this.onChange();
-  }
 
   #checkMayApply(epoch: number): void {
     const { recovery, folder } = this.#parts;
@@ -442,6 +334,16 @@ export class ReplicaControl implements ReplicaShard {
   #checked({ seq }: RootCheck, isSame: boolean): void {
     this.#divergedAt = isSame ? undefined : seq;
     this.#updateRefusal();
+  }
+
+  /** What was compared may be gone. */
+  #rewound(isShorter: boolean): void {
+    if (isShorter) {
+      this.#checks().newest = undefined;
+      this.#divergedAt = undefined;
+    }
+    this.#updateRefusal();
+    this.onChange();
   }
 
   /** The trim that its source has carried out has come: what is left of what it lists goes before anything is answered. */

@@ -47,13 +47,29 @@ export class RootChecks {
     return this.#last;
   }
 
+  /** The tree from the log alone, compared once more where that can be. */
+  async rebuildTree(): Promise<RootCheck | undefined> {
+    const { contents, healing } = this.#deps;
+    await this.settled();
+    const { newest } = this;
+    // Of before what the files have let go they cannot tell the root any more.
+    if (newest !== undefined && newest.seq >= contents.log.compactedThrough) contents.rootWanted = newest.seq;
+    try {
+      await healing.rebuild();
+      const { rootFound } = contents;
+      return newest === undefined || rootFound === undefined ? undefined : this.#conclude(newest, rootFound);
+    } finally {
+      contents.rootWanted = contents.rootFound = undefined;
+    }
+  }
+
   async #compare(expected: { readonly seq: number; readonly root: Uint8Array }): Promise<void> {
     const { folder, healing } = this.#deps;
     const tree = await healing.healing(() => folder.fold(expected.seq));
-    if (tree.seq === expected.seq) this.conclude(expected, tree.root?.hash ?? EMPTY_ROOT_HASH);
+    if (tree.seq === expected.seq) this.#conclude(expected, tree.root?.hash ?? EMPTY_ROOT_HASH);
   }
 
-  conclude(expected: { readonly seq: number; readonly root: Uint8Array }, found: Uint8Array): RootCheck {
+  #conclude(expected: { readonly seq: number; readonly root: Uint8Array }, found: Uint8Array): RootCheck {
     this.newest = expected;
     const check = { seq: expected.seq, expected: hex(expected.root), found: hex(found) };
     this.#deps.checked(check, equalBytes(expected.root, found));

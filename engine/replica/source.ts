@@ -87,3 +87,28 @@ export function cut(slice: LogSlice, fromSeq: number, toSeq: number): LogSlice |
   }
   return { ...slice, firstSeq, lastSeq, batches: batches.subarray(start, end) };
 }
+
+/** Whoever wants the groups of a log as they become durable, each as a slice. The log is asked for them only while somebody does. */
+export class GroupWatchers {
+  readonly #log: ShardLog;
+  readonly #watchers = new Set<(slice: LogSlice) => void>();
+
+  constructor(log: ShardLog) {
+    this.#log = log;
+  }
+
+  /** Returns how to end it. */
+  watch(told: (slice: LogSlice) => void): () => void {
+    const watcher = (slice: LogSlice) => told(slice);
+    this.#watchers.add(watcher);
+    this.#log.onGroup = (frame, { epoch, firstSeq, lastSeq, payloadBytes }, { header }) => {
+      const batches = frame.subarray(FRAME_HEAD_BYTES, FRAME_HEAD_BYTES + payloadBytes);
+      const slice = { epoch, firstSeq, lastSeq, compactedThrough: header?.compactedThrough ?? 0, batches };
+      for (const each of this.#watchers) each(slice);
+    };
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) this.#log.onGroup = undefined;
+    };
+  }
+}
