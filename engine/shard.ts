@@ -1,45 +1,36 @@
 /**
- * One log, one index, one writer: a shard.
+ * One log, one index, one writer: a shard, as the rest of the engine asks it.
  *
  *   insert -> writer (checks, seqs, hashes) -> queue (groups) -> log (one write, one sync) -> index -> answer
  *   read   -> index (memtables, tree) -> log (one positional read)
  *
  * Invariants: `visibleSeq` never passes what is synced; the index holds exactly the records up to it. A failed
- * write stops the shard's writes, never its reads; it reopens its log and goes on. Damage that the tree does not
- * cover is answered with DAMAGED wherever it could matter. A crash: see the log's recovery; the index is derived.
+ * write stops the shard's writes, never its reads; it reopens its log and goes on (shard-parts.ts). Damage that the tree does
+ * not cover is answered with DAMAGED wherever it could matter. A crash: see the log's recovery; the index is derived.
  */
 import type { PreparedBatch } from './batch.js';
 import type { LoggedCheckpoint } from './catalog.js';
-import { CheckpointChain } from './checkpoint-chain.js';
-import { CommitQueue } from './commit-queue.js';
+import type { CommitQueue } from './commit-queue.js';
 import type { RecordProof } from './database.js';
 import { VarveError } from './errors.js';
 import type { IndexEntry } from './format/leaf-value.js';
-import { GroupCommit } from './group-commit.js';
-import { IndexHealing } from './index-healing.js';
+import type { IndexHealing } from './index-healing.js';
 import { isTreeDamage } from './index-loading.js';
-import { lazily } from './lazily.js';
 import type { BlockCache, Finding, ShardLog } from './log/index.js';
 import { StoredVersion } from './record-view.js';
-import { ReplicaControl } from './replica/replica-shard.js';
+import type { ReplicaControl } from './replica/replica-shard.js';
 import { Exactness } from './retention/exactness.js';
-import { ShardContents, type ShardOptions, shardDirectory } from './shard-contents.js';
+import type { ShardContents, ShardOptions } from './shard-contents.js';
 import type { Counts } from './shard-counts.js';
-import { FOLD_RETRY_MS, ShardFolder } from './shard-folder.js';
+import { ShardParts } from './shard-parts.js';
 import { type ListedEntity, ShardReader } from './shard-reader.js';
-import { ShardRecovery } from './shard-recovery.js';
-import { ShardRoots } from './shard-roots.js';
-import { ShardUpkeep } from './shard-upkeep.js';
-import { ShardWriter } from './shard-writer.js';
-import { readSpokenTime, writeSpokenTime } from './spoken-time.js';
+import type { ShardUpkeep } from './shard-upkeep.js';
+import type { ShardWriter } from './shard-writer.js';
 import { ShardCounters } from './stats.js';
 import type { NodeCache, TreeStore } from './tree/tree-store.js';
 import type { TreeRoot } from './tree/types.js';
 import { type InsertOptions, type InsertResult, recordId, type ShardId } from './types.js';
-import { Watchers } from './watchers.js';
 
-/** The owner's own folds begin when one is due and may let memory grow to twice that; its checkpoint event comes behind them. */
-const FOLLOWER_PATIENCE = 3;
 /** Names of system collections begin with `_`. */
 const SYSTEM_FROM = '_';
 const SYSTEM_UNTIL = '`';
@@ -55,128 +46,32 @@ export class Shard {
   /** Trims, compaction and erasure. */
   readonly upkeep: ShardUpkeep;
   readonly counters = new ShardCounters();
-  readonly #watchers = new Watchers();
-  readonly #options: ShardOptions;
+  readonly #parts: ShardParts;
+  readonly #contents: ShardContents;
+  readonly #healing: IndexHealing;
   readonly #queue: CommitQueue;
   readonly #writer: ShardWriter;
-  readonly #folder: ShardFolder;
-  readonly #chain: CheckpointChain;
-  readonly #recovery: ShardRecovery;
-  readonly #healing: IndexHealing;
-  readonly #contents: ShardContents;
-  readonly #roots: () => ShardRoots;
   #reader!: ShardReader;
-  #closing = false;
-  /** What was answered for by who was at home before. */
-  #spokenBefore = 0;
   /** Where no system entity was alive. */
   #noSystemAt = -1;
 
   private constructor(options: ShardOptions) {
     this.id = options.shard;
-    this.#options = options;
-    const { clock } = options.platform;
-    const commit = new GroupCommit({ clock, counters: this.counters, log: () => this.log, recovery: () => this.#recovery });
-    this.#queue = new CommitQueue({
-      newBuilder: () => this.log.beginGroup(),
-      nextTurn: () => clock.yield(),
-      ready: () => this.#readyToCommit(),
-      commit: (group) => commit.commit(group),
-      commitNow: (group) => commit.commitNow(group),
-      idle: () => this.#recovery.scheduleMark(),
-    });
-    this.#writer = new ShardWriter({
-      platform: options.platform,
-      shard: options.shard,
-      queue: this.#queue,
-      log: () => this.log,
-      index: () => this.#contents.index,
-      visibleSeq: () => this.#contents.visibleSeq,
-      committed: (seq, counts) => this.#committed(seq, counts),
-      isDropped: (seq) => this.upkeep.isGoing(seq),
-    });
-    this.#folder = new ShardFolder({
-      clock,
-      memtableBytes: options.memtableBytes,
-      checkpointRecords: options.checkpointRecords,
-      index: () => this.#contents.index,
-      visibleSeq: () => this.#contents.visibleSeq,
-      checkpoint: () => this.checkpoint(),
-      patience: () => (this.replica.takesWrites ? 1 : FOLLOWER_PATIENCE),
-      counters: this.counters,
-    });
-    this.#chain = new CheckpointChain({
-      shard: options.shard,
-      catalog: options.catalog,
-      clock,
-      log: () => this.log,
-    });
-    this.#contents = new ShardContents({
-      options,
-      chain: this.#chain,
-      upkeep: { met: (event, seq) => this.upkeep.met(event, seq) },
-      foldIsDue: () => this.#folder.isDue,
-      indexBroken: () => this.#healing.broken(),
-      indexMended: () => this.#healing.mended(),
-    });
-    this.#recovery = new ShardRecovery({
-      shard: options.shard,
-      clock,
-      queue: this.#queue,
-      log: () => this.log,
-      rollBack: () => this.#contents.index.rollBack(this.#contents.visibleSeq),
-      reopen: () => this.#reopen(),
-    });
-    this.#healing = new IndexHealing({ shard: options.shard, rebuild: () => this.#rebuild() });
-    this.upkeep = new ShardUpkeep({
-      shard: this,
-      platform: options.platform,
-      databaseId: options.databaseId,
-      catalog: options.catalog,
-      hold: options.hold,
-      segmentBytes: options.segmentBytes,
-      log: () => this.log,
-      index: () => this.#contents.index,
-      tree: () => this.#contents.store,
-      betweenFolds: (work) => this.healing(() => this.#folder.betweenFolds(work)),
-      insertEvent: (event) => {
-        this.#refuseWhereStopped();
-        return this.#writer.insertEvent(event);
-      },
-      watchRefs: (told) => this.#writer.watchRefs(told),
-    });
-    this.#roots = lazily(
-      () =>
-        new ShardRoots({
-          shard: options.shard,
-          catalog: options.catalog,
-          contents: this.#contents,
-          chain: this.#chain,
-          folder: this.#folder,
-          healing: this.#healing,
-          erasures: this.upkeep.erasures,
-          mayLog: () => this.replica.takesWrites,
-          stopped: () => this.stopped,
-          insertEvent: (event) => this.#writer.insertEvent(event),
-        }),
-    );
-    this.replica = new ReplicaControl({
-      shard: this,
-      options,
-      contents: this.#contents,
-      queue: this.#queue,
-      writer: this.#writer,
-      folder: this.#folder,
-      chain: this.#chain,
-      healing: this.#healing,
-      recovery: this.#recovery,
-      committed: (seq, counts) => this.#committed(seq, counts),
-    });
+    const parts = new ShardParts(this, options);
+    this.#parts = parts;
+    this.#contents = parts.contents;
+    this.#healing = parts.healing;
+    this.#queue = parts.queue;
+    this.#writer = parts.writer;
+    this.upkeep = parts.upkeep;
+    this.replica = parts.replica;
   }
 
   static async open(options: ShardOptions): Promise<Shard> {
     const shard = new Shard(options);
-    await shard.#open();
+    const parts = shard.#parts;
+    await parts.open();
+    shard.#reader = new ShardReader(shard.id, shard.log, parts.contents.index, parts.upkeep.erasures, () => parts.checkOpen());
     return shard;
   }
 
@@ -215,8 +110,7 @@ export class Shard {
 
   /** Why writes are refused, or undefined. */
   get stopped(): string | undefined {
-    const { gap } = this.#contents;
-    return gap === undefined ? this.#recovery.stopped : `seqs ${gap.fromSeq} to ${gap.toSeq} of the log are damaged`;
+    return this.#parts.stopped;
   }
 
   /** Whether what it says now can be believed. */
@@ -230,7 +124,7 @@ export class Shard {
 
   /** Why the last fold failed; it is tried again with the next one. */
   get foldFailure(): string | undefined {
-    return this.#folder.failure;
+    return this.#parts.folder.failure;
   }
 
   /** Records in memory, newer than the tree, and what they take. */
@@ -240,7 +134,8 @@ export class Shard {
 
   /** Shared by all shards of the database. */
   get caches(): { readonly nodes: NodeCache; readonly blocks: BlockCache } {
-    return { nodes: this.#options.nodeCache, blocks: this.#options.blockCache };
+    const { nodeCache, blockCache } = this.#parts.options;
+    return { nodes: nodeCache, blocks: blockCache };
   }
 
   // ---- writing
@@ -252,7 +147,7 @@ export class Shard {
 
   insert(batch: PreparedBatch, options: InsertOptions): Promise<InsertResult> {
     try {
-      this.#refuseWhereStopped();
+      this.#parts.refuseWhereStopped();
       // A promise or two fewer, for each insert.
       if (options.idempotencyKey === undefined && this.#healing.whole) return this.#writer.insert(batch, options);
     } catch (error) {
@@ -265,46 +160,6 @@ export class Shard {
   async queuedSettled(): Promise<void> {
     await this.#healing.settled();
     await Promise.allSettled(this.#queue.pending.map((group) => group.settled));
-  }
-
-  #refuseWhereStopped(): void {
-    if (this.#closing) throw new VarveError('CLOSED', 'the database is closing', {});
-    this.#contents.checkWhole();
-    const overflow = this.#folder.overflow;
-    if (overflow !== undefined) throw new VarveError('OVERLOADED', `shard ${this.id}: ${overflow}`, { retryAfterMs: FOLD_RETRY_MS });
-    const reason = this.#recovery.stopped;
-    if (reason === undefined) return this.replica.checkTakesWrites();
-    throw new VarveError('NOT_WRITTEN', `shard ${this.id} takes no writes: ${reason}`, { shard: this.id, reason });
-  }
-
-  async #reopen(): Promise<void> {
-    await this.#healing.settled();
-    await this.#contents.reopenLog();
-    this.#watchers.wake();
-    this.#writer.startFrom(this.log.durableSeq, this.log.lastTime);
-    this.replica.reopened();
-  }
-
-  #committed(seq: number, counts: Counts | undefined): void {
-    this.#contents.visibleSeq = seq;
-    this.#watchers.wake();
-    if (counts === undefined) return;
-    this.#contents.counts.addAll(counts);
-    this.#folder.startIfDue();
-  }
-
-  /** A mark under way goes first; a fold that lags far behind is waited for. */
-  #readyToCommit(): Promise<void> | undefined {
-    const held = this.#folder.backPressure();
-    return held === undefined && !this.#recovery.marking && !this.#healing.rebuilding ? undefined : this.#untilReady(held);
-  }
-
-  async #untilReady(held: Promise<void> | undefined): Promise<void> {
-    await held;
-    while (this.#recovery.marking || this.#healing.rebuilding) {
-      await this.#recovery.marked();
-      await this.#healing.settled();
-    }
   }
 
   // ---- reading
@@ -353,7 +208,7 @@ export class Shard {
 
   /** Calls `wake` once more is visible, or the shard closes; returns how to call that off. */
   onceVisible(wake: () => void): () => void {
-    return this.#watchers.once(wake);
+    return this.#parts.watchers.once(wake);
   }
 
   /** The record with this seq, or undefined where there is none (an event's seq, or one not given out). */
@@ -379,7 +234,7 @@ export class Shard {
     this.#writer.answeredFor(time);
     const covered = this.#queue.pending.filter((group) => group.firstTime <= time);
     await Promise.allSettled(covered.map((group) => group.settled));
-    if (this.#recovery.unknownOutcome && time > this.log.lastTime) {
+    if (this.#parts.recovery.unknownOutcome && time > this.log.lastTime) {
       const reason = 'the outcome of a failed write is not known yet';
       throw new VarveError('UNAVAILABLE', `shard ${this.id}: ${reason}`, { shard: this.id, reason });
     }
@@ -398,90 +253,44 @@ export class Shard {
 
   /** Folds, logs the checkpoint event and notes it in the catalog. Does nothing where nothing is newer. */
   checkpoint(): Promise<void> {
-    return this.#roots().checkpoint();
+    return this.#parts.roots().checkpoint();
   }
 
   /** Everything visible is in the tree when this resolves, logged trims carried out. */
   fold(): Promise<void> {
-    return this.#roots().fold();
+    return this.#parts.roots().fold();
   }
 
   /** Root over everything visible now. */
   root(): Promise<{ seq: number; hash: Uint8Array; entries: number }> {
-    return this.#roots().root();
+    return this.#parts.roots().root();
   }
 
   /** The record's proof under the newest root, which is made to hold it; undefined where there is no such record. Logs nothing. */
   async prove(seq: number): Promise<RecordProof | undefined> {
     this.#contents.checkWhole();
-    return this.record(seq) === undefined ? undefined : this.#roots().prove(seq);
+    return this.record(seq) === undefined ? undefined : this.#parts.roots().prove(seq);
   }
 
   /** The checkpoint that covers exactly up to `throughSeq`; undefined only where there is surely none. */
   checkpointAt(throughSeq: number): Promise<LoggedCheckpoint | undefined> {
-    return this.#roots().checkpointAt(throughSeq);
+    return this.#parts.roots().checkpointAt(throughSeq);
   }
 
   /** Entities alive and versions, per collection, of everything visible. */
   counts(): Promise<Counts> {
-    return this.#roots().counts();
+    return this.#parts.roots().counts();
   }
 
-  // ---- opening, healing, closing
-
-  async #open(): Promise<void> {
-    await this.replica.beforeOpening();
-    await this.#contents.open();
-    this.replica.opened();
-    this.#reader = new ShardReader(this.id, this.log, this.#contents.index, this.upkeep.erasures, () => {
-      if (this.#closing) throw new VarveError('CLOSED', 'the database is closed', {});
-    });
-    this.#writer.startFrom(this.log.durableSeq, this.log.lastTime);
-    this.#spokenBefore = readSpokenTime(this.#options.platform, shardDirectory(this.id));
-    this.#writer.answeredFor(this.#spokenBefore);
-  }
+  // ---- healing, closing
 
   /** Runs `work` over a whole index; once more where it met a bad tree, over the one built anew. */
   healing<T>(work: () => T | Promise<T>): Promise<T> {
     return this.#healing.healing(work);
   }
 
-  /** Groups wait meanwhile: what is in the log is what there is. */
-  async #rebuild(): Promise<void> {
-    await this.#recovery.settled();
-    await this.#folder.settled();
-    await this.#queue.inFlightSettled();
-    const queued = this.#contents.index.takeQueued(this.#contents.visibleSeq);
-    try {
-      await this.#contents.loadAnew();
-    } finally {
-      this.#contents.index.restoreQueued(queued);
-    }
-  }
-
   /** Finishes what is queued, folds, marks and seals. */
-  async close(): Promise<void> {
-    await this.#queue.drained();
-    await this.#healing.settled();
-    await this.#folder.idle();
-    await this.checkpoint().catch(() => undefined);
-    this.#closing = true;
-    this.#watchers.wake();
-    this.#recovery.end();
-    this.#folder.end();
-    await this.#folder.idle();
-    await this.#contents.index.end();
-    await this.#queue.drained();
-    await this.#recovery.marked();
-    await this.log.close();
-    this.#contents.store.close();
-    await this.#keepSpokenTime();
-  }
-
-  /** Where the disk takes it. */
-  async #keepSpokenTime(): Promise<void> {
-    const { spokenTime } = this;
-    if (spokenTime <= Math.max(this.lastTime, this.#spokenBefore)) return;
-    await writeSpokenTime(this.#options.platform, shardDirectory(this.id), spokenTime).catch(() => undefined);
+  close(): Promise<void> {
+    return this.#parts.close();
   }
 }
