@@ -10,7 +10,6 @@
  * Whoever reads a root across turns of the event loop holds the files: superseded ones go once their holders have let go.
  * A crash loses at most the fold under way. A root found at `open` is whole, yet may never have been announced.
  */
-import { EntityHash } from '../entity-hash.js';
 import { assert } from '../errors.js';
 import { MAX_TREE_KEY_BYTES } from '../format/limits.js';
 import type { Finding } from '../log/types.js';
@@ -19,34 +18,30 @@ import type { Platform } from '../platform/platform.js';
 import type { SeqSet } from '../retention/seq-set.js';
 import { applyChanges, EMPTY_ROOT } from './apply.js';
 import { BoundaryRule, TARGET_BYTES } from './boundary.js';
-import type { CopyPlace } from './copy-writer.js';
 import { Cursor } from './cursor.js';
-import { DroppedVersions } from './dropped-versions.js';
-import { type FoldHost, ThreadLost } from './fold-host.js';
-import type { WriterState } from './fold-message.js';
+import type { FoldHost } from './fold-host.js';
+import type { TreeAt, WriterState } from './fold-message.js';
 import { LeafScan } from './leaf-scan.js';
 import { sourceOf } from './listed-changes.js';
-import { type NewestRows, scanNewest } from './newest-scan.js';
+import { type NewestRows, newestHereOrThere } from './newest-scan.js';
 import { NodeCache } from './node-cache.js';
 import { NodeReader } from './node-reader.js';
 import { NodeWriter } from './node-writer.js';
 import type { RebuiltTree } from './rebuild.js';
-import { type Rebuild, rebuiltTree } from './rebuild-host.js';
+import { type Rebuild, rebuildAndChangeOver } from './rebuild-host.js';
 import { type FoundRoot, findRoots, rootAt, rootsFrom } from './root-list.js';
+import { SupersededFiles } from './superseded-files.js';
 import type { TreeCopyTask } from './tree-copy.js';
 import type { TreeEntry } from './tree-entry.js';
 import { encodeRootFrame, FILE_HEADER_BYTES, ROOT_FRAME_BYTES } from './tree-file.js';
 import { TreeFiles } from './tree-files.js';
 import type { ChangeSource, TreeChange, TreeRoot } from './types.js';
-import { findVersion, hasKeyBetween, rank } from './version-key.js';
-import { SortedVersions } from './version-run.js';
+import { type FoldedVersions, foldHereOrThere } from './version-folds.js';
+import { findValue, findVersion, hasKeyBetween, rank } from './version-key.js';
 
 export const DEFAULT_TREE_FILE_BYTES = 64 * 1024 * 1024;
 /** A fold's writes are drained once this much is buffered. */
 const DRAIN_BYTES = 1024 * 1024;
-/** Entities in one part of a scan: a tenth of a second on another thread, a fraction of a millisecond on this one. */
-const SCANNED_THERE = 65_536;
-const SCANNED_HERE = 200;
 
 export interface TreeStoreOptions {
   readonly platform: Platform;
@@ -90,10 +85,7 @@ export class TreeStore {
   #found: FoundRoot | undefined;
   /** Of the fold under way; a generator of another one is stale. */
   #fold = 0;
-  /** Who reads which state of the files: its number, and how many. */
-  #era = 0;
-  readonly #holders = new Map<number, number>();
-  #superseded: { readonly era: number; readonly files: readonly number[] }[] = [];
+  readonly #superseded = new SupersededFiles();
 
   private constructor(options: TreeStoreOptions, files: TreeFiles, writer: NodeWriter, findings: readonly Finding[], inOrder = false) {
     this.#options = options;
@@ -149,13 +141,19 @@ export class TreeStore {
    */
   *apply(root: TreeRoot | undefined, changes: ChangeSource | Iterable<TreeChange>): Generator<void, TreeRoot> {
     this.#writer.begin();
-    const fold = ++this.#fold;
+    const checkCurrent = this.beginFold();
     const steps = applyChanges(this.reader, this.#writer, this.rule, root ?? EMPTY_ROOT, sourceOf(changes));
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done === true) return step.value;
       yield;
-      assert(fold === this.#fold, 'a fold goes on only until the next one begins');
+      checkCurrent();
     }
+  }
+
+  /** @internal What it answers throws once another fold has begun: the tree is not what it was. */
+  beginFold(): () => void {
+    const fold = ++this.#fold;
+    return () => assert(fold === this.#fold, 'a fold goes on only until the next one begins');
   }
 
   /** True while a fold has enough buffered to be worth a write. */
@@ -201,7 +199,7 @@ export class TreeStore {
     pause: () => Promise<void>,
     progress: (share: number) => void = () => undefined,
   ): Promise<TreeRoot> {
-    return (await this.#foldHereOrThere(root, run.count, run, undefined, seq, pause, progress)).root;
+    return (await foldHereOrThere(this, this.#options.host, { root, run, seq }, pause, progress)).root;
   }
 
   /** The same, and takes out of the tree, in one pass, the versions in `drops`; `run`'s are none of them. Tells how many went of each collection. */
@@ -212,79 +210,26 @@ export class TreeStore {
     seq: number,
     pause: () => Promise<void>,
     progress: (share: number) => void = () => undefined,
-  ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
-    return this.#foldHereOrThere(root, run.count + drops.size, run, drops, seq, pause, progress);
+  ): Promise<FoldedVersions> {
+    return foldHereOrThere(this, this.#options.host, { root, run, drops, seq }, pause, progress);
   }
 
   /**
    * The same, but for where it comes to lie: made anew of what is left, in files that take the place of those there are. `taken` is called
    * in the turn in which the old ones become superseded: nobody may begin to read them afterwards.
    */
-  async rebuildDropping(rebuild: Rebuild, taken: (rebuilt: RebuiltTree) => void): Promise<void> {
-    const fold = ++this.#fold;
-    const { platform, host } = this.#options;
-    const { fileBytes } = this.place;
-    const numbers: number[] = [];
-    const reserve = (): CopyPlace => {
-      const { from, count } = this.reserveCopy();
-      for (let i = 0; i < count; i++) numbers.push(from + i);
-      return { fileBytes, first: from, from, count };
-    };
-    let files: readonly number[] = [];
-    try {
-      const rebuilt = await rebuiltTree(platform, host, { ...this.place, state: this.handOver() }, rebuild, reserve);
-      assert(fold === this.#fold, 'a fold goes on only until the next one begins');
-      files = rebuilt.files;
-      await this.changeOver(files[0] ?? numbers.at(-1)!, files, rebuilt.root, rebuild.seq, () => taken(rebuilt));
-    } catch (error) {
-      await this.discardCopy(numbers);
-      throw error;
-    }
-    // What a thread that died has made; what cannot be removed now is at the next open.
-    if (numbers[0] !== files[0]) await this.discardCopy(numbers.filter((number) => !files.includes(number))).catch(() => undefined);
+  rebuildDropping(rebuild: Rebuild, taken: (rebuilt: RebuiltTree) => void): Promise<void> {
+    return rebuildAndChangeOver(this, this.#options.platform, this.#options.host, rebuild, taken);
   }
 
-  async #foldHereOrThere(
-    root: TreeRoot | undefined,
-    count: number,
-    run: VersionRun,
-    drops: SeqSet | undefined,
-    seq: number,
-    pause: () => Promise<void>,
-    progress: (share: number) => void,
-  ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
-    const { host } = this.#options;
-    if (host?.takes(count) === true) {
-      try {
-        return await this.#foldElsewhere(host, root, run, drops, seq, progress);
-      } catch (error) {
-        if (!(error instanceof ThreadLost)) throw error;
-      }
-    }
-    const added = new SortedVersions(run);
-    const changes = drops === undefined ? added : new DroppedVersions(this.reader, root, drops, added);
-    const folded = await this.fold(root, changes, seq, () => {
-      progress(changes.done / count);
-      return pause();
-    });
-    return { root: folded, dropped: changes instanceof DroppedVersions ? changes.counts : new Map() };
-  }
-
-  async #foldElsewhere(
-    host: FoldHost,
-    root: TreeRoot | undefined,
-    run: VersionRun,
-    drops: SeqSet | undefined,
-    seq: number,
-    progress: (share: number) => void,
-  ): Promise<{ readonly root: TreeRoot; readonly dropped: ReadonlyMap<string, number> }> {
+  /** @internal A fold by somebody else, who appends to these files: `work` is told how they stand, and answers how it left them. */
+  async foldElsewhere<T extends { readonly state: WriterState }>(work: (at: TreeAt) => Promise<T>): Promise<T> {
     this.#writer.begin();
-    const fold = ++this.#fold;
+    const checkCurrent = this.beginFold();
     const state = this.handOver();
     try {
-      const request = { ...this.place, state, root, run, seq };
-      const done = await host.fold(drops === undefined ? request : { ...request, drops: drops.pages }, progress);
-      assert(fold === this.#fold, 'a fold goes on only until the next one begins');
+      const done = await work({ ...this.place, state });
+      checkCurrent();
       this.takeOver(done.state);
       return done;
     } catch (error) {
@@ -299,10 +244,8 @@ export class TreeStore {
    * Newest versions of entities from a key on, a part of them all, hashed with `key`; read on the thread that folds, between folds, where
    * there is one. Whoever asks for part after part holds the files.
    */
-  async newestOf(root: TreeRoot, key: Uint8Array, from: Uint8Array | undefined): Promise<NewestRows> {
-    const { host } = this.#options;
-    if (host?.takes(SCANNED_THERE) !== true) return scanNewest(this.readerInOrder(), root, new EntityHash(key), from, SCANNED_HERE);
-    return host.scan(() => ({ ...this.place, state: this.handOver(), key, from, limit: SCANNED_THERE, scanned: root }));
+  newestOf(root: TreeRoot, key: Uint8Array, from: Uint8Array | undefined): Promise<NewestRows> {
+    return newestHereOrThere(this, this.#options.host, root, key, from);
   }
 
   /** How far the files are written, for whoever folds next. */
@@ -349,14 +292,7 @@ export class TreeStore {
 
   /** The value at exactly this key: a view. */
   get(root: TreeRoot, key: Uint8Array): Buffer | undefined {
-    let node = this.reader.root(root);
-    while (node !== undefined) {
-      const index = node.search(key, key.length);
-      if (index === node.count) return undefined;
-      if (node.level === 0) return node.compareKey(index, key, key.length) === 0 ? node.value(index) : undefined;
-      node = this.reader.child(node, index);
-    }
-    return undefined;
+    return findValue(this.reader, root, key);
   }
 
   /** How many entries have a key in [fromKey, toKey). */
@@ -371,15 +307,8 @@ export class TreeStore {
 
   /** Keeps every root there is now readable until the answer is called. */
   hold(): () => void {
-    const era = this.#era;
-    this.#holders.set(era, (this.#holders.get(era) ?? 0) + 1);
-    return () => {
-      const left = (this.#holders.get(era) ?? 1) - 1;
-      if (left > 0) this.#holders.set(era, left);
-      else this.#holders.delete(era);
-      // What cannot be removed now is at the next open.
-      if (this.#superseded.length > 0) this.removeSuperseded().catch(() => undefined);
-    };
+    // What cannot be removed now is at the next open.
+    return this.#superseded.hold(() => void this.removeSuperseded().catch(() => undefined));
   }
 
   /** Numbers for one pass of a copy: no fold may be under way. */
@@ -421,7 +350,7 @@ export class TreeStore {
       await this.#files.discard([last]);
       throw error;
     }
-    this.#superseded.push({ era: this.#era++, files: this.#files.supersede([...files, last]) });
+    this.#superseded.add(this.#files.supersede([...files, last]));
     this.#life++;
     this.#writer.resume(place, { file: last, end: FILE_HEADER_BYTES + ROOT_FRAME_BYTES });
     taken();
@@ -430,10 +359,7 @@ export class TreeStore {
 
   /** Deletes, of the files that copies have replaced, those that nobody reads any more. */
   async removeSuperseded(): Promise<void> {
-    const oldest = Math.min(...this.#holders.keys());
-    const free = this.#superseded.filter(({ era }) => era < oldest);
-    this.#superseded = this.#superseded.filter(({ era }) => era >= oldest);
-    for (const { files } of free) {
+    for (const files of this.#superseded.takeFree()) {
       this.reader.forget(new Set(files));
       await this.#files.discard(files);
     }
@@ -446,7 +372,7 @@ export class TreeStore {
     this.#life++;
     this.#writer.forgetRoots();
     this.reader.forget();
-    const superseded = this.#superseded.splice(0).flatMap(({ files }) => files);
+    const superseded = this.#superseded.takeAll();
     await this.#files.removeAll();
     if (superseded.length > 0) await this.#files.discard(superseded);
   }

@@ -100,6 +100,18 @@ export function findVersion(reader: NodeReader, root: TreeRoot, entity: string, 
   }
 }
 
+/** The value at exactly this key: a view. */
+export function findValue(reader: NodeReader, root: TreeRoot, key: Uint8Array): Buffer | undefined {
+  let node = reader.root(root);
+  while (node !== undefined) {
+    const index = node.search(key, key.length);
+    if (index === node.count) return undefined;
+    if (node.level === 0) return node.compareKey(index, key, key.length) === 0 ? node.value(index) : undefined;
+    node = reader.child(node, index);
+  }
+  return undefined;
+}
+
 /** Whether any key lies from `from` on and before `until`: one way down, with what a search needs anyway. */
 export function hasKeyBetween(reader: NodeReader, root: TreeRoot, from: Uint8Array, until: Uint8Array): boolean {
   for (let node = reader.root(root); node !== undefined; ) {
