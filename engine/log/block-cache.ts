@@ -3,6 +3,7 @@
  *
  *   segment.blocks[n] -> bytes [n * BLOCK_BYTES, …) of its file, or what its nth packed block unpacks to
  *                     -> places: where the records in it begin, by seq       of many blocks together: looking one up seldom leaves the processor's caches
+ *                     -> known: hashes of the records in it that somebody has computed       beside the limit: 33 bytes a record
  *
  * A sealed segment's blocks are checked whole, once, when they are loaded; what is read from them then needs no checksum more.
  * A block of a segment that is still written is kept once it is full, and its records are checked one by one, each at its first
@@ -10,7 +11,7 @@
  * than it saves; then only some misses load their block. Packed blocks are unpacked at every miss, and always kept.
  *
  * Invariants: a block is never overwritten (evicted ones live on while somebody holds a record in them). No byte of a record
- * leaves a block before a checksum over it has passed (law 9). In memory only.
+ * leaves a block before a checksum over it has passed (law 9). A kept hash is that of the very bytes beside it, and goes with them. In memory only.
  */
 import { getU32, getU48 } from '../format/bytes.js';
 import { crc32 } from '../format/checksum.js';
